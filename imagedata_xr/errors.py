@@ -1,0 +1,49 @@
+"""The errors and warnings of this library: one small family, with built-in errors as parents."""
+
+from __future__ import annotations
+
+from xarray import AlignmentError
+
+
+class ImagedataError(Exception):
+    """Base of every error that this library raises on purpose."""
+
+
+class SourceError(ImagedataError, OSError):
+    """A source can't be read: damaged, not an image, or refused."""
+
+
+class NotFoundError(SourceError, FileNotFoundError):
+    """Nothing is there at the address, or nothing that is an image."""
+
+
+class FormatError(ImagedataError, ValueError):
+    """A format is unknown, or can't hold the data it is asked to hold."""
+
+
+class SeriesError(ImagedataError, ValueError):
+    """The source holds several series or stacks where one was asked for, or none that matches."""
+
+
+class SortError(ImagedataError, ValueError):
+    """The images of a series can't be arranged as slices and volumes: duplicates, holes, an order without values."""
+
+
+class LabelError(ImagedataError, ValueError):
+    """A label, dim or option has a value that the data model does not allow."""
+
+
+class GeometryError(ImagedataError, ValueError):
+    """The position of the voxels is absent, lost or uneven, where it is needed."""
+
+
+class GridError(ImagedataError, AlignmentError):
+    """Two images do not lie on the same grid, or their volumes differ in time, b-value or direction."""
+
+
+class IdentityError(ImagedataError, ValueError):
+    """Two patients or studies would be mixed up."""
+
+
+class ImagedataWarning(UserWarning):
+    """Category of every warning of this library."""
