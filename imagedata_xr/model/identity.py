@@ -1,0 +1,54 @@
+"""Digests of who the patient is, which study and which image: numbers that xarray compares and drops when they differ.
+
+A digest has 52 bits, so that it is exact in float64 and an averaged or interpolated one is (almost) never a valid one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+PATIENT_KEYS = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate")
+"""The elements by which a patient is known."""
+
+
+def digest(*parts: str) -> int:
+    """52-bit number of some texts; never 0."""
+    data = "\x1f".join(parts).encode("utf-8")
+    return (int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big") >> 12) or 1
+
+
+def _clean(value: Any) -> str:
+    # "A^B^^^" and "A^B" are one name (PS3.5 6.2.1.1: trailing empty components need no delimiter)
+    return str(value if value is not None else "").strip().rstrip("^= ")
+
+
+def patient_digest(attrs: Mapping[str, Any]) -> int:
+    """Digest of the patient that elements describe.
+
+    Parameters
+    ----------
+    attrs : mapping
+        Elements by DICOM keyword.
+
+    Returns
+    -------
+    int
+        Of ID, issuer, name and birth date. Where both ID and name are empty the study stands in for them, since two
+        images without a name are not thereby of one patient.
+    """
+    parts = [_clean(attrs.get(k)) for k in PATIENT_KEYS]
+    if not parts[0] and not parts[2]:
+        return digest("unidentified", *parts, _clean(attrs.get("StudyInstanceUID")))
+    return digest("patient", *parts)
+
+
+def study_digest(attrs: Mapping[str, Any]) -> int:
+    """Digest of the Study Instance UID; of an empty one, where there is none."""
+    return digest("study", _clean(attrs.get("StudyInstanceUID")))
+
+
+def instance_digest(sop_instance_uid: str, frame: int = 1) -> int:
+    """Digest of one image: its SOP Instance UID and frame number (from 1)."""
+    return digest("instance", sop_instance_uid.strip(" \x00"), str(frame))

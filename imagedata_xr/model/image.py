@@ -1,0 +1,367 @@
+"""Build, check and repair a labelled image. The data model is in the docs, page "data model"."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+from xarray.indexes import PandasIndex
+
+from ..errors import GeometryError, ImagedataWarning, LabelError
+from . import geometry
+from .geometry import AXES
+from .indexes import POSITION_TOLERANCE, AxisIndex, Space, TagIndex
+from .lazy import on_demand
+from .orders import LABELS, VECTOR
+
+NAME = "image"
+TRAILING = ("rgb",)  # dims after col
+DIFFUSION = ("dti", "bvector", "b")
+
+
+@dataclass
+class Axis:
+    """Labels of a spatial axis.
+
+    Attributes
+    ----------
+    labels : array_like, shape (n,)
+        mm along the axis, absolute; or plain numbers where the image has no geometry.
+    spacing : float, optional
+        Step, for a single label.
+    """
+
+    labels: ArrayLike
+    spacing: float | None = None
+
+
+@dataclass
+class Volumes:
+    """Labels of a dim that counts volumes.
+
+    Attributes
+    ----------
+    values : array_like, shape (n,)
+    attrs : dict
+        ``order``, ``units``, ``source``, ``epoch``, ``interval``.
+    dim : str
+        ``tag``, or the order's own name when several orders make a grid.
+    """
+
+    values: ArrayLike
+    attrs: dict[str, Any] = field(default_factory=lambda: {"order": "none", "units": "1"})
+    dim: str = "tag"
+
+
+def build(
+    data: Any,
+    *,
+    volumes: Sequence[Volumes],
+    axes: Mapping[str, Axis],
+    space: Space | None,
+    coords: Mapping[str, tuple[Sequence[str], Any]] | None = None,
+    attrs: Mapping[str, Any] | None = None,
+    encoding: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
+    """Dataset with one variable ``image`` on labelled dims.
+
+    Parameters
+    ----------
+    data : array or LazyArray
+        Of shape (volumes..., slice, row, col), and a last axis ``rgb`` for colour.
+    volumes : sequence of Volumes
+        One per leading dim.
+    axes : mapping
+        `Axis` of ``slice``, ``row`` and ``col``.
+    space : Space or None
+        None where the image has no place in the patient.
+    coords : mapping, optional
+        Name -> (dims, values) of further coords; scalars have no dims. Units come from the table of labels.
+    attrs, encoding : mapping, optional
+
+    Returns
+    -------
+    xarray.Dataset
+    """
+    dims = [v.dim for v in volumes] + list(AXES)
+    if len(data.shape) == len(dims) + 1:
+        dims += TRAILING
+    image = xr.Variable(dims, on_demand(data), dict(attrs or {}), dict(encoding or {}))
+    variables: dict[str, xr.Variable] = {}
+    for v in volumes:
+        variables[v.dim] = xr.Variable((v.dim,), np.asarray(v.values, dtype=np.float64), dict(v.attrs))
+    for name in AXES:
+        a = axes[name]
+        values = np.asarray(a.labels, dtype=np.float64)
+        variables[name] = xr.Variable((name,), values, {} if a.spacing is None else {"spacing": float(a.spacing)})
+    for name, (on, values) in (coords or {}).items():
+        variables[name] = xr.Variable(tuple(on), values, label_attrs(name))
+    if space is not None:
+        variables["geometry"] = space.to_variable()
+    plain = xr.Coordinates({k: v for k, v in variables.items()}, indexes={})
+    return _index(xr.Dataset({NAME: image}, coords=plain), space)
+
+
+def label_attrs(name: str) -> dict[str, Any]:
+    """Attrs of a per-volume or per-image coord: its units, where the table knows them."""
+    return {"units": LABELS[name].units} if name in LABELS and LABELS[name].units else {}
+
+
+# --- indexes ------------------------------------------------------------------------------------------------------
+
+
+def volume_dims(obj: xr.Dataset | xr.DataArray) -> list[str]:
+    """Dims that count volumes: ``tag``, or those of a grid of orders."""
+    others = (*AXES, *TRAILING, "segment")
+    return [str(d) for d in obj.dims if d not in others and (d == "tag" or (d in obj.coords and "order" in obj.coords[d].attrs))]
+
+
+def _tag_options(obj: xr.Dataset | xr.DataArray, dim: str) -> dict[str, Any]:
+    attrs = obj.coords[dim].attrs
+    order = str(attrs.get("order", "none"))
+    options: dict[str, Any] = {"order": order, "tolerance": tag_tolerance(order, attrs)}
+    if order in DIFFUSION:
+        names = [n for n in ("b_value", *VECTOR) if n in obj.coords and obj.coords[n].dims == (dim,)]
+        if names:
+            options["keys"] = np.stack([np.asarray(obj.coords[n].values, dtype=np.float64) for n in names], axis=1)
+            options["key_names"] = tuple(names)
+            options["key_tolerance"] = tuple(1.0 if n == "b_value" else 1e-2 for n in names)
+    return options
+
+
+def tag_tolerance(order: str, attrs: Mapping[str, Any]) -> float:
+    """How far volume labels may differ and still be the same, in their units."""
+    interval = attrs.get("interval")
+    if order in ("time", "triggertime") and interval is not None and float(interval) > 0:
+        return 0.1 * float(interval)
+    if order in ("b", "bvector"):
+        return 1.0
+    return 1e-2
+
+
+def _index(ds: Any, space: Space | None, force: bool = False) -> Any:
+    """Put our indexes on the dim coords that lack them; keep those that are there unless forced."""
+    for name in AXES:
+        if name in ds.dims and name in ds.coords:
+            have = ds.xindexes.get(name)
+            if isinstance(have, AxisIndex) and not force:
+                continue
+            ds = ds.drop_indexes(name) if have is not None else ds
+            ds = _forget_stale_spacing(ds, name).set_xindex(name, AxisIndex, space=space)
+    for dim in volume_dims(ds):
+        if dim in ds.coords:
+            have = ds.xindexes.get(dim)
+            if isinstance(have, TagIndex) and not force:
+                continue
+            if have is not None and not isinstance(have, PandasIndex):
+                continue  # somebody's own index on the volumes
+            ds = ds.drop_indexes(dim) if have is not None else ds
+            ds = ds.set_xindex(dim, TagIndex, **_tag_options(ds, dim))
+    return ds
+
+
+def _forget_stale_spacing(ds: Any, name: str) -> Any:
+    # coarsen and interp keep the attrs of an axis that they shorten to one label: that spacing is no longer true
+    coord = ds.coords[name]
+    if coord.size == 1 and coord.attrs.get("count", 1) != 1 and "spacing" in coord.attrs:
+        kept = {k: v for k, v in coord.attrs.items() if k not in ("spacing", "count")}
+        return ds.assign_coords({name: xr.Variable((name,), coord.values, kept)}).drop_indexes(name)
+    return ds
+
+
+def space_of(obj: xr.Dataset | xr.DataArray) -> Space | None:
+    """Return the space of an image: that of its indexes and its coord ``geometry``, which must agree.
+
+    Returns
+    -------
+    Space or None
+        None where the image has no place in the patient.
+
+    Raises
+    ------
+    GeometryError
+        Where axes or coord contradict each other.
+    """
+    indexed = [i for i in obj.xindexes.values() if isinstance(i, AxisIndex)]
+    spaces = [i.space for i in indexed if i.space is not None]
+    if "geometry" in obj.coords:
+        coord = obj.coords["geometry"]
+        if coord.ndim:
+            raise GeometryError(
+                f"the coord 'geometry' has dims {coord.dims}: images of different geometry were joined; interp_like "
+                "puts them on one grid before joining"
+            )
+        spaces.append(Space.from_variable(coord.variable))
+    elif spaces:
+        warnings.warn(
+            "the coord 'geometry' was dropped (operands of different geometry, or quantile); the geometry of the axes "
+            "is used",
+            ImagedataWarning,
+            stacklevel=3,
+        )
+    for other in spaces[1:]:
+        if why := spaces[0].conflict(other):
+            raise GeometryError(f"the axes of the image do not belong together: {why}")
+    if not spaces:
+        return None
+    named = [s for s in spaces if s.frame_of_reference]
+    return (named or spaces)[0]
+
+
+def repair(obj: Any) -> Any:
+    """Give back what xarray dropped: the indexes of the axes and volumes, and the coord ``geometry``.
+
+    coarsen, interp, pad, expand_dims, concat of scalars, and files keep the labels and drop the indexes; until this
+    is called, xarray's own inner join is back. Every ``.imd`` method begins with it.
+
+    Parameters
+    ----------
+    obj : DataArray or Dataset
+
+    Returns
+    -------
+    DataArray or Dataset
+        The same data; a new object.
+
+    Raises
+    ------
+    GeometryError
+        Where the parts of the geometry contradict each other.
+    """
+    space = space_of(obj)
+    out = _index(obj, space)
+    if space is not None and "geometry" not in out.coords:
+        out = out.assign_coords(geometry=space.to_variable())
+    return out
+
+
+def as_image(obj: xr.Dataset | xr.DataArray) -> xr.DataArray:
+    """Return the image of a Dataset (its variable ``image``, or its only one), repaired.
+
+    Raises
+    ------
+    LabelError
+        Where a Dataset has several variables and none is called ``image``, or the dims are none of ours.
+    """
+    if isinstance(obj, xr.Dataset):
+        names = list(obj.data_vars)
+        if NAME not in names and len(names) != 1:
+            raise LabelError(f"the Dataset has the variables {names}, none of them 'image': choose one, ds[name].imd")
+        obj = obj[NAME if NAME in names else names[0]]
+    if not {"row", "col"} & set(map(str, (*obj.dims, *obj.coords))):
+        raise LabelError(
+            f"an image has the dims tag, slice, row, col; this array has {obj.dims}: imagedata_xr.from_array labels it"
+        )
+    return repair(obj)  # type: ignore[no-any-return]
+
+
+# --- geometry of an image -----------------------------------------------------------------------------------------
+
+
+def axis_of(da: xr.DataArray, name: str) -> tuple[NDArray[np.float64], float | None]:
+    """Labels of a spatial axis and its step; the step is None where uneven, or unknown for a single label."""
+    if name not in da.coords:
+        done = "dropped" if name not in da.dims else "lost its labels"
+        raise GeometryError(
+            f"the position along {name!r} is lost: the dim was reduced or {done}. Select instead of reducing, or give "
+            f"it back with assign_coords({name}=...)"
+        )
+    coord = da.coords[name]
+    values = np.atleast_1d(np.asarray(coord.values, dtype=np.float64))
+    if values.ndim > 1 or not np.isfinite(values).all():
+        raise GeometryError(f"the labels of {name!r} are no plain numbers: {values.ravel()[:4].tolist()} ...")
+    if values.size > 1:
+        return values, geometry.even_step(values, POSITION_TOLERANCE)
+    spacing = coord.attrs.get("spacing")
+    return values, None if spacing is None else float(spacing)
+
+
+def affine(da: xr.DataArray) -> NDArray[np.float64]:
+    """Affine from index (slice, row, col) to LPS mm, derived from labels and direction.
+
+    Returns
+    -------
+    ndarray, shape (4, 4), float64
+
+    Raises
+    ------
+    GeometryError
+        Where the image has no geometry, an axis is lost, or its labels are uneven.
+    """
+    space = space_of(da)
+    if space is None:
+        raise GeometryError(
+            "the image has no place in the patient (its source has no position and orientation, or 'geometry' was "
+            "dropped): its labels are indices. imd.assign_grid(other) gives it the place of another image"
+        )
+    first, step = np.zeros(3), np.zeros(3)
+    for k, name in enumerate(AXES):
+        values, d = axis_of(da, name)
+        if d is None:
+            raise GeometryError(_why_no_step(name, values))
+        first[k], step[k] = values[0], d
+    return geometry.affine_of(space.direction, first, step)
+
+
+def _why_no_step(name: str, values: NDArray[np.float64]) -> str:
+    if values.size == 1:
+        return (
+            f"the spacing of the single {name!r} is unknown (it is left of several by coarsen, interp or a mean): "
+            f'assign_coords({name}=("{name}", [label], {{"spacing": mm}})) says it'
+        )
+    steps = np.diff(values)
+    return (
+        f"{name!r} is not evenly spaced: steps from {steps.min():g} to {steps.max():g} mm. The exact positions are the "
+        f"labels; interp({name}=...) makes even ones"
+    )
+
+
+def canonical(da: xr.DataArray) -> xr.DataArray:
+    """Return the image in the form that files have: all dims, in order, labels of the axes ascending.
+
+    A missing ``tag`` becomes one volume, scalar coords become dims of size 1. World positions do not change.
+
+    Raises
+    ------
+    GeometryError
+        Where an axis was reduced, or a dim is none of the data model.
+    """
+    volumes = volume_dims(da)
+    known = {*volumes, *AXES, *TRAILING, "segment"}
+    if strange := [str(d) for d in da.dims if d not in known]:
+        raise LabelError(f"the dims {strange} are none of an image: stack, reduce or select them before writing")
+    if not volumes:
+        if "tag" not in da.coords:
+            da = da.assign_coords(tag=xr.Variable((), 0.0, {"order": "none", "units": "1"}))
+        da, volumes = da.expand_dims("tag"), ["tag"]
+    for name in AXES:
+        if name not in da.coords:
+            axis_of(da, name)  # says what is lost
+        if name not in da.dims:
+            # a label that was selected keeps its spacing; count 1 marks it as true
+            attrs = {**da.coords[name].attrs, "count": 1}
+            da = da.assign_coords({name: xr.Variable((), da.coords[name].values, attrs)}).expand_dims(name)
+    da = repair(da.transpose(*volumes, *AXES, *[d for d in TRAILING if d in da.dims]))
+    flips = {n: slice(None, None, -1) for n in AXES if da.sizes[n] > 1 and da[n].values[0] > da[n].values[-1]}
+    return da.isel(flips) if flips else da
+
+
+def per_volume(da: xr.DataArray, name: str) -> Any:
+    """Return a coord of a canonical image broadcast to its volume dims (shape of those dims), or None if absent."""
+    if name not in da.coords:
+        return None
+    dims = volume_dims(da)
+    if not set(da.coords[name].dims) <= set(dims):
+        return None
+    template = xr.DataArray(np.zeros([da.sizes[d] for d in dims]), dims=dims)
+    return da.coords[name].variable.set_dims(dict(zip(template.dims, template.shape, strict=True))).transpose(*dims).values
+
+
+def drop_labels(da: xr.DataArray, names: Iterable[str]) -> xr.DataArray:
+    """Return the image without some coords, where they are there."""
+    return da.drop_vars([n for n in names if n in da.coords])

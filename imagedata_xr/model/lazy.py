@@ -1,0 +1,55 @@
+"""Arrays that are read on demand, as xarray's own lazy indexing wants them."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+
+class LazyArray(Protocol):
+    """The contract of a format's lazy array: a shape, a dtype, and `read`.
+
+    ``read(key)`` takes one int, slice (positive step) or 1-D int array per axis, combined as an outer product; an int
+    drops its axis. It reads what the key names and no more, keeps no file open, and may be called from several
+    threads at once. The object can be pickled.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def read(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        """Return the part of the array that the key names."""
+        ...
+
+
+class OnDemand(BackendArray):
+    """A `LazyArray` behind xarray's indexing adapters."""
+
+    def __init__(self, array: LazyArray) -> None:
+        self.array = array
+        self.shape = tuple(array.shape)
+        self.dtype = array.dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        """Read a part; called by xarray."""
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.OUTER, self.array.read
+        )
+
+
+def on_demand(array: Any) -> Any:
+    """Wrap a `LazyArray` for a `xarray.Variable`; return arrays in memory as they are."""
+    if isinstance(array, np.ndarray) or not hasattr(array, "read"):
+        return array
+    return indexing.LazilyIndexedArray(OnDemand(array))
+
+
+def axis_indices(key: Any, size: int) -> NDArray[np.intp]:
+    """Positions on an axis that one part of a key names, as a 1-D array."""
+    if isinstance(key, slice):
+        return np.arange(size)[key]
+    return np.atleast_1d(np.asarray(key, dtype=np.intp)) % size
