@@ -1,0 +1,1 @@
+"""One file per format, behind the seam that `imagedata_xr.formats.seam` writes down."""

@@ -1,0 +1,158 @@
+"""The seam between an image and a format: what a format offers, and what it is told.
+
+A format is a class with the members of `Format`, named by an entry point of the group ``imagedata_xr.formats``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, Protocol, runtime_checkable
+
+import xarray as xr
+
+from ..errors import FormatError, ImagedataWarning
+from ..stores.url import File
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a user asks for when opening; see `xarray.open_dataset` with this engine in the docs."""
+
+    order: str | Mapping[str, Any] = "auto"
+    auto_order: Sequence[str] | None = None
+    series: Any = None
+    stack: Any = None
+    acquisition: Any = None
+    echo: Any = None
+    split: Any = None
+    missing: str = "raise"
+    duplicates: str | None = None
+    dtype: Any = None
+    mask_and_scale: bool = True
+    mask_padding: bool = False
+    errors: str = "warn"
+    source: str = ""
+    storage_options: Mapping[str, Any] | None = None
+    format_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """What a user asks for when writing; see `imd.write` in the docs."""
+
+    keep_uid: bool = False
+    series_number: int | None = None
+    series_description: str | None = None
+    image_type: str | Sequence[str] | None = None
+    units: str | None = None
+    identifiers: bool = False
+    compute: bool = True
+    overwrite: bool = False
+    progress: Callable[[int, int], None] | None = None
+    storage_options: Mapping[str, Any] | None = None
+    format_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One image (or header without pixels) that a source holds.
+
+    Attributes
+    ----------
+    parts : tuple of str
+        Its place in a tree, not yet encoded: patient, study, series, and the stack where a series has several.
+    dataset : xarray.Dataset
+        With the variable ``image``; or with attrs only.
+    title : str
+        A line for lists of what is there, without patient names and IDs.
+    select : str
+        The ``series=`` and ``stack=`` values that select it, for error messages.
+    """
+
+    parts: tuple[str, ...]
+    dataset: xr.Dataset
+    title: str = ""
+    select: str = ""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written.
+
+    Attributes
+    ----------
+    format : str
+    paths : tuple of str
+    count : int
+        Images (DICOM instances), or files of other formats.
+    bytes : int
+    uids : tuple of str
+        SOP Instance UIDs, for DICOM.
+    series : str
+        Series Instance UID, for DICOM.
+    """
+
+    format: str
+    paths: tuple[str, ...]
+    count: int
+    bytes: int
+    uids: tuple[str, ...] = ()
+    series: str = ""
+
+
+@runtime_checkable
+class Format(Protocol):
+    """What a format offers.
+
+    ``read`` gives one `Node` per image, lazily where the format allows. ``write`` gets a repaired image and a target
+    (path or URL, not yet checked), raises `FormatError` for what it can't hold before anything is written, refuses an
+    existing target with `FileExistsError` unless ``options.overwrite``, and lets files appear only when whole. With
+    ``options.compute`` false it returns a dask ``Delayed`` that yields the `Written`.
+    """
+
+    name: str
+    extensions: tuple[str, ...]
+    description: str
+
+    def recognise(self, files: Sequence[File]) -> list[File]:
+        """Return those of the files that this format reads, judged by name and first bytes."""
+        ...
+
+    def read(self, files: Sequence[File], options: ReadOptions) -> list[Node]:
+        """Read what is there, headers only."""
+        ...
+
+    def write(self, image: xr.DataArray, target: str, options: WriteOptions) -> Any:
+        """Write one image."""
+        ...
+
+
+@cache
+def formats() -> dict[str, Format]:
+    """Return every format that is installed, by name; a broken one is named in a warning and left out."""
+    found: dict[str, Format] = {}
+    for point in sorted(entry_points(group="imagedata_xr.formats"), key=lambda p: p.name):
+        try:
+            found[point.name] = point.load()()
+        except (ImportError, AttributeError, TypeError) as error:
+            warnings.warn(f"the format {point.name!r} ({point.value}) can't be used: {error}", ImagedataWarning, stacklevel=2)
+    return found
+
+
+def format_named(name: str) -> Format:
+    """Format of a name, or `FormatError` with the names there are."""
+    have = formats()
+    if name not in have:
+        raise FormatError(f"unknown format {name!r}; there are {', '.join(have)}")
+    return have[name]
+
+
+def format_of_target(target: str) -> Format | None:
+    """Format that a target's extension names; the longest extension wins; None for a name without one."""
+    lower = str(target).lower().rstrip("/")
+    hits = [(len(e), f) for f in formats().values() for e in f.extensions if lower.endswith(e)]
+    return max(hits, key=lambda h: h[0])[1] if hits else None
