@@ -1,0 +1,1 @@
+"""DICOM: from files to frames to a grid, and back."""

@@ -1,0 +1,1 @@
+"""Where bytes live: local folders, URLs and, later, archives and servers."""
