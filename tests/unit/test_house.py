@@ -1,0 +1,66 @@
+"""Rules that hold for the whole package."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import imagedata_xr
+
+PACKAGE = Path(imagedata_xr.__file__).parent
+MODULES = sorted(module.name for module in pkgutil.walk_packages(imagedata_xr.__path__, "imagedata_xr."))
+FORBIDDEN = {  # room -> what it does not know
+    "model": ("dicom", "formats", "stores", "backend", "accessor", "view", "cli"),
+    "dicom": ("backend", "accessor", "view", "cli"),
+    "formats": ("backend", "accessor", "view", "cli"),
+    "stores": ("backend", "accessor", "view", "cli"),
+}
+
+
+def own_imports(path: Path) -> Iterator[str]:
+    """Give the modules of the package that the module at `path` imports, with absolute names."""
+    package = ("imagedata_xr", *path.relative_to(PACKAGE).parent.parts)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            stem = ".".join([*base, *([node.module] if node.module else [])])
+            yield stem
+            yield from (f"{stem}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("room", FORBIDDEN)
+def test_a_room_does_not_import_what_stands_above_it(room: str) -> None:
+    forbidden = tuple(f"imagedata_xr.{name}" for name in FORBIDDEN[room])
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for path in sorted((PACKAGE / room).rglob("*.py"))
+        for name in own_imports(path)
+        if any(name == other or name.startswith(f"{other}.") for other in forbidden)
+    ]
+    assert not wrong
+
+
+def test_importing_the_package_imports_nothing_slow() -> None:
+    slow = ("dask", "scipy", "matplotlib", "h5py", "zarr", "nibabel", "highdicom", "pynetdicom")
+    code = (
+        "import sys, xarray; before = set(sys.modules); import imagedata_xr\n"
+        f"print(*(name for name in {slow} if name in set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_run(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    assert result.failed == 0
