@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from imagedata_xr.dicom.walk import IMPLICIT_LE, Key, Raw, private_vr, public_vr
-from imagedata_xr.errors import LabelError
+from ..errors import LabelError
+from .vr import IMPLICIT_LE, Key, Raw, private_vr, public_vr
 
 if TYPE_CHECKING:
+    from pydicom.dataelem import DataElement, RawDataElement
     from pydicom.dataset import Dataset
+    from pydicom.tag import BaseTag
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,7 @@ def to_dataset(cells: Mapping[Key, Cell], syntax: str, implicit: bool) -> Datase
     """
     from pydicom.charset import convert_encodings, default_encoding
     from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import UID
 
     main: dict[int, tuple[str, bytes]] = {}
     meta: dict[int, tuple[str, bytes]] = {}
@@ -225,11 +228,11 @@ def to_dataset(cells: Mapping[Key, Cell], syntax: str, implicit: bool) -> Datase
     ds.set_original_encoding(implicit, True, convert_encodings(list(names)) if names else default_encoding)
     ds.file_meta = FileMetaDataset(_raw_elements(meta, implicit=False))
     if "TransferSyntaxUID" not in ds.file_meta:
-        ds.file_meta.TransferSyntaxUID = syntax or IMPLICIT_LE
+        ds.file_meta.TransferSyntaxUID = UID(syntax or IMPLICIT_LE)
     return ds
 
 
-def _raw_elements(found: Mapping[int, Raw], implicit: bool) -> dict[object, object]:
+def _raw_elements(found: Mapping[int, Raw], implicit: bool) -> dict[BaseTag, DataElement | RawDataElement]:
     from pydicom.dataelem import RawDataElement
     from pydicom.tag import Tag
 

@@ -7,7 +7,8 @@ import warnings
 import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from imagedata_xr.dicom.walk import (
+from ..stores.url import File, read_available
+from .vr import (
     CSA_HEADER,
     DEFLATED_LE,
     EXPLICIT_BE,
@@ -22,12 +23,11 @@ from imagedata_xr.dicom.walk import (
     WANTED_PRIVATE,
     Key,
     Raw,
-    Walked,
     private_vr,
     public_vr,
     swap,
 )
-from imagedata_xr.stores.url import File, read_available
+from .walk import Walked
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement, RawDataElement
@@ -44,13 +44,14 @@ GARBAGE: tuple[type[Exception], ...] = (
     OSError,
     RecursionError,
     TypeError,
+    UserWarning,
     ValueError,
     struct.error,
     zlib.error,
 )
 
 
-class Damaged(Exception):
+class DamagedError(Exception):
     """A file is DICOM, but its header can't be read without guessing."""
 
 
@@ -106,7 +107,7 @@ def reread(file: File, buf: bytes, size: int) -> Walked:
 
     Raises
     ------
-    Damaged
+    DamagedError
         pydicom refuses the file too, or values in it are cut short.
     """
     from pydicom.filereader import read_partial
@@ -126,13 +127,13 @@ def reread(file: File, buf: bytes, size: int) -> Walked:
             warnings.filterwarnings("error", message=r".* in file header", category=UserWarning)
             ds = read_partial(cast(BinaryIO, header), stop_when=at_pixels, force=True)
             result = _converted(ds)
-    except (*GARBAGE, UserWarning) as error:
-        raise Damaged(_why(error)) from error
+    except GARBAGE as error:
+        raise DamagedError(_why(error)) from error
     result.end = header.tell()
     if stopped:
         _place_pixels(result, *stopped[-1], deflated=result.syntax == DEFLATED_LE)
     elif result.syntax != DEFLATED_LE and header.pos < size:
-        raise Damaged(f"reading stopped at byte {header.pos} of {size}")
+        raise DamagedError(f"reading stopped at byte {header.pos} of {size}")
     return result
 
 
@@ -157,14 +158,14 @@ def _place_pixels(result: Walked, tag: int, vr: str | None, length: int, deflate
 def _converted(ds: Dataset) -> Walked:
     """Give a data set's undecoded elements the form of a walk."""
     implicit, little = ds.original_encoding
-    meta = getattr(ds, "file_meta", None)
+    meta: Dataset | None = getattr(ds, "file_meta", None)
     result = Walked(implicit=bool(implicit))
-    for tag in (meta or {}).keys():
-        result.found[int(tag)] = _raw(meta, int(tag), public_vr(int(tag)), implicit=False, little=True)
+    if meta:
+        result.found |= {tag: _raw(meta, tag, public_vr(tag), implicit=False, little=True) for tag in _tags(meta)}
     stated = result.found.get(TRANSFER_SYNTAX, ("UI", b""))[1].rstrip(b"\0 ").decode("ascii", "replace")
     result.syntax = stated or (IMPLICIT_LE if implicit else EXPLICIT_LE if little else EXPLICIT_BE)
     creators: dict[tuple[int, int], str] = {}
-    for tag in sorted(int(t) for t in ds.keys()):
+    for tag in _tags(ds):
         key, vr = _wanted(ds, tag, creators, result.found)
         if key is not None:
             result.found[key] = _raw(ds, tag, vr, implicit=bool(implicit), little=bool(little))
@@ -173,6 +174,11 @@ def _converted(ds: Dataset) -> Walked:
     result.found = {swap(key) if isinstance(key, int) else key: raw for key, raw in result.found.items()}
     result.offsets = {swap(key) if isinstance(key, int) else key: at for key, at in result.offsets.items()}
     return result
+
+
+def _tags(ds: Dataset) -> list[int]:
+    """List the tags, ascending; iterating over a data set would decode it."""
+    return sorted(int(tag) for tag in ds.keys())  # noqa: SIM118
 
 
 def _wanted(
@@ -233,7 +239,7 @@ def _encoded(elem: Any, implicit: bool, little: bool) -> bytes:
 def _copyable(item: Dataset, implicit: bool, little: bool) -> bool:
     """Tell whether an item's values may be copied undecoded; refuse values that are cut short."""
     fit = little
-    for tag in item.keys():
+    for tag in _tags(item):
         elem = cast("RawDataElement | DataElement", item.get_item(tag))
         if elem.is_raw:
             raw = cast("RawDataElement", elem)
@@ -241,7 +247,8 @@ def _copyable(item: Dataset, implicit: bool, little: bool) -> bool:
                 raise EOFError("a value in a sequence is cut short")
             fit = fit and (implicit or raw.VR is not None)
         elif elem.VR == "SQ":
-            fit = all([_copyable(inner, implicit, little) for inner in elem.value]) and fit
+            for inner in cast("DataElement", elem).value:
+                fit = _copyable(inner, implicit, little) and fit
     return fit
 
 

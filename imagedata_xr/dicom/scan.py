@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from imagedata_xr.dicom.elements import CHARACTER_SET, Cell, LongValue, key_of, table, text, to_dataset
-from imagedata_xr.dicom.reread import Damaged, reread
-from imagedata_xr.dicom.walk import (
-    WANTED_PRIVATE,
-    Key,
-    Memo,
-    More,
-    Odd,
-    Raw,
-    Walked,
-    looks_like_dicom,
-    swap,
-    walk,
-)
-from imagedata_xr.errors import ImagedataWarning, LabelError, SourceError
-from imagedata_xr.stores.url import BATCH, File, file_name, is_local, read_available, read_range, reason
+from ..errors import ImagedataWarning, LabelError, SourceError
+from ..stores.url import BATCH, File, file_name, is_local, read_range
+from .collect import Collector
+from .elements import CHARACTER_SET, Cell, LongValue, key_of, table, text, to_dataset
+from .vr import WANTED_PRIVATE, Key, Raw, swap
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 __all__ = ["WANTED_PRIVATE", "Cell", "Key", "LongValue", "Raw", "Scan", "scan"]
 
-FIRST_READ = 16 * 1024
-LARGEST_FIRST_READ = 256 * 1024
 NAMED = 10
 """How many damaged files the warning names."""
-
-_Steps: TypeAlias = "Generator[tuple[int, int], bytes, Walked | None]"
-_SEQUENCE_END = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
 @dataclass
@@ -210,7 +193,7 @@ def scan(files: Sequence[File], errors: Literal["warn", "raise"] = "warn") -> Sc
     """
     if errors not in ("warn", "raise"):
         raise LabelError(f"errors is 'warn' or 'raise', not {errors!r}")
-    collector = _Collector()
+    collector = Collector()
     start = 0
     while start < len(files):
         if is_local(files[start]):
@@ -229,7 +212,7 @@ def scan(files: Sequence[File], errors: Literal["warn", "raise"] = "warn") -> Sc
         if errors == "raise":
             raise SourceError(message + '. errors="warn" leaves them out')
         warnings.warn(message + ". They are left out", ImagedataWarning, stacklevel=2)
-    return collector.result()
+    return _result(collector)
 
 
 def _damage(damaged: list[tuple[str, str]], total: int) -> str:
@@ -238,186 +221,15 @@ def _damage(damaged: list[tuple[str, str]], total: int) -> str:
     return f"{len(damaged)} of {total} files can't be read: {named}{more}"
 
 
-class _Collector:
-    """Gathers walks as columns; equal values share memory."""
-
-    def __init__(self) -> None:
-        self.files: list[File] = []
-        self.columns: dict[Key, list[Cell]] = {}
-        self.rows: list[tuple[str, bool, int, int, int]] = []
-        self.damaged: list[tuple[str, str]] = []
-        self.memo: Memo = {}
-        self.implicit_memo: Memo = {}
-        self.first_read = FIRST_READ
-        self.long: dict[Key, tuple[Raw, list[tuple[int, int]]] | None] = {}
-
-    def local(self, file: File) -> None:
-        """Read one local file."""
-        try:
-            fd = os.open(file.path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
-            try:
-                size = os.fstat(fd).st_size
-                buf = os.read(fd, self.first_read)
-            finally:
-                os.close(fd)
-        except OSError as error:
-            self.damaged.append((file_name(file), reason(error)))
-            return
-        self.drive([(file, buf, size)])
-
-    def remote(self, batch: list[File]) -> None:
-        """Read files of one store, all at once in each step."""
-        n = self.first_read
-        heads = read_available(batch, [0] * len(batch), [n] * len(batch))
-        full = [f for f, head in zip(batch, heads, strict=True) if isinstance(head, bytes) and len(head) >= n]
-        sizes = _sizes(full)
-        ready = []
-        for file, head in zip(batch, heads, strict=True):
-            size = sizes.get(file.path, len(head)) if isinstance(head, bytes) else head
-            if isinstance(head, bytes) and isinstance(size, int):
-                ready.append((file, head, size))
-            elif isinstance(size, OSError):
-                self.damaged.append((file_name(file), reason(size)))
-        self.drive(ready)
-
-    def drive(self, opened: list[tuple[File, bytes, int]]) -> None:
-        """Run the steps of several files side by side, so that their reads can go together."""
-        done: dict[int, Walked] = {}
-        running = [(k, self.steps(*one)) for k, one in enumerate(opened)]
-        answers: list[bytes | OSError | None] = [None] * len(running)
-        while running:
-            waiting, asked = [], []
-            for (k, steps), answer in zip(running, answers, strict=True):
-                file = opened[k][0]
-                try:
-                    if isinstance(answer, OSError):
-                        raise answer
-                    asked.append(steps.send(answer) if answer is not None else next(steps))
-                    waiting.append((k, steps))
-                except StopIteration as stop:
-                    if stop.value is not None:
-                        done[k] = stop.value
-                except Damaged as error:
-                    self.damaged.append((file_name(file), str(error)))
-                except OSError as error:
-                    self.damaged.append((file_name(file), reason(error)))
-            running = waiting
-            files = [opened[k][0] for k, _ in running]
-            answers = list(read_available(files, [a for a, _ in asked], [n for _, n in asked])) if running else []
-        for k in sorted(done):
-            self.add(opened[k][0], done[k])
-
-    def steps(self, file: File, buf: bytes, size: int) -> _Steps:
-        """Examine one file; yields (offset, length) of the bytes it needs next. Gives None for what is not DICOM."""
-        if not looks_like_dicom(buf):
-            if file.path.lower().endswith((".dcm", ".ima")):
-                raise Damaged("it is named as DICOM, but it is not")
-            return None
-        while True:
-            try:
-                walked = walk(buf, size, self.memo, self.implicit_memo)
-                break
-            except More as more:
-                if len(buf) >= size:
-                    raise Damaged(f"it is truncated: it ends at byte {size}, inside the header") from None
-                stop = min(size, max(more.upto, 2 * len(buf)))
-                buf += yield len(buf), stop - len(buf)
-            except Odd:
-                walked = reread(file, buf, size)
-                break
-        if not walked.pixel_tag and not any(isinstance(key, tuple) or key & 0xFFFF > 2 for key in walked.found):
-            raise Damaged("it holds no data set")
-        if walked.pixel_offset >= 0:
-            yield from _check_pixels(walked, size)
-        return walked
-
-    def add(self, file: File, walked: Walked) -> None:
-        """Append one file to the columns."""
-        n, columns, found = len(self.files), self.columns, walked.found
-        cells: dict[Key, Cell] = found  # type: ignore[assignment]
-        for key, offset in walked.offsets.items():
-            cells[key] = self.long_cell(key, found[key], offset)
-        for key, cell in cells.items():
-            column = columns.get(key)
-            if column is None:
-                column = columns[key] = [None] * n
-            column.append(cell)
-        if len(cells) != len(columns):
-            for column in columns.values():
-                if len(column) == n:
-                    column.append(None)
-        self.files.append(file)
-        self.rows.append(
-            (walked.syntax, walked.implicit, walked.pixel_tag, walked.pixel_offset, walked.pixel_length)
-        )
-        need = (walked.end + 4096) // 4096 * 4096
-        self.first_read = min(LARGEST_FIRST_READ, max(FIRST_READ, need, self.first_read * 15 // 16))
-
-    def long_cell(self, key: Key, raw: Raw, offset: int) -> Cell:
-        """Keep a long value while all are equal; once they differ, mark them all."""
-        first, places = self.long.setdefault(key, (raw, [])) or (None, [])
-        if first == raw:
-            places.append((len(self.files), offset))
-            return first
-        if first is not None:
-            column = self.columns[key]
-            for k, at in places:
-                column[k] = LongValue.of(first, at)
-            self.long[key] = None
-        return LongValue.of(raw, offset)
-
-    def result(self) -> Scan:
-        """Give what was gathered."""
-        syntax, implicit, tag, offset, length = zip(*self.rows, strict=True) if self.rows else ((), (), (), (), ())
-        return Scan(
-            files=self.files,
-            columns={swap(k) if isinstance(k, int) else k: column for k, column in self.columns.items()},
-            syntax=[str(s) for s in syntax],
-            implicit=np.array(implicit, bool),
-            pixel_tag=np.array(tag, np.int64),
-            pixel_offset=np.array(offset, np.int64),
-            pixel_length=np.array(length, np.int64),
-            damaged=self.damaged,
-        )
-
-
-def _check_pixels(walked: Walked, size: int) -> Generator[tuple[int, int], bytes, None]:
-    """Refuse pixel data that the file does not hold in full, by lengths and delimiters alone (PS3.5 section A.4)."""
-    offset, length = walked.pixel_offset, walked.pixel_length
-    if length >= 0:
-        if offset + length > size:
-            raise Damaged(f"it is truncated: {max(0, size - offset)} of {length} bytes of pixel data are there")
-        return
-    tail = yield size - 8, 8
-    if tail == _SEQUENCE_END and size - 8 >= offset:
-        return
-    while True:  # something follows the pixel data, or it is cut
-        item = yield offset, 8
-        if item == _SEQUENCE_END:
-            return
-        offset += 8 + int.from_bytes(item[4:8], "little")
-        if item[:4] != b"\xfe\xff\0\xe0" or offset > size:
-            raise Damaged("it is truncated: its compressed pixel data has no end")
-
-
-def _sizes(files: list[File]) -> dict[str, int | OSError]:
-    """Ask a store for the length of files."""
-    if not files:
-        return {}
-    fs = files[0].fs
-    try:
-        sizes = fs.sizes([f.path for f in files])
-    except OSError:
-        sizes = [_size(f) for f in files]
-    known = {f.path: size for f, size in zip(files, sizes, strict=True)}
-    for path in (path for path, size in known.items() if size is None):
-        known[path] = len(fs.cat_file(path))  # a server that does not tell
-    return known
-
-
-def _size(file: File) -> int | OSError | None:
-    try:
-        size: int | None = file.fs.size(file.path)
-    except OSError as error:
-        return error
-    return size
+def _result(got: Collector) -> Scan:
+    syntax, implicit, tag, offset, length = zip(*got.rows, strict=True) if got.rows else ((), (), (), (), ())
+    return Scan(
+        files=got.files,
+        columns={swap(key) if isinstance(key, int) else key: column for key, column in got.columns.items()},
+        syntax=[str(one) for one in syntax],
+        implicit=np.array(implicit, bool),
+        pixel_tag=np.array(tag, np.int64),
+        pixel_offset=np.array(offset, np.int64),
+        pixel_length=np.array(length, np.int64),
+        damaged=got.damaged,
+    )

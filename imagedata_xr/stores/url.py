@@ -6,45 +6,51 @@ Kinds of source that need more than fsspec register in `_KINDS`, the one place w
 
 from __future__ import annotations
 
-import functools
 import glob
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias, cast
-from urllib.parse import unquote, urlsplit
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+from urllib.parse import unquote
 
 from fsspec import AbstractFileSystem
 from fsspec.core import OpenFile, url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from imagedata_xr.errors import LabelError, NotFoundError, SourceError
+from ..errors import LabelError, NotFoundError, SourceError
+from .files import (
+    BATCH,
+    File,
+    file_name,
+    is_local,
+    local,
+    read_available,
+    read_range,
+    read_ranges,
+    reason,
+    strip_credentials,
+)
 
-BATCH = 64
-"""Ranges asked for at once from a remote store."""
+__all__ = [
+    "BATCH",
+    "File",
+    "Source",
+    "file_name",
+    "find",
+    "is_local",
+    "local",
+    "read_available",
+    "read_range",
+    "read_ranges",
+    "reason",
+    "source_name",
+    "strip_credentials",
+]
 
 StorageOptions: TypeAlias = Mapping[str, Any] | None
 
 
-class File(NamedTuple):
-    """A file: the filesystem that holds it and the path inside that filesystem."""
-
-    fs: AbstractFileSystem
-    path: str
-
-
 Source: TypeAlias = "str | os.PathLike[str] | OpenFile | File | Sequence[Source]"
-
-
-@functools.cache
-def local() -> LocalFileSystem:
-    """Return the one filesystem object that all local files share."""
-    return LocalFileSystem()
-
-
-def is_local(file: File) -> bool:
-    """Tell whether a file can be opened by the operating system under its path."""
-    return isinstance(file.fs, LocalFileSystem)
 
 
 def find(source: Source, storage_options: StorageOptions = None) -> list[File]:
@@ -88,122 +94,20 @@ def source_name(source: Source) -> str:
     Returns
     -------
     str
-        The absolute local path, or the URL without user, password and ``key=value`` queries (they may hold secrets). For
-        a list the folder or prefix common to all; empty when they have none in common.
+        The absolute local path, or the URL without user, password and ``key=value`` queries (they may hold secrets).
+        For a list the folder or prefix common to all; empty when they have none in common.
     """
     names = list(dict.fromkeys(_name(one) for one in _flat(source)))
     if len(names) == 1:
         return names[0]
     if all("://" not in name for name in names):
         return os.path.commonpath(names)
-    prefix = os.path.commonprefix([name + "/" for name in names])
-    prefix = prefix[: prefix.rfind("/")] if "/" in prefix else ""
-    return "" if prefix.endswith((":", ":/")) else prefix
-
-
-def file_name(file: File) -> str:
-    """Name one file, as errors and warnings may show it: without credentials."""
-    return file.path if is_local(file) else strip_credentials(str(file.fs.unstrip_protocol(file.path)))
-
-
-def strip_credentials(url: str) -> str:
-    """Remove user, password, fragment and ``key=value`` queries from each part of a URL chain."""
-    parts = []
-    for part in url.split("::"):
-        plain = re.sub(r"(?<=://)[^/?#]*@", "", part)
-        if "://" in plain:
-            plain = plain.partition("#")[0]
-        address, mark, query = plain.partition("?")
-        parts.append(address if "=" in query else address + mark + query)
-    return "::".join(parts)
-
-
-def read_range(file: File, offset: int, length: int) -> bytes:
-    """Read `length` bytes of one file from byte `offset` on.
-
-    Raises
-    ------
-    SourceError
-        The file can't be read or ends before `offset + length`.
-    """
-    return read_ranges([file], [offset], [length])[0]
-
-
-def read_ranges(files: Sequence[File], offsets: Iterable[int], lengths: Iterable[int]) -> list[bytes]:
-    """Read one byte range of each file: local ones by the operating system, others in batches of 64.
-
-    Parameters
-    ----------
-    files
-        Files of any filesystems; one may occur several times.
-    offsets, lengths
-        Where each range begins and how long it is, in bytes.
-
-    Raises
-    ------
-    SourceError
-        A file can't be read or ends before the end of its range.
-    """
-    starts, sizes = list(offsets), list(lengths)
-    data = read_available(files, starts, sizes)
-    for file, start, size, got in zip(files, starts, sizes, data, strict=True):
-        if isinstance(got, Exception):
-            raise SourceError(f"{file_name(file)} can't be read: {reason(got)}") from got
-        if len(got) < size:
-            raise SourceError(
-                f"{file_name(file)} ends at byte {start + len(got)}, but {size} bytes were expected from byte {start} on"
-            )
-    return cast("list[bytes]", data)
-
-
-def read_available(files: Sequence[File], offsets: Sequence[int], lengths: Sequence[int]) -> list[bytes | OSError]:
-    """Read ranges as `read_ranges`, but give what there is: fewer bytes at the end of a file, the error of a bad file."""
-    data: list[bytes | OSError] = [b""] * len(files)
-    remote: dict[AbstractFileSystem, list[int]] = {}
-    for k, (file, offset, length) in enumerate(zip(files, offsets, lengths, strict=True)):
-        if is_local(file):
-            data[k] = _read_local(file.path, offset, length)
-        else:
-            remote.setdefault(file.fs, []).append(k)
-    for fs, wanted in remote.items():
-        for first in range(0, len(wanted), BATCH):
-            batch = wanted[first : first + BATCH]
-            starts = [offsets[k] for k in batch]
-            stops = [offsets[k] + lengths[k] for k in batch]
-            got = fs.cat_ranges([files[k].path for k in batch], starts, stops, on_error="return")
-            for k, one in zip(batch, got, strict=True):
-                data[k] = _checked(one)
-    return data
-
-
-def reason(error: Exception) -> str:
-    """Say in a few words why the system refused, without the path (it stands elsewhere in the message)."""
-    strerror = getattr(error, "strerror", None)
-    return str(strerror) if strerror else type(error).__name__
-
-
-def _checked(got: object) -> bytes | OSError:
-    if isinstance(got, bytes | bytearray | memoryview):
-        return bytes(got)
-    if isinstance(got, OSError):
-        return got
-    # aiohttp, botocore and others have their own families; one kind is enough for those who call
-    error = OSError(type(got).__name__)
-    error.__cause__ = got if isinstance(got, BaseException) else None
-    return error
-
-
-def _read_local(path: str, offset: int, length: int) -> bytes | OSError:
-    try:
-        with open(path, "rb", buffering=0) as f:
-            f.seek(offset)
-            parts = []
-            while length > 0 and (part := f.read(length)):
-                parts.append(part)
-                length -= len(part)
-            return parts[0] if len(parts) == 1 else b"".join(parts)
-    except OSError as error:
-        return error
+    parts = [name.split("/") for name in names]
+    alike = 0
+    while all(len(p) > alike and p[alike] == parts[0][alike] for p in parts):
+        alike += 1
+    # "scheme:", "" and the host come first: a scheme alone is no place
+    return "/".join(parts[0][:alike]) if alike > 2 else ""
 
 
 def _flat(source: Source) -> list[str | OpenFile | File]:
@@ -282,7 +186,9 @@ def _hidden(path: str) -> bool:
 
 
 def _file_url(url: str, options: StorageOptions) -> list[File]:
-    return _find_local(unquote(urlsplit(url).path) if "%" in url else url.removeprefix("file://"))
+    path = url.removeprefix("file://")
+    # fsspec takes a per cent sign literally, browsers encode; what exists decides
+    return _find_local(path if os.path.lexists(path) else unquote(path))
 
 
 def _find_local(path: str) -> list[File]:

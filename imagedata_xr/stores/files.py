@@ -1,0 +1,139 @@
+"""Files on any filesystem: their names as messages may show them, and reading byte ranges of many at once."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, cast
+
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
+
+from ..errors import SourceError
+
+BATCH = 64
+"""Ranges asked for at once from a remote store."""
+
+
+class File(NamedTuple):
+    """A file: the filesystem that holds it and the path inside that filesystem."""
+
+    fs: AbstractFileSystem
+    path: str
+
+
+@functools.cache
+def local() -> LocalFileSystem:
+    """Return the one filesystem object that all local files share."""
+    return LocalFileSystem()
+
+
+def is_local(file: File) -> bool:
+    """Tell whether a file can be opened by the operating system under its path."""
+    return isinstance(file.fs, LocalFileSystem)
+
+
+def file_name(file: File) -> str:
+    """Name one file, as errors and warnings may show it: without credentials."""
+    return file.path if is_local(file) else strip_credentials(str(file.fs.unstrip_protocol(file.path)))
+
+
+def strip_credentials(url: str) -> str:
+    """Remove user, password, fragment and ``key=value`` queries from each part of a URL chain."""
+    parts = []
+    for part in url.split("::"):
+        plain = re.sub(r"(?<=://)[^/?#]*@", "", part)
+        if "://" in plain:
+            plain = plain.partition("#")[0]
+        address, mark, query = plain.partition("?")
+        parts.append(address if "=" in query else address + mark + query)
+    return "::".join(parts)
+
+
+def read_range(file: File, offset: int, length: int) -> bytes:
+    """Read `length` bytes of one file from byte `offset` on.
+
+    Raises
+    ------
+    SourceError
+        The file can't be read or ends before `offset + length`.
+    """
+    return read_ranges([file], [offset], [length])[0]
+
+
+def read_ranges(files: Sequence[File], offsets: Iterable[int], lengths: Iterable[int]) -> list[bytes]:
+    """Read one byte range of each file: local ones by the operating system, others in batches of 64.
+
+    Parameters
+    ----------
+    files
+        Files of any filesystems; one may occur several times.
+    offsets, lengths
+        Where each range begins and how long it is, in bytes.
+
+    Raises
+    ------
+    SourceError
+        A file can't be read or ends before the end of its range.
+    """
+    starts, sizes = list(offsets), list(lengths)
+    data = read_available(files, starts, sizes)
+    for file, start, size, got in zip(files, starts, sizes, data, strict=True):
+        if isinstance(got, Exception):
+            raise SourceError(f"{file_name(file)} can't be read: {reason(got)}") from got
+        if len(got) < size:
+            raise SourceError(
+                f"{file_name(file)} is too short: {len(got)} of {size} bytes are there from byte {start} on"
+            )
+    return cast("list[bytes]", data)
+
+
+def read_available(files: Sequence[File], offsets: Sequence[int], lengths: Sequence[int]) -> list[bytes | OSError]:
+    """Read ranges, giving what there is: fewer bytes at the end of a file, the error of a file that can't be read."""
+    data: list[bytes | OSError] = [b""] * len(files)
+    remote: dict[AbstractFileSystem, list[int]] = {}
+    for k, (file, offset, length) in enumerate(zip(files, offsets, lengths, strict=True)):
+        if is_local(file):
+            data[k] = _read_local(file.path, offset, length)
+        else:
+            remote.setdefault(file.fs, []).append(k)
+    for fs, wanted in remote.items():
+        for first in range(0, len(wanted), BATCH):
+            batch = wanted[first : first + BATCH]
+            starts = [offsets[k] for k in batch]
+            stops = [offsets[k] + lengths[k] for k in batch]
+            got = fs.cat_ranges([files[k].path for k in batch], starts, stops, on_error="return")
+            for k, one in zip(batch, got, strict=True):
+                data[k] = _checked(one)
+    return data
+
+
+def reason(error: Exception) -> str:
+    """Say in a few words why the system refused, without the path (it stands elsewhere in the message)."""
+    strerror = getattr(error, "strerror", None)
+    return str(strerror) if strerror else type(error).__name__
+
+
+def _checked(got: object) -> bytes | OSError:
+    if isinstance(got, bytes | bytearray | memoryview):
+        return bytes(got)
+    if isinstance(got, OSError):
+        return got
+    # aiohttp, botocore and others have their own families; one kind is enough for those who call
+    error = OSError(type(got).__name__)
+    error.__cause__ = got if isinstance(got, BaseException) else None
+    return error
+
+
+def _read_local(path: str, offset: int, length: int) -> bytes | OSError:
+    try:
+        with open(path, "rb", buffering=0) as f:
+            f.seek(offset)
+            parts = []
+            while length > 0 and (part := f.read(length)):
+                parts.append(part)
+                length -= len(part)
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+    except OSError as error:
+        return error
