@@ -107,7 +107,7 @@ class Collector:
             except OddError:
                 walked = reread(file, buf, size)
                 break
-        if not walked.pixel_tag and not any(isinstance(key, tuple) or key & 0xFFFF > 2 for key in walked.found):
+        if walked.empty:
             raise DamagedError("it holds no data set")
         if walked.pixel_offset >= 0:
             yield from _check_pixels(walked, size)

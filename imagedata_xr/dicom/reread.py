@@ -126,9 +126,10 @@ def reread(file: File, buf: bytes, size: int) -> Walked:
             # pydicom only warns when a sequence ends with the file
             warnings.filterwarnings("error", message=r".* in file header", category=UserWarning)
             ds = read_partial(cast(BinaryIO, header), stop_when=at_pixels, force=True)
-            result = _converted(ds)
     except GARBAGE as error:
         raise DamagedError(_why(error)) from error
+    result = _converted(ds)
+    result.empty = not len(ds)
     result.end = header.tell()
     if stopped:
         _place_pixels(result, *stopped[-1], deflated=result.syntax == DEFLATED_LE)
@@ -208,32 +209,42 @@ def _raw(ds: Dataset, tag: int, vr: str, implicit: bool, little: bool) -> Raw:
     """Give one element's VR and its bytes in little endian."""
     elem = cast("RawDataElement | DataElement", ds.get_item(tag))
     if not elem.is_raw:
-        return "SQ" if elem.VR == "SQ" else str(elem.VR), _encoded(elem, implicit, little)
+        return str(elem.VR), _encoded(ds, tag, implicit, little)
     value = cast("bytes | None", elem.value) or b""
-    length = cast("RawDataElement", elem).length
-    if length != UNDEFINED and len(value) != length:
-        raise EOFError("a value is cut short")
     vr = elem.VR or vr
+    if _is_short(elem):
+        raise DamagedError("it is truncated: a value is cut short")
     if little or not value:
         return vr, value
-    if vr == "SQ":
-        return vr, _encoded(ds[tag], implicit, little)
-    return vr, _swapped(vr, value)
+    return vr, _encoded(ds, tag, implicit, little) if vr == "SQ" else _swapped(vr, value)
 
 
-def _encoded(elem: Any, implicit: bool, little: bool) -> bytes:
-    """Encode the items of a sequence that pydicom has taken apart."""
+def _is_short(elem: RawDataElement | DataElement) -> bool:
+    length = cast("RawDataElement", elem).length
+    return length != UNDEFINED and len(cast("bytes | None", elem.value) or b"") != length
+
+
+def _encoded(ds: Dataset, tag: int, implicit: bool, little: bool) -> bytes:
+    """Encode in little endian the value of an element that pydicom has to decode or has decoded already."""
     from pydicom.filebase import DicomBytesIO
-    from pydicom.filewriter import write_sequence
+    from pydicom.filewriter import write_data_element
 
-    for item in elem.value:
-        if not _copyable(item, implicit, little):
-            for _ in item.iterall():  # decodes what can't be copied as it is
-                pass
     fp = DicomBytesIO()
     fp.is_little_endian, fp.is_implicit_VR = True, implicit
-    write_sequence(fp, elem, getattr(elem.value, "_parent_encoding", None) or ["iso8859"])
-    return bytes(fp.getvalue())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            elem = ds[tag]
+            if elem.VR == "SQ":
+                elem.is_undefined_length = False
+                for item in elem.value:
+                    if not _copyable(item, implicit, little):
+                        for _ in item.iterall():  # decodes what can't be copied as it is
+                            pass
+            write_data_element(fp, elem, ds.get("SpecificCharacterSet") or "iso8859")
+    except GARBAGE as error:
+        raise DamagedError(_why(error)) from error
+    return bytes(fp.getvalue())[8 if implicit or elem.VR not in LONG_VR.values() else 12 :]
 
 
 def _copyable(item: Dataset, implicit: bool, little: bool) -> bool:
@@ -242,10 +253,9 @@ def _copyable(item: Dataset, implicit: bool, little: bool) -> bool:
     for tag in _tags(item):
         elem = cast("RawDataElement | DataElement", item.get_item(tag))
         if elem.is_raw:
-            raw = cast("RawDataElement", elem)
-            if raw.length != UNDEFINED and len(raw.value or b"") != raw.length:
+            if _is_short(elem):
                 raise EOFError("a value in a sequence is cut short")
-            fit = fit and (implicit or raw.VR is not None)
+            fit = fit and (implicit or elem.VR is not None)
         elif elem.VR == "SQ":
             for inner in cast("DataElement", elem).value:
                 fit = _copyable(inner, implicit, little) and fit

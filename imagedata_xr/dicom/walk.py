@@ -1,7 +1,7 @@
 """One walk over the bytes of a header: the top-level elements of one DICOM file, undecoded.
 
-The walk covers explicit and implicit little endian and never guesses: what it does not know it calls odd, and pydicom reads that file
-(`reread`). PS3.5 section 7.1 describes the element headers, A.4 encapsulated pixel data.
+The walk covers explicit and implicit little endian and never guesses: what it does not know it calls odd, and pydicom
+reads that file (`reread`). PS3.5 section 7.1 describes the element headers, A.4 encapsulated pixel data.
 """
 
 from __future__ import annotations
@@ -73,6 +73,8 @@ class Walked:
     pixel_tag: int = 0
     pixel_offset: int = -1
     pixel_length: int = 0
+    empty: bool = False
+    """Whether nothing follows the file meta information."""
     end: int = 0
     """Where the header ends: the byte after the last element read, or the first of the pixel value."""
 
@@ -115,6 +117,7 @@ def walk(buf: bytes, size: int, seen: Seen) -> Walked:
         walker.implicit(pos)
     else:
         walker.explicit(pos)
+    result.empty = result.end == pos
     return result
 
 

@@ -1,0 +1,92 @@
+"""What pydicom reads of a file, and whether a scan agrees with it."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+
+from imagedata_xr.dicom.elements import LongValue
+from imagedata_xr.dicom.scan import WANTED_PRIVATE, Key, Scan
+
+PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+CSA = ("SIEMENS CSA HEADER", 0x29, 0x10)
+GARBAGE = (
+    ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, OSError, RecursionError, TypeError,
+    ValueError, struct.error, zlib.error,
+)  # fmt: skip
+
+
+@dataclass
+class Reference:
+    """The elements before the pixel data, and where pydicom found these."""
+
+    elements: dict[Key, tuple[Dataset, int]]
+    syntax: str
+    little: bool
+    pixel_tag: int = 0
+    pixel_offset: int = -1
+    pixel_length: int = 0
+
+
+def read(path: Path) -> Reference:
+    """Read a file with pydicom alone; raises whatever pydicom raises."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ds = pydicom.dcmread(path, force=True)
+    meta = ds.file_meta
+    elements: dict[Key, tuple[Dataset, int]] = {int(tag): (meta, int(tag)) for tag in meta.keys()}  # noqa: SIM118
+    implicit, little = ds.original_encoding
+    plain = "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1" if little else "1.2.840.10008.1.2.2"
+    out = Reference(elements, str(meta.get("TransferSyntaxUID", plain)), bool(little))
+    creators: dict[tuple[int, int], str] = {}
+    for tag in sorted(int(t) for t in ds.keys()):  # noqa: SIM118
+        group, element = tag >> 16, tag & 0xFFFF
+        if tag in PIXELS:
+            item: Any = ds.get_item(tag)
+            out.pixel_tag, out.pixel_length = tag, -1 if item.length == 0xFFFFFFFF else item.length
+            out.pixel_offset = -1 if out.syntax.endswith("1.2.1.99") else item.value_tell
+            break
+        if not group & 1:
+            elements[tag] = ds, tag
+        elif 0x10 <= element <= 0xFF:
+            creators[group, element] = str(ds[tag].value)
+        elif element & 0xFF in WANTED_PRIVATE.get((key := creators.get((group, element >> 8), ""), group), ()):
+            private = (key, group, element & 0xFF)
+            if private != CSA or "MOSAIC" in ds.get("ImageType", ()):
+                elements[private] = ds, tag
+    return out
+
+
+def disagreement(scan: Scan, k: int, ref: Reference) -> str:
+    """Say what a scan's row has otherwise than pydicom; nothing if they agree."""
+    pixels = int(scan.pixel_tag[k]), int(scan.pixel_offset[k]), int(scan.pixel_length[k])
+    if pixels != (ref.pixel_tag, ref.pixel_offset, ref.pixel_length):
+        return f"pixels {pixels}, not {(ref.pixel_tag, ref.pixel_offset, ref.pixel_length)}"
+    if scan.syntax[k] != ref.syntax:
+        return f"syntax {scan.syntax[k]}, not {ref.syntax}"
+    have = {key for key, column in scan.columns.items() if column[k] is not None}
+    if have != set(ref.elements):
+        return f"keys that differ: {sorted(map(str, have ^ set(ref.elements)))}"
+    ours = scan.dataset(k)
+    for key, (ds, tag) in ref.elements.items():
+        if isinstance(cell := scan.columns[key][k], LongValue):
+            cell = scan.value(k, key)
+        if not isinstance(cell, tuple):
+            return f"{key} is missing"
+        theirs = ds.get_item(tag)
+        if isinstance(theirs, RawDataElement) and ref.little:
+            if (theirs.value or b"") != cell[1] or (theirs.VR or cell[0]) != cell[0]:
+                return f"{key}: {cell[0]}, not {theirs.VR}, or other bytes"
+        elif isinstance(key, int) and not isinstance(scan.columns[key][k], LongValue):
+            mine = (ours.file_meta if key >> 16 == 2 else ours)[key]
+            if mine.value != ds[tag].value or mine.VR != ds[tag].VR:
+                return f"{key}: value differs"
+    return ""
