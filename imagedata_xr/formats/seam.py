@@ -65,8 +65,8 @@ class Node:
     ----------
     parts : tuple of str
         Its place in a tree, not yet encoded: patient, study, series, and the stack where a series has several.
-    dataset : xarray.Dataset
-        With the variable ``image``; or with attrs only.
+    dataset : xarray.Dataset or callable
+        With the variable ``image``; or with attrs only. A callable builds it when it is asked for.
     title : str
         A line for lists of what is there, without patient names and IDs.
     select : str
@@ -74,9 +74,13 @@ class Node:
     """
 
     parts: tuple[str, ...]
-    dataset: xr.Dataset
+    dataset: xr.Dataset | Callable[[], xr.Dataset]
     title: str = ""
     select: str = ""
+
+    def open(self) -> xr.Dataset:
+        """Return the Dataset, built if need be."""
+        return self.dataset() if callable(self.dataset) else self.dataset
 
 
 @dataclass(frozen=True)

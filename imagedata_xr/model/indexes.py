@@ -222,8 +222,9 @@ class AxisIndex(LabelIndex):
         """Coord variables, with units and a spacing that is true after every isel."""
         out = super().create_variables(variables)
         for v in out.values():
-            attrs = {k: x for k, x in v.attrs.items() if k not in ("units", "spacing")}
+            attrs = {k: x for k, x in v.attrs.items() if k not in ("units", "spacing", "count")}
             attrs["units"] = "1" if self.space is None else "mm"
+            attrs["count"] = len(self.index)  # tells a spacing that is still true from one left by coarsen or interp
             if self.spacing is not None:
                 attrs["spacing"] = self.spacing
             v.attrs = attrs

@@ -1,0 +1,116 @@
+"""When an image was measured: the first clock of a series that tells its volumes apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .frames import Frames
+
+DAY = 86400.0
+_EPOCH = datetime(1970, 1, 1)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Seconds of each frame on one clock.
+
+    Attributes
+    ----------
+    seconds : ndarray, shape (n,)
+        Since 1970 where `absolute`, else since an unknown moment.
+    source : str
+        The element or elements that they come from.
+    absolute : bool
+        Whether they are dates and times.
+    """
+
+    seconds: NDArray[np.float64]
+    source: str
+    absolute: bool
+
+
+def clocks_of(frames: Frames) -> list[Clock]:
+    """Clocks that the frames have, each complete, the most trustworthy first."""
+    found: list[Clock] = []
+    stamps = np.array([_datetime(t) for t in frames.text("AcquisitionDateTime")])
+    found.append(Clock(stamps, "AcquisitionDateTime", True))
+    found.append(_date_and_time(frames))
+    found.append(Clock(frames.vendor_clock, "vendor's timer", False))
+    found.append(Clock(frames.numbers("TriggerTime") * 1e-3, "TriggerTime", False))
+    position, resolution = frames.numbers("TemporalPositionIdentifier"), frames.numbers("TemporalResolution")
+    found.append(Clock(position * resolution * 1e-3, "TemporalPositionIdentifier x TemporalResolution", False))
+    return [c for c in found if len(c.seconds) and not np.isnan(c.seconds).any()]
+
+
+def _date_and_time(frames: Frames) -> Clock:
+    """Acquisition Date and Time; a clock that passes midnight without its date does so rolls the day."""
+    times = np.array([_time(t) for t in frames.text("AcquisitionTime")])
+    dates = np.array([_date(d) for d in frames.text("AcquisitionDate")])
+    if np.isnan(dates).any():
+        other = frames.text("ContentDate"), frames.text("SeriesDate"), frames.text("StudyDate")
+        fallback = [_date(next((d for d in days if d), "")) for days in zip(*other, strict=True)]
+        days = np.nan_to_num(np.array(fallback))
+        dates = np.where(np.isnan(dates), days.min() if len(days) else 0.0, dates)
+    if len(times) and len(np.unique(dates)) == 1 and np.nanmax(times, initial=0) - np.nanmin(times, initial=DAY) > DAY / 2:
+        times = np.where(times < DAY / 2, times + DAY, times)
+    known = not (dates == 0).any()
+    return Clock(dates + times, "AcquisitionTime", known)
+
+
+def tells_apart(seconds: NDArray[np.float64], slot: NDArray[np.intp]) -> bool:
+    """Whether no two frames of one slot (position, echo, ...) have the same time."""
+    order = np.lexsort((seconds, slot))
+    same_slot = np.diff(slot[order]) == 0
+    return bool((np.diff(seconds[order])[same_slot] > 1e-6).all())
+
+
+@lru_cache(maxsize=65536)
+def _time(text: str) -> float:
+    """Seconds since midnight of a TM value (PS3.5 6.2), also with colons (ACR-NEMA); NaN if it is none."""
+    digits = text.strip().replace(":", "")
+    whole, _, fraction = digits.partition(".")
+    if not whole.isdigit() or len(whole) not in (2, 4, 6) or (fraction and not fraction.isdigit()):
+        return float("nan")
+    whole = whole.ljust(6, "0")
+    return int(whole[:2]) * 3600 + int(whole[2:4]) * 60 + int(whole[4:]) + (float(f"0.{fraction}") if fraction else 0.0)
+
+
+@lru_cache(maxsize=4096)
+def _date(text: str) -> float:
+    """Seconds since 1970 of a DA value at midnight; NaN if it is none."""
+    try:
+        day = datetime.strptime(text.strip().replace(".", ""), "%Y%m%d")
+    except ValueError:
+        return float("nan")
+    return (day - _EPOCH).total_seconds()
+
+
+@lru_cache(maxsize=65536)
+def _datetime(text: str) -> float:
+    """Seconds since 1970 of a DT value, local time; an offset from UTC is kept apart, since a series has one."""
+    text = text.strip()
+    plain = text
+    for sign in "+-":
+        if sign in plain[4:]:
+            plain = plain[: 4 + plain[4:].index(sign)]
+    if len(plain) < 8:
+        return float("nan")
+    return _date(plain[:8]) + (_time(plain[8:]) if len(plain) > 8 else 0.0)
+
+
+def iso(seconds: float) -> str:
+    """ISO text (microseconds, no zone) of seconds since 1970."""
+    return (_EPOCH + timedelta(microseconds=round(seconds * 1e6))).isoformat(timespec="microseconds")
+
+
+def datetime64(seconds: NDArray[np.float64]) -> NDArray[np.datetime64]:
+    """Seconds since 1970 as datetime64[us]; NaN becomes NaT."""
+    out = np.full(np.shape(seconds), np.datetime64("NaT", "us"))
+    known = ~np.isnan(seconds)
+    out[known] = np.round(np.asarray(seconds)[known] * 1e6).astype(np.int64).astype("datetime64[us]")
+    return out

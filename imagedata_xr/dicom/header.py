@@ -1,0 +1,169 @@
+"""Whole headers, found again by the digest of an image while its source is reachable."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from threading import Lock
+from typing import Any, Protocol
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.errors import InvalidDicomError
+
+from ..errors import SourceError
+from ..stores.url import File, file_name
+
+_KEPT = 16  # sources whose headers are remembered
+_sources: OrderedDict[str, Headers] = OrderedDict()
+_lock = Lock()
+
+
+class Headers(Protocol):
+    """Where the headers of images are found, by the digest of the image."""
+
+    def has(self, instance: int) -> bool:
+        """Whether this image is known."""
+        ...
+
+    def dataset(self, instance: int) -> pydicom.Dataset:
+        """One image's whole header without its pixel data: a copy of the caller's own."""
+        ...
+
+    def same_pixels(self, instance: int, stored: NDArray[Any]) -> bool:
+        """Whether these stored values, shape (rows, cols[, samples]), are those of the source."""
+        ...
+
+    def original(self, instance: int) -> pydicom.Dataset | None:
+        """The whole instance with its pixel data as stored; None where only the header was kept."""
+        ...
+
+
+def read_header(file: File) -> pydicom.Dataset:
+    """Whole header of a file by pydicom, without pixel data.
+
+    Raises
+    ------
+    SourceError
+        Where it can't be read.
+    """
+    try:
+        with file.fs.open(file.path, "rb") as stream:
+            return pydicom.dcmread(stream, stop_before_pixels=True, force=True)
+    except (OSError, InvalidDicomError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
+        raise SourceError(f"{file_name(file)}: the header can't be read: {error}") from error
+
+
+class FileHeaders:
+    """Headers of DICOM files: each is read when asked for.
+
+    Parameters
+    ----------
+    places : dict
+        Digest of an image -> (file, frame number).
+    pixels : callable
+        From a digest to the stored values of that image.
+    """
+
+    def __init__(self, places: dict[int, tuple[File, int]], pixels: Any) -> None:
+        self._places, self._pixels = places, pixels
+
+    def has(self, instance: int) -> bool:
+        """Whether this image is known."""
+        return int(instance) in self._places
+
+    def dataset(self, instance: int) -> pydicom.Dataset:
+        """One image's whole header."""
+        return read_header(self._places[int(instance)][0])
+
+    def same_pixels(self, instance: int, stored: NDArray[Any]) -> bool:
+        """Whether these stored values are those of the file."""
+        return bool(np.array_equal(self._pixels(int(instance)), stored))
+
+    def original(self, instance: int) -> pydicom.Dataset | None:
+        """The whole file, as pydicom reads it."""
+        file = self._places[int(instance)][0]
+        try:
+            with file.fs.open(file.path, "rb") as stream:
+                return pydicom.dcmread(stream, force=True)
+        except (OSError, InvalidDicomError, EOFError, ValueError) as error:
+            raise SourceError(f"{file_name(file)}: can't be read: {error}") from error
+
+
+class JoinedHeaders:
+    """Several sources of headers as one."""
+
+    def __init__(self, parts: list[Headers]) -> None:
+        self._parts = parts
+
+    def _of(self, instance: int) -> Headers | None:
+        return next((p for p in self._parts if p.has(instance)), None)
+
+    def has(self, instance: int) -> bool:
+        """Whether any part knows this image."""
+        return self._of(instance) is not None
+
+    def dataset(self, instance: int) -> pydicom.Dataset:
+        """One image's whole header."""
+        part = self._of(instance)
+        if part is None:
+            raise KeyError(instance)
+        return part.dataset(instance)
+
+    def same_pixels(self, instance: int, stored: NDArray[Any]) -> bool:
+        """Whether these stored values are those of the source."""
+        part = self._of(instance)
+        return part is not None and part.same_pixels(instance, stored)
+
+    def original(self, instance: int) -> pydicom.Dataset | None:
+        """The whole instance, where its source still has it."""
+        part = self._of(instance)
+        return None if part is None else part.original(instance)
+
+
+def remember(source: str, headers: Headers) -> None:
+    """Keep the headers of a source that was opened, for as long as it is among the last ones."""
+    with _lock:
+        before = _sources.pop(source, None)
+        if before is not None and before is not headers:
+            # the same folder opened twice with other options knows other images
+            parts = [headers, *(before._parts if isinstance(before, JoinedHeaders) else [before])]
+            headers = JoinedHeaders(parts[:4])
+        _sources[source] = headers
+        while len(_sources) > _KEPT:
+            _sources.popitem(last=False)
+
+
+def remembered(source: str) -> Headers | None:
+    """Headers of a source that was opened in this process; None for one that was not."""
+    with _lock:
+        return _sources.get(source)
+
+
+def headers_of(image: Any) -> Headers | None:
+    """Headers of an image, through its coord ``source``: those remembered, else found by reading the source again.
+
+    Parameters
+    ----------
+    image : xarray.DataArray
+
+    Returns
+    -------
+    Headers or None
+        None where the source is unknown or gone.
+    """
+    from ..formats.seam import formats
+
+    if "source" not in image.coords or image.coords["source"].ndim:
+        return None
+    source = str(image.coords["source"].item())
+    found = remembered(source)
+    if found is not None or not source:
+        return found
+    for form in formats().values():
+        opener = getattr(form, "headers", None)
+        found = opener(source) if opener is not None else None
+        if found is not None:
+            remember(source, found)
+            return found
+    return None

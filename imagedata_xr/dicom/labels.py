@@ -1,0 +1,284 @@
+"""Elements as labels and attrs: what varies by volume becomes a coord, what is equal everywhere an attr."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.datadict import keyword_for_tag
+from pydicom.multival import MultiValue
+
+from ..model.geometry import direction_of, labels_of
+from ..model.image import Axis, Volumes
+from ..model.indexes import Space
+from ..model.orders import VECTOR, Order, label_for
+from .clock import clocks_of, datetime64, iso
+from .frames import Frames
+from .sort import Grid
+from .stacks import Stack
+
+_NUMERIC = {"DS", "IS", "FD", "FL", "US", "SS", "UL", "SL", "UV", "SV"}
+_SKIPPED_VR = {"OB", "OW", "OF", "OD", "OL", "OV", "UN", "OB or OW", "US or OW"}
+
+SAID_ELSEWHERE = frozenset(
+    """
+    SOPInstanceUID InstanceNumber SpecificCharacterSet InstanceCreationDate InstanceCreationTime
+    ImagePositionPatient ImageOrientationPatient PixelSpacing SliceLocation SpacingBetweenSlices FrameOfReferenceUID
+    Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation SamplesPerPixel PlanarConfiguration NumberOfFrames
+    RescaleSlope RescaleIntercept RescaleType WindowCenter WindowWidth WindowCenterWidthExplanation VOILUTFunction
+    SmallestImagePixelValue LargestImagePixelValue SmallestPixelValueInSeries LargestPixelValueInSeries
+    AcquisitionDate AcquisitionTime AcquisitionDateTime ContentDate ContentTime
+    DiffusionBValue DiffusionGradientOrientation DiffusionDirectionality
+    PixelData FloatPixelData DoubleFloatPixelData DataSetTrailingPadding
+    """.split()
+)
+"""Elements that a label, the geometry or the pixel format says, and those of one image only: never attrs."""
+
+
+# --- volumes --------------------------------------------------------------------------------------------------------
+
+
+def volumes_of(frames: Frames, grid: Grid) -> list[Volumes]:
+    """Labels of the volume dims."""
+    single = len(grid.orders) == 1
+    return [_volumes(frames, grid, o, v, "tag" if single else o.dim) for o, v in zip(grid.orders, grid.values, strict=True)]
+
+
+def _volumes(frames: Frames, grid: Grid, order: Order, values: NDArray[np.float64], dim: str) -> Volumes:
+    attrs: dict[str, Any] = {"order": order.name, "units": order.label.units or "1"}
+    values = np.asarray(values, dtype=np.float64)
+    if not order.scalar:
+        return Volumes(values, attrs, dim)
+    attrs["source"] = order.label.keyword or order.name
+    if order.name == "time":
+        attrs |= {"source": _time_source(frames, grid), "epoch": _epoch(frames, grid, values)}
+        values = np.round(values - values[0], 6)
+    if order.by == "rank":
+        attrs["interval"] = float(np.median(np.diff(values))) if len(values) > 1 else 0.0
+    return Volumes(values, attrs, dim)
+
+
+def _time_source(frames: Frames, grid: Grid) -> str:
+    if grid.clock is not None:
+        return grid.clock.source
+    have = clocks_of(frames)
+    return have[0].source if have else ""
+
+
+def _epoch(frames: Frames, grid: Grid, values: NDArray[np.float64]) -> str:
+    """ISO time of the first volume; from the acquisition time where the clock itself counts from another moment."""
+    if grid.clock is not None and grid.clock.absolute:
+        return iso(float(values[0]))
+    moments = [c for c in clocks_of(frames) if c.absolute]
+    return iso(float(moments[0].seconds.min())) if moments else ""
+
+
+# --- coords -----------------------------------------------------------------------------------------------------------
+
+
+def coords_of(frames: Frames, grid: Grid, volumes: list[Volumes]) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """Per-volume, per-image and scalar coords: name -> (dims, values)."""
+    dims = tuple(v.dim for v in volumes)
+    out: dict[str, tuple[tuple[str, ...], Any]] = {}
+    out.update(_elements(frames, grid, dims))
+    out.update(_diffusion(frames, grid, dims))
+    out.update(_times(frames, grid, dims))
+    for v in volumes:
+        out.pop(v.dim, None)
+    out["instance"] = ((*dims, "slice"), np.where(grid.index >= 0, frames.instance[grid.index], 0))
+    return out
+
+
+def _by_volume(values: NDArray[np.float64], grid: Grid) -> NDArray[np.float64] | None:
+    """Value of each volume; None where it varies within one or is missing."""
+    table = np.where(grid.index >= 0, values[grid.index], np.nan)
+    filled = grid.index >= 0
+    if np.isnan(table[filled]).any():
+        return None
+    low, high = np.nanmin(table, axis=-1), np.nanmax(table, axis=-1)
+    return low if bool((low == high).all()) else None
+
+
+def _squeeze(values: NDArray[Any], dims: tuple[str, ...]) -> tuple[tuple[str, ...], Any]:
+    """Values on those dims only along which they vary."""
+    kept = list(dims)
+    for axis in reversed(range(values.ndim)):
+        first = values.take([0], axis=axis)
+        if bool((values == first).all()):
+            values = values.take(0, axis=axis)
+            kept.pop(axis)
+    return tuple(kept), values if kept else values[()]
+
+
+def _elements(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """Numbers that vary by volume, and those equal everywhere that have a name in the table of labels."""
+    out = {}
+    for keyword in frames.scan.keywords():
+        if keyword in SAID_ELSEWHERE or _vr(frames, keyword) not in _NUMERIC:
+            continue
+        label = label_for(keyword)
+        named = bool(label.units) or label.coord in ("cardiac_phase", "number_of_averages")
+        if not named and not frames.scan.varies(keyword):
+            continue
+        several = frames.numbers(keyword, 2)
+        if not np.isnan(several[:, 1]).all():
+            continue
+        values = _by_volume(several[:, 0] * label.factor, grid)
+        if values is None:
+            continue
+        on, value = _squeeze(values, dims)
+        if on or named:
+            out[label.coord] = (on, value)
+    return out
+
+
+def _vr(frames: Frames, keyword: str) -> str:
+    cell = next((c for c in frames.scan.column(keyword) if c is not None), None)
+    return cell[0] if isinstance(cell, tuple) else ""
+
+
+def _diffusion(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """b-value, direction and directionality, on every volume dim along which they vary (at least the last)."""
+    d = frames.diffusion
+    if np.isnan(d.b_value).any() or not (d.b_value > 0).any():
+        return {}
+    columns = {"b_value": d.b_value, **dict(zip(VECTOR, d.vector.T, strict=True)), "diffusion_directionality": d.directionality}
+    tables = {name: _by_volume(values, grid) for name, values in columns.items()}
+    if any(t is None for t in tables.values()):
+        # directions that vary a little from slice to slice: the first slice speaks for its volume
+        near = np.where(grid.index >= 0, d.b_value[grid.index], np.nan)
+        if (np.nanmax(near, axis=-1) - np.nanmin(near, axis=-1) > 1).any():
+            return {}
+        first = np.take_along_axis(grid.index, (grid.index >= 0).argmax(axis=-1)[..., None], axis=-1)[..., 0]
+        tables = {name: values[first] for name, values in columns.items()}
+    stacked = np.stack([np.asarray(t) for t in tables.values()])
+    keep = [ax for ax in range(len(dims)) if not (stacked == stacked.take([0], axis=ax + 1)).all()] or [len(dims) - 1]
+    pick = tuple(slice(None) if ax in keep else 0 for ax in range(len(dims)))
+    on = tuple(dims[ax] for ax in keep)
+    return {name: (on, np.asarray(t)[pick]) for name, t in tables.items()}
+
+
+def _times(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """When each volume and each slice was measured."""
+    clocks = clocks_of(frames)
+    clock = grid.clock if grid.clock is not None else (clocks[0] if clocks else None)
+    if clock is None:
+        return {}
+    table = np.where(grid.index >= 0, clock.seconds[grid.index], np.nan)
+    start = np.nanmin(table, axis=-1)
+    out: dict[str, tuple[tuple[str, ...], Any]] = {}
+    if clock is grid.clock and start.size > 1:
+        out["time"] = _squeeze(np.round(start - start.min(), 6), dims)
+    late = np.round(table - start[..., None], 6)
+    if (late > 0).any():
+        out["slice_time"] = ((*dims, "slice"), late)
+    absolute = clock if clock.absolute else next((c for c in clocks if c.absolute), None)
+    if absolute is not None:
+        moments = np.where(grid.index >= 0, absolute.seconds[grid.index], np.nan)
+        out["acquisition_time"] = _squeeze(datetime64(np.nanmin(moments, axis=-1)), dims)
+    return out
+
+
+# --- geometry ---------------------------------------------------------------------------------------------------------
+
+
+def geometry_of(stack: Stack, grid: Grid) -> tuple[dict[str, Axis], Space | None]:
+    """Labels of the axes in mm and the space; indices and None for images without a place in the patient."""
+    frames = stack.frames
+    rows, cols = (int(n) for n in frames.matrix[0])
+    if not stack.place:
+        slices = grid.index.shape[-1]
+        return {n: Axis(np.arange(size), 1.0) for n, size in (("slice", slices), ("row", rows), ("col", cols))}, None
+    flat = grid.index.reshape(-1, grid.index.shape[-1])
+    first = flat[(flat >= 0).argmax(axis=0), np.arange(flat.shape[1])]
+    position, iop = frames.position[first], frames.orientation[first[0]]
+    direction = direction_of(iop, position[-1] - position[0] if len(position) > 1 else None)
+    labels = labels_of(direction, position)
+    step_row, step_col = frames.spacing[first[0]]
+    axes = {
+        "slice": Axis(labels[:, 0], _slice_step(frames)),
+        "row": Axis(labels[0, 1] + step_row * np.arange(rows), float(step_row)),
+        "col": Axis(labels[0, 2] + step_col * np.arange(cols), float(step_col)),
+    }
+    return axes, Space(direction, frames.text("FrameOfReferenceUID")[0])
+
+
+def _slice_step(frames: Frames) -> float | None:
+    """Step of a single slice: Spacing Between Slices, else Slice Thickness (with several, positions tell)."""
+    for keyword in ("SpacingBetweenSlices", "SliceThickness"):
+        value = frames.numbers(keyword)[0]
+        if value > 0:
+            return float(value)
+    return None
+
+
+# --- attrs ------------------------------------------------------------------------------------------------------------
+
+
+def attrs_of(frames: Frames, labelled: set[str]) -> dict[str, Any]:
+    """Elements that all instances share, by keyword; text decoded, sequences as DICOM JSON.
+
+    Parameters
+    ----------
+    frames : Frames
+    labelled : set of str
+        Names of the coords: their elements are no attrs.
+    """
+    scan = frames.scan
+    ds = scan.dataset(0)
+    out: dict[str, Any] = {}
+    for tag in sorted(k for k in scan.columns if isinstance(k, int)):
+        keyword = keyword_for_tag(tag)
+        if not keyword or tag < 0x00080000 or keyword in SAID_ELSEWHERE or label_for(keyword).coord in labelled:
+            continue
+        if tag & 0xFFFF == 0 or scan.varies(tag) or tag not in ds:
+            continue
+        value = attr_value(ds[tag])
+        if value is not None:
+            out[keyword] = value
+    units = units_of(frames)
+    return out | ({"units": units} if units else {})
+
+
+def attr_value(element: pydicom.DataElement) -> Any:
+    """Return an element as str, number or flat list; None for binary ones."""
+    if element.VR in _SKIPPED_VR or element.VR == "AT":
+        return None
+    if element.VR == "SQ":
+        return json.dumps([item.to_json_dict() for item in element.value])
+    value = element.value
+    if value is None:
+        return ""
+    if isinstance(value, (MultiValue, list, tuple)):
+        return [_plain(v, element.VR) for v in value]
+    return _plain(value, element.VR)
+
+
+def _plain(value: Any, vr: str) -> Any:
+    if value is None or value == "":
+        return ""
+    if vr == "IS" or vr in ("US", "SS", "UL", "SL", "UV", "SV"):
+        return int(value)
+    return float(value) if vr in _NUMERIC else str(value)
+
+
+_PET_UNITS = {"BQML": "Bq/ml", "GML": "g/ml", "CNTS": "counts", "CPS": "counts/s", "PROPCPS": "counts/s", "NONE": "", "PCNT": "%"}
+
+
+def units_of(frames: Frames) -> str:
+    """Units of the values after the modality rescale, where the elements say them (PS3.3 C.11.1.1.2, C.8.9.1)."""
+    rescale, modality = set(frames.text("RescaleType")), set(frames.text("Modality"))
+    if modality == {"PT"}:
+        units = set(frames.text("Units"))
+        return _PET_UNITS.get(next(iter(units)), next(iter(units))) if len(units) == 1 else ""
+    if modality == {"CT"} and rescale <= {"", "HU"}:
+        localizer = any("LOCALIZER" in (t or ()) for t in frames.strings("ImageType"))
+        return "" if localizer and rescale == {""} else "HU"
+    if len(rescale) == 1 and not rescale & {"", "US", "NORMALIZED", "normalized"}:
+        return next(iter(rescale))
+    return ""
+
+

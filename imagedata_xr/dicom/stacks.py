@@ -1,0 +1,233 @@
+"""From frames to series, and from series to stacks: sets of planes that can be one image."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import LabelError, SeriesError
+from ..model.geometry import normal
+from ..model.identity import PATIENT_KEYS, patient_digest
+from .frames import Frames
+
+LINE_TOLERANCE = 1e-2  # mm: planes further off the stack's line do not belong to it
+POSITION_TOLERANCE = 1e-2  # mm: planes nearer than this along the normal lie at one position
+ORIENTATION_TOLERANCE = 1e-4  # components of direction cosines
+SPACING_TOLERANCE = 1e-4  # mm
+
+
+@dataclass
+class Series:
+    """The frames of one DICOM series.
+
+    Attributes
+    ----------
+    frames : Frames
+    uid, number, description, modality : str
+    patient : int
+        Digest.
+    """
+
+    frames: Frames
+    uid: str
+    number: str
+    description: str
+    modality: str
+    patient: int
+
+    def __str__(self) -> str:
+        return f"series {self.number or '?'} {self.modality} ({len(self.frames)} images), series={self.uid!r}"
+
+    def matches(self, wanted: Any) -> bool:
+        """Whether a user's ``series=`` means this series: its UID, number, or description with wildcards."""
+        if isinstance(wanted, (int, np.integer)):
+            return self.number.strip() == str(int(wanted))
+        text = str(wanted)
+        return text in (self.uid, self.number) or fnmatch.fnmatchcase(self.description.lower(), text.lower())
+
+
+@dataclass
+class Stack:
+    """Frames that lie on one line with one orientation, matrix, spacing and kind of image.
+
+    Attributes
+    ----------
+    frames : Frames
+    series : Series
+    place : bool
+        Whether they have a position and orientation in the patient.
+    kind : str
+        What tells this stack from the others of its series; empty where it is the only one.
+    """
+
+    frames: Frames
+    series: Series
+    place: bool
+    kind: str = ""
+    features: dict[str, str] = field(default_factory=dict)
+
+
+def series_of(frames: Frames) -> list[Series]:
+    """Split frames by patient, study, Series Instance UID and Series Number, in order of number and UID.
+
+    The number counts too, since exports exist that give one UID to several series.
+    """
+    columns = [frames.text(k) for k in (*PATIENT_KEYS, "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber")]
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for k, key in enumerate(zip(*columns, strict=True)):
+        groups.setdefault(key, []).append(k)
+    out = []
+    for key, rows in groups.items():
+        part = frames.take(np.array(rows, dtype=np.intp))
+        elements = dict(zip((*PATIENT_KEYS, "StudyInstanceUID"), key, strict=False))
+        description, modality = part.text("SeriesDescription")[0], part.text("Modality")[0]
+        out.append(Series(part, key[-2], key[-1].strip(), description, modality, patient_digest(elements)))
+    return sorted(out, key=lambda s: (s.patient, _as_number(s.number), s.uid))
+
+
+def _as_number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return np.inf
+
+
+def choose_series(found: Sequence[Series], wanted: Any) -> list[Series]:
+    """Series that a user's ``series=`` selects (all of them for None), or `SeriesError` listing what there is."""
+    if wanted is None:
+        return list(found)
+    many = wanted if isinstance(wanted, (list, tuple, set)) else [wanted]
+    hits = [s for s in found if any(s.matches(w) for w in many)]
+    if not hits:
+        raise SeriesError(f"no series matches {wanted!r}; there are:\n" + "\n".join(f"  {s}" for s in found))
+    return hits
+
+
+def restrict(series: Series, acquisition: Any = None, echo: Any = None) -> Series:
+    """Series with those frames only whose Acquisition Number and Echo Number(s) were asked for."""
+    frames = series.frames
+    for keyword, wanted in (("AcquisitionNumber", acquisition), ("EchoNumbers", echo)):
+        if wanted is None:
+            continue
+        values = frames.numbers(keyword)
+        many = np.atleast_1d(np.asarray(wanted, dtype=np.float64))
+        rows = np.flatnonzero(np.isin(values, many)).astype(np.intp)
+        if not len(rows):
+            there = sorted({v for v in values.tolist() if v == v})
+            raise SeriesError(f"no image has {keyword} {wanted!r}; there are {there or 'none with that element'}")
+        frames = frames.take(rows)
+    return Series(frames, series.uid, series.number, series.description, series.modality, series.patient)
+
+
+def stacks_of(series: Series, split: str | Sequence[str] | None = None) -> list[Stack]:
+    """Stacks of a series, the largest kind of image first as they were acquired.
+
+    Parameters
+    ----------
+    series : Series
+    split : str or sequence of str, optional
+        DICOM keywords whose values make stacks of their own.
+
+    Returns
+    -------
+    list of Stack
+    """
+    frames = series.frames
+    features = _features(frames, split)
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for k, key in enumerate(zip(*features.values(), strict=True)):
+        groups.setdefault(key, []).append(k)
+    out: list[Stack] = []
+    for key, rows in groups.items():
+        part = frames.take(np.array(rows, dtype=np.intp))
+        named = dict(zip(features, key, strict=True))
+        place = named["place"] == "yes"
+        lines = _lines(part) if place else [np.arange(len(part), dtype=np.intp)]
+        for j, line in enumerate(lines):
+            line_name = {"line": str(j)} if len(lines) > 1 else {}
+            out.append(Stack(part.take(line), series, place, features=named | line_name))
+    _name(out)
+    return out
+
+
+def _features(frames: Frames, split: str | Sequence[str] | None) -> dict[str, list[str]]:
+    """What tells stacks apart, one text per frame and feature."""
+    words = [split] if isinstance(split, str) else list(split or ())
+    iop, spacing = frames.orientation, frames.spacing
+    known = ~np.isnan(frames.position).any(axis=1) & ~np.isnan(iop).any(axis=1) & ~np.isnan(spacing).any(axis=1)
+    if known.any():
+        known[known] = np.linalg.norm(np.cross(iop[known, :3], iop[known, 3:]), axis=1) > 0.5
+        known &= (spacing > 0).all(axis=1)
+    out = {
+        "place": ["yes" if k else "no" for k in known],
+        "matrix": [f"{r} x {c}" for r, c in frames.matrix],
+        "orientation": [str(k) for k in _cluster_rows(np.where(known[:, None], iop, 0), ORIENTATION_TOLERANCE)],
+        "spacing": [str(k) for k in _cluster_rows(np.where(known[:, None], spacing, 0), SPACING_TOLERANCE)],
+        "frame of reference": frames.text("FrameOfReferenceUID"),
+        "image type": frames.text("ImageType"),
+        "component": frames.component,
+        "samples": frames.text("SamplesPerPixel"),
+    }
+    for word in words:
+        texts = frames.text(word)
+        if not any(texts):
+            raise LabelError(f"split={word!r}: no image of the series has this element")
+        out[word] = texts
+    return out
+
+
+def _cluster_rows(values: NDArray[np.float64], tolerance: float) -> NDArray[np.intp]:
+    """Number of the cluster of each row; a row belongs to the first cluster whose first member is near."""
+    exact, inverse = np.unique(values, axis=0, return_inverse=True)
+    centres: list[NDArray[np.float64]] = []
+    number = np.zeros(len(exact), dtype=np.intp)
+    for k, row in enumerate(exact):
+        near = [j for j, c in enumerate(centres) if np.abs(c - row).max() <= tolerance]
+        if not near:
+            centres.append(row)
+        number[k] = near[0] if near else len(centres) - 1
+    return number[inverse.ravel()]
+
+
+def cluster(values: NDArray[np.float64], tolerance: float) -> NDArray[np.intp]:
+    """Number of the cluster of each value, ascending; a gap larger than the tolerance begins a new one."""
+    order = np.argsort(values, kind="stable")
+    steps = np.diff(values[order]) > tolerance
+    out = np.empty(len(values), dtype=np.intp)
+    out[order] = np.concatenate([[0], np.cumsum(steps)])
+    return out
+
+
+def _lines(frames: Frames) -> list[NDArray[np.intp]]:
+    """Rows of the frames by the line that they lie on: along the normal, or sheared as with a tilted gantry."""
+    p, n = frames.position, normal(frames.orientation[0])
+    along = p @ n
+    first, last = int(np.argmin(along)), int(np.argmax(along))
+    travel = p[last] - p[first]
+    if along[last] - along[first] > POSITION_TOLERANCE:
+        share = (along - along[first]) / (along[last] - along[first])
+        off = p - (p[first] + share[:, None] * travel)
+        if np.linalg.norm(off, axis=1).max() <= LINE_TOLERANCE:
+            return [np.arange(len(p), dtype=np.intp)]
+    beside = p - along[:, None] * n
+    number = _cluster_rows(beside, LINE_TOLERANCE)
+    return [np.flatnonzero(number == k).astype(np.intp) for k in range(int(number.max()) + 1)]
+
+
+def _name(stacks: list[Stack]) -> None:
+    """Say of each stack what tells it from its neighbours."""
+    if len(stacks) < 2:
+        return
+    for feature in stacks[0].features:
+        if len({s.features.get(feature, "") for s in stacks}) > 1:
+            for s in stacks:
+                s.kind += f"{', ' if s.kind else ''}{feature} {s.features.get(feature, '') or 'none'}"
+    # a line is a feature of some stacks only
+    for s in stacks:
+        if "line" in s.features and "line" not in stacks[0].features:
+            s.kind += f", line {s.features['line']}"

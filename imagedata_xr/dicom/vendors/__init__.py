@@ -1,0 +1,96 @@
+"""What each manufacturer's private elements mean: one file each, all to one convention.
+
+A vendor is a module with the members of `Vendor`; a new manufacturer is one file and one line in `VENDORS`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..scan import Scan
+
+VENDORS = ("siemens", "ge", "philips")
+
+
+@dataclass
+class Diffusion:
+    """Diffusion weighting of n images.
+
+    Attributes
+    ----------
+    b_value : ndarray, shape (n,)
+        s/mm2; NaN where an image says nothing of diffusion.
+    vector : ndarray, shape (n, 3)
+        Unit vectors in LPS patient axes; zero without a direction (b = 0, traces), NaN where nothing is said.
+    directionality : ndarray, shape (n,)
+        Code as in `imagedata_xr.model.orders.DIRECTIONALITY`; NaN where nothing is said.
+    """
+
+    b_value: NDArray[np.float64]
+    vector: NDArray[np.float64]
+    directionality: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    @classmethod
+    def empty(cls, n: int) -> Diffusion:
+        """Nothing said of n images."""
+        return cls(np.full(n, np.nan), np.full((n, 3), np.nan), np.full(n, np.nan))
+
+    def fill(self, other: Diffusion) -> None:
+        """Take from another source what this one does not say."""
+        todo = np.isnan(self.b_value)
+        self.b_value[todo] = other.b_value[todo]
+        for mine, theirs in ((self.vector, other.vector), (self.directionality, other.directionality)):
+            gap = np.isnan(mine)
+            mine[gap] = theirs[gap]
+
+    def finish(self) -> Diffusion:
+        """Return it normalized: unit vectors, zero vectors at b = 0 and for traces, codes filled in."""
+        said = ~np.isnan(self.b_value)
+        vector = np.where(np.isnan(self.vector), 0.0, self.vector)
+        vector[self.b_value == 0] = 0
+        vector[self.directionality == 3] = 0
+        length = np.linalg.norm(vector, axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            vector = np.where(length[:, None] > 1e-3, vector / length[:, None], 0.0)
+        code = np.where(self.b_value == 0, 0.0, np.where(length > 1e-3, 1.0, 3.0))
+        code = np.where(np.isnan(self.directionality), code, self.directionality)
+        vector[~said], code[~said] = np.nan, np.nan
+        return Diffusion(self.b_value, vector + 0.0, code)
+
+
+class Vendor(Protocol):
+    """What a manufacturer's module offers; each function takes the scan of its instances and returns columns."""
+
+    def claims(self, manufacturer: str) -> bool:
+        """Whether an (upper case) Manufacturer is this one."""
+        ...
+
+    def diffusion(self, scan: Scan) -> Diffusion:
+        """b-values and directions from private elements."""
+        ...
+
+    def component(self, scan: Scan) -> list[str]:
+        """``M``, ``P``, ``R``, ``I``, another word for a kind of image of its own, or empty where nothing is said."""
+        ...
+
+    def clock(self, scan: Scan) -> NDArray[np.float64]:
+        """The vendor's own timer in s, since any fixed moment of the series; NaN without one."""
+        ...
+
+
+@cache
+def vendors() -> tuple[Vendor, ...]:
+    """Every vendor's module."""
+    return tuple(import_module(f"{__name__}.{name}") for name in VENDORS)
+
+
+def vendor_of(manufacturer: str) -> Vendor | None:
+    """Vendor that claims a Manufacturer (0008,0070); None for one without private knowledge here."""
+    name = manufacturer.upper()
+    return next((v for v in vendors() if v.claims(name)), None)
