@@ -1,0 +1,250 @@
+"""NIfTI-1 and NIfTI-2, with the sidecars of BIDS and FSL."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..errors import FormatError, ImagedataWarning, SeriesError, SourceError
+from ..model.image import build
+from ..stores.url import File, file_name
+from . import nifti_labels, nifti_write, sidecar, volumes
+from .nifti_array import NiftiArray, ProxyArray, value_dtype
+from .nifti_header import Header, from_header, is_nifti, parse
+from .ranges import open_ranges
+from .seam import Node, ReadOptions, WriteOptions
+
+EXTENSIONS = (".nii", ".nii.gz")
+_HEADS = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
+_VOXELS = (".img", ".img.gz")
+
+
+class Nifti:
+    """NIfTI-1 (NIfTI-2 where an axis is longer than 32767), single files and pairs, plain and gzipped.
+
+    Format options for reading: ``form``, which of the file's affines is taken (``"best"``, ``"sform"``, ``"qform"``,
+    ``"none"``). For writing: ``compresslevel`` (1 to 9) and ``sidecars=False``, which leaves out ``.json``, ``.bval`` and
+    ``.bvec``.
+    """
+
+    name = "nifti"
+    extensions = EXTENSIONS
+    description = "NIfTI-1 and NIfTI-2 with BIDS and FSL sidecars"
+
+    def recognise(self, files: Sequence[File]) -> list[File]:
+        """Return NIfTI images, their ``.img``, and the sidecars beside them, judged by name and first bytes."""
+        heads = [f for f in files if _split(f.path)[1] in _HEADS and _has_magic(f)]
+        stems = {(id(f.fs), _split(f.path)[0]) for f in heads}
+        return [f for f in files if f in heads or ((id(f.fs), _split(f.path)[0]) in stems and _split(f.path)[1] not in _HEADS)]
+
+    def read(self, files: Sequence[File], options: ReadOptions) -> list[Node]:
+        """Read headers and sidecars; one node per image.
+
+        Raises
+        ------
+        SourceError
+            If a file is damaged (with ``errors="warn"``: if all are; else they are named in one warning).
+        SortError
+            If the volumes can't be ordered as asked.
+        SeriesError
+            If ``series`` selects none of the images.
+        """
+        heads = _select([f for f in files if _split(f.path)[1] in _HEADS], options.series)
+        if not heads:
+            raise SourceError("none of the files is a NIfTI image (.nii, .nii.gz, or .hdr with .img)")
+        nodes: list[Node] = []
+        failed: list[SourceError] = []
+        for file in heads:
+            try:
+                nodes.append(_node(file, files, options))
+            except SourceError as error:
+                if options.errors == "raise":
+                    raise
+                failed.append(error)
+        if not nodes:
+            raise failed[0]
+        if failed:
+            text = "; ".join(str(e) for e in failed)
+            warnings.warn(f"{len(failed)} files are left out: {text}", ImagedataWarning, stacklevel=2)
+        return nodes
+
+    def write(self, image: xr.DataArray, target: str, options: WriteOptions) -> Any:
+        """Write one image with its sidecars; see `nifti_write.write`."""
+        return nifti_write.write(image, target, options)
+
+
+def _split(path: str) -> tuple[str, str]:
+    """Path without its extension, and the extension in lower case (``.nii.gz`` is one)."""
+    lower = path.lower()
+    for extension in (*_HEADS, *_VOXELS, *sidecar.EXTENSIONS):
+        if lower.endswith(extension) and (extension + ".gz" not in _HEADS or not lower.endswith(".gz")):
+            return path[: -len(extension)], extension
+    return path, ""
+
+
+def _has_magic(file: File) -> bool:
+    try:
+        return is_nifti(open_ranges(file).head(352))
+    except SourceError:
+        # unreadable, but ours by its name: reading it says what is wrong
+        return _split(file.path)[1] in (".nii", ".nii.gz")
+
+
+def _stem(file: File) -> str:
+    return os.path.basename(_split(file.path)[0])
+
+
+def _select(heads: list[File], series: Any) -> list[File]:
+    if series is None:
+        return heads
+    chosen = [f for k, f in enumerate(heads) if series == k or str(series) == _stem(f)]
+    if not chosen:
+        raise SeriesError(f"series={series!r} is none of the images: {', '.join(repr(_stem(f)) for f in heads)}")
+    return chosen
+
+
+def _beside(file: File, files: Sequence[File], extensions: Sequence[str]) -> dict[str, File]:
+    """Files with the same stem: among those given, else in the same folder."""
+    stem = _split(file.path)[0]
+    found = {e: f for f in files for s, e in [_split(f.path)] if f.fs is file.fs and s == stem and e in extensions}
+    for e in extensions:
+        if e not in found and file.fs.exists(stem + e):
+            found[e] = File(file.fs, stem + e)
+    return found
+
+
+def _node(file: File, files: Sequence[File], options: ReadOptions) -> Node:
+    name = file_name(file)
+    header = parse(open_ranges(file).head(540), name, options.format_options.get("form", "best"))
+    voxels = file
+    if header.pair:
+        partners = _beside(file, files, _VOXELS)
+        if not partners:
+            raise SourceError(f"{name} is the header of a pair, and the file with its voxels (.img) is missing")
+        voxels = next(iter(partners.values()))
+    source = open_ranges(voxels, header.size)
+    if not source.compressed:
+        size = voxels.fs.info(voxels.path).get("size")
+        if size is not None and size < header.size:
+            raise SourceError(f"{file_name(voxels)} is truncated: it has {size} bytes, and its header asks for {header.size}")
+    cars = sidecar.read_sidecars(_beside(file, files, sidecar.EXTENSIONS))
+    how = nifti_labels.arrangement(header, cars, options, name)
+    array = NiftiArray(
+        source=source,
+        offset=header.offset,
+        stored=header.stored,
+        volumes=how.numbers,
+        grid=_grid(header),
+        flip_rows=header.axes[2],
+        slope=header.slope,
+        inter=header.inter,
+        dtype=_dtype(header, options.mask_and_scale),
+        wanted=None if options.dtype is None else np.dtype(options.dtype),
+    )
+    if not options.mask_and_scale:
+        array.slope, array.inter = 1.0, 0.0
+    dataset = _dataset(array, header, cars, how, options.source or name)
+    stem = _stem(file)
+    return Node(parts=("", "", stem), dataset=dataset, title=_title(stem, array.shape), select=f"series={stem!r}")
+
+
+def _title(stem: str, shape: tuple[int, ...]) -> str:
+    return f"{stem}: {' x '.join(map(str, shape))}"
+
+
+def _grid(header: Header) -> tuple[int, ...]:
+    cols, rows, slices = header.shape[:3]
+    return (slices, rows, cols, 3) if header.rgb else (slices, rows, cols)
+
+
+def _dtype(header: Header, scale: bool) -> np.dtype[Any]:
+    if header.rgb or not scale:
+        return header.stored.newbyteorder("=")
+    return value_dtype(header.stored)
+
+
+def _dataset(
+    array: Any, header: Header, cars: sidecar.Sidecars, how: volumes.Arrangement, source: str
+) -> xr.Dataset:
+    axes, space, _ = header.axes
+    coords: dict[str, Any] = dict(how.coords)
+    dims = [v.dim for v in how.volumes]
+    timing = nifti_labels.slice_timing(cars.json, header.shape[2])
+    if timing is not None:
+        coords["slice_time"] = ([*dims, "slice"], np.broadcast_to(timing, (*how.numbers.shape, timing.size)).copy())
+    coords["source"] = ((), np.array(source, dtype=np.dtypes.StringDType()))
+    encoding = {
+        "preferred_chunks": {**dict.fromkeys(dims, 1), **dict(zip(("slice", "row", "col"), _grid(header), strict=False))},
+        "stored_dtype": str(header.stored.newbyteorder("=")),
+        "bits_stored": header.stored.itemsize * 8,
+    }
+    return build(
+        array,
+        volumes=how.volumes,
+        axes=axes,
+        space=space,
+        coords=coords,
+        attrs=sidecar.header_attrs(cars.json),
+        encoding=encoding,
+    )
+
+
+def to_nibabel(image: xr.DataArray) -> Any:
+    """Image of nibabel, with the same axes, affine and type as `Nifti.write` gives a file.
+
+    Parameters
+    ----------
+    image : DataArray
+
+    Returns
+    -------
+    nibabel.Nifti1Image
+        Or Nifti2Image, where an axis is longer than 32767. A dask array stays one. b-values and the like, which NIfTI
+        keeps in sidecars, are not in it.
+    """
+    return nifti_write.to_nibabel(image)
+
+
+def from_nibabel(img: Any, order: str = "auto") -> xr.Dataset:
+    """Labelled image of a nibabel image.
+
+    Parameters
+    ----------
+    img : nibabel.Nifti1Image or nibabel.Nifti2Image
+        Voxels are read when asked for, if nibabel has not read them yet.
+    order : str
+        What the volumes are ordered by, as in `xarray.open_dataset`.
+
+    Returns
+    -------
+    xarray.Dataset
+
+    Raises
+    ------
+    FormatError
+        If it is an image of another kind.
+    """
+    import nibabel as nib
+
+    if not isinstance(img, nib.Nifti1Pair | nib.Nifti2Pair):
+        raise FormatError(
+            f"from_nibabel takes NIfTI images, not {type(img).__name__}: nibabel.Nifti1Image.from_image(img) converts it"
+        )
+    name = "the nibabel image"
+    copy = img.header.copy()
+    copy.set_data_shape(img.shape)
+    header = from_header(copy, name)
+    cars = sidecar.Sidecars({})
+    if len(header.shape) > 4:
+        raise FormatError(f"{name} has {len(header.shape)} axes: select one index of the fifth first")
+    how = nifti_labels.arrangement(header, cars, ReadOptions(order=order), name)
+    stored = np.dtype(img.dataobj.dtype)
+    dtype = header.stored if header.rgb else value_dtype(stored)
+    count = how.numbers.size
+    array = ProxyArray(img.dataobj, count, _grid(header), header.axes[2], dtype)
+    return _dataset(array, header, cars, how, img.get_filename() or "")

@@ -1,0 +1,151 @@
+"""What the sidecars of a NIfTI file say of an image: times, echo times, b-values and the like."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from ..errors import ImagedataWarning
+from ..model.image import per_volume, space_of, volume_dims
+from ..model.orders import ORDERS, VECTOR, label_for
+from .gradients import to_bvecs
+from .nifti_labels import ORDER_KEY
+from .seam import WriteOptions
+from .sidecar import KEYS, bval_text, bvec_text, header_json, json_text, tidy, tidy_list
+
+
+def order_names(image: xr.DataArray) -> list[str]:
+    """Orders of the volume dims."""
+    return [str(image.coords[d].attrs.get("order", "none")) if d in image.coords else "none" for d in volume_dims(image)]
+
+
+def volume_values(image: xr.DataArray, name: str) -> NDArray[np.float64] | None:
+    """Values of a label, one per volume in C order: those of its coord, else of the dim that is ordered by it."""
+    values = per_volume(image, name)
+    if values is None:
+        for dim, order in zip(volume_dims(image), order_names(image), strict=True):
+            how = ORDERS.get(order)
+            label = how.label if how is not None else label_for(order)
+            if label.coord == name and (how is None or how.scalar) and dim in image.coords:
+                values = per_volume(image, dim)
+    if values is None:
+        return None
+    flat = np.asarray(values, dtype=np.float64).ravel()
+    return flat if np.isfinite(flat).all() else None
+
+
+def interval(image: xr.DataArray) -> tuple[float, float]:
+    """Interval of the volumes in s, 0 where there is none or it is uneven; and the time of the first one."""
+    names = order_names(image)
+    if names != ["time"]:
+        tr = volume_values(image, "repetition_time")
+        known = tr is not None and "none" not in names and "time" not in names and tr.size > 1
+        return (float(tr[0]) * 1e-3 if known and tr is not None and np.ptp(tr) == 0 else 0.0), 0.0
+    times = _times(image)
+    return (_even(times) or 0.0, float(times[0])) if times is not None else (0.0, 0.0)
+
+
+def _times(image: xr.DataArray) -> NDArray[np.float64] | None:
+    """Times of the volumes, s, if one dim is ordered by time."""
+    names = order_names(image)
+    if "time" not in names:
+        return volume_values(image, "time")
+    return np.asarray(per_volume(image, volume_dims(image)[names.index("time")]), dtype=np.float64).ravel()
+
+
+def _even(times: NDArray[np.float64]) -> float | None:
+    """Interval of evenly spaced times: within 1 % and, for short ones, 1 ms."""
+    if times.size < 2:
+        return None
+    steps = np.diff(times)
+    mean = float(steps.mean())
+    if mean <= 0 or np.abs(steps - mean).max() > max(0.01 * mean, 1e-3):
+        return None
+    return mean
+
+
+def sidecars(image: xr.DataArray, affine_ras: NDArray[np.float64] | None, options: WriteOptions) -> dict[str, str]:
+    """Texts of the sidecars, by extension.
+
+    Parameters
+    ----------
+    image : DataArray
+        Canonical.
+    affine_ras : ndarray, shape (4, 4), or None
+        Of the file.
+    options : WriteOptions
+        With ``identifiers`` the patient's elements are written as well.
+    """
+    attrs = dict(image.attrs)
+    if options.units is not None:
+        attrs["units"] = options.units
+    if options.series_description is not None:
+        attrs["SeriesDescription"] = options.series_description
+    content = header_json(attrs, options.identifiers)
+    content |= _timing(image, pet=attrs.get("Modality") == "PT")
+    for coord, (key, factor) in KEYS.items():
+        if (values := volume_values(image, coord)) is not None:
+            content[key] = _one_or_list(values * factor)
+    content |= _slice_timing(image)
+    names = order_names(image)
+    if len(names) > 1 or image.sizes[volume_dims(image)[0]] > 1:
+        content[ORDER_KEY] = ",".join(names)
+    out = {".json": json_text(content)}
+    b = volume_values(image, "b_value")
+    if b is not None:
+        out[".bval"] = bval_text(b)
+        vectors = [volume_values(image, n) for n in VECTOR]
+        if affine_ras is not None and all(v is not None for v in vectors):
+            out[".bvec"] = bvec_text(to_bvecs(np.stack([v for v in vectors if v is not None], axis=1), affine_ras))
+        elif any(v is not None for v in vectors) and space_of(image) is None:
+            warnings.warn(
+                "the diffusion directions are not written: they are along image axes in NIfTI, and the image has no "
+                "place in the patient",
+                ImagedataWarning,
+                stacklevel=4,
+            )
+    return out
+
+
+def _one_or_list(values: NDArray[np.float64]) -> Any:
+    return tidy(values[0]) if (values == values[0]).all() else tidy_list(values)
+
+
+def _timing(image: xr.DataArray, pet: bool) -> dict[str, Any]:
+    """Keys of the volumes' times: one of RepetitionTime, VolumeTiming, and for PET FrameTimesStart."""
+    out: dict[str, Any] = {}
+    times, durations = _times(image), volume_values(image, "frame_duration")
+    ordered = "time" in order_names(image)
+    if durations is not None:
+        out["FrameDuration" if pet else "FrameAcquisitionDuration"] = tidy_list(durations)
+    if pet:
+        if times is not None:
+            out["FrameTimesStart"] = tidy_list(times)
+        return out
+    tr = volume_values(image, "repetition_time")
+    step = _even(times) if times is not None else None
+    if times is not None and times.size > 1 and (ordered or step is not None or tr is None):
+        if step is not None:
+            out["RepetitionTime"] = tidy(step, 7)
+        elif ordered or np.ptp(times) > 0:
+            out["VolumeTiming"] = tidy_list(times)
+    elif tr is not None and (tr == tr[0]).all():
+        out["RepetitionTime"] = tidy(tr[0] * 1e-3)
+    return out
+
+
+def _slice_timing(image: xr.DataArray) -> dict[str, Any]:
+    """SliceTiming in the order of the file's slices, if it is the same in all volumes (within 1 ms)."""
+    if "slice_time" not in image.coords:
+        return {}
+    coord = image.coords["slice_time"].variable
+    if "slice" not in coord.dims or not set(coord.dims) <= {*volume_dims(image), "slice"}:
+        return {}
+    values = np.asarray(coord.transpose(..., "slice").values, dtype=np.float64).reshape(-1, image.sizes["slice"])
+    if not np.isfinite(values).all() or np.ptp(values, axis=0).max() > 1e-3:
+        return {}
+    return {"SliceTiming": tidy_list(values[0] - min(values[0].min(), 0.0))}

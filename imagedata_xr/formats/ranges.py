@@ -1,0 +1,162 @@
+"""Byte ranges of a file, plain or gzip-compressed, without keeping it open."""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from ..errors import SourceError
+from ..stores.url import File, file_name, read_available, read_ranges, reason
+
+_STEP = 1 << 22  # bytes unpacked at a time
+_INPUT = 1 << 18  # bytes read at a time
+_POINTS = 256  # resume points of a file at most, some 45 kB each
+
+GZIP_MAGIC = b"\x1f\x8b"
+
+
+def open_ranges(file: File, size: int = 0) -> Plain | Gzip:
+    """Return a reader of a file's bytes, after unpacking where its first bytes say gzip.
+
+    Parameters
+    ----------
+    file : File
+    size : int, optional
+        Unpacked bytes that are of interest, where known; a range that ends there has the checksum tested.
+    """
+    head = read_available([file], [0], [2])[0]
+    if isinstance(head, OSError):
+        raise SourceError(f"{file_name(file)} can't be read: {reason(head)}") from head
+    return Gzip(file, size) if head == GZIP_MAGIC else Plain(file)
+
+
+class Plain:
+    """Ranges of a file as it is."""
+
+    compressed = False
+
+    def __init__(self, file: File) -> None:
+        self.file = file
+
+    def read(self, offsets: Sequence[int], lengths: Sequence[int]) -> Sequence[bytes | bytearray]:
+        """Read ranges; raises `SourceError` where the file ends before one does."""
+        return read_ranges([self.file] * len(offsets), offsets, lengths)
+
+    def head(self, length: int) -> bytes:
+        """First bytes; fewer where the file is shorter."""
+        data = read_available([self.file], [0], [length])[0]
+        if isinstance(data, OSError):
+            raise SourceError(f"{file_name(self.file)} can't be read: {reason(data)}") from data
+        return data
+
+
+class _Point(NamedTuple):
+    """Where unpacking can resume: unpacked and packed position, and the decompressor's state."""
+
+    out: int
+    packed: int
+    state: Any
+
+
+class Gzip:
+    """Ranges of the unpacked content of a gzip file.
+
+    Unpacking begins at the nearest point passed before, so that reading volume after volume unpacks the file once.
+    These points are kept in memory, belong to the process, and are not pickled.
+    """
+
+    compressed = True
+
+    def __init__(self, file: File, size: int = 0) -> None:
+        self.file, self.size = file, size
+        self._points: list[_Point] = []
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> tuple[File, int]:
+        return self.file, self.size
+
+    def __setstate__(self, state: tuple[File, int]) -> None:
+        self.__init__(*state)  # type: ignore[misc]
+
+    def head(self, length: int) -> bytes:
+        """First unpacked bytes; fewer where there are no more."""
+        out = b""
+        for _, data in self._checked(0):
+            out += data
+            if len(out) >= length:
+                break
+        return out[:length]
+
+    def read(self, offsets: Sequence[int], lengths: Sequence[int]) -> Sequence[bytes | bytearray]:
+        """Read ranges in one pass; raises `SourceError` where the file is damaged or ends before one does."""
+        out = [bytearray(n) for n in lengths]
+        todo = sorted((k for k, n in enumerate(lengths) if n), key=lambda k: offsets[k])
+        if not todo:
+            return out
+        end = max(offsets[k] + lengths[k] for k in todo)
+        position = offsets[todo[0]]
+        for position, data in self._checked(position):
+            stop = position + len(data)
+            for k in todo:
+                a, b = max(offsets[k], position), min(offsets[k] + lengths[k], stop)
+                if a < b:
+                    out[k][a - offsets[k] : b - offsets[k]] = data[a - position : b - position]
+            todo = [k for k in todo if offsets[k] + lengths[k] > stop]
+            position = stop
+            if not todo and end != self.size:
+                break  # at the very end the loop goes on to the checksum
+        if todo:
+            raise SourceError(
+                f"{file_name(self.file)} ends after {position} unpacked bytes, but {end} are needed: it is truncated"
+            )
+        return out
+
+    def _checked(self, start: int) -> Iterator[tuple[int, bytes]]:
+        try:
+            yield from self._blocks(start)
+        except (zlib.error, EOFError) as error:
+            raise SourceError(f"{file_name(self.file)} is damaged, it can't be unpacked: {error}") from error
+        except OSError as error:
+            raise SourceError(f"{file_name(self.file)} can't be read: {reason(error)}") from error
+
+    def _blocks(self, start: int) -> Iterator[tuple[int, bytes]]:
+        """Unpacked blocks with their positions, from at or before `start` on."""
+        point = self._nearest(start)
+        out, packed = point.out, point.packed
+        state = point.state.copy() if point.state is not None else zlib.decompressobj(31)
+        with self.file.fs.open(self.file.path, "rb") as f:
+            f.seek(packed)
+            while raw := f.read(_INPUT):
+                while raw:
+                    if state.eof:  # members may follow each other, with zeros between
+                        rest = raw.lstrip(b"\0")
+                        packed += len(raw) - len(rest)
+                        raw = rest
+                        if not raw:
+                            break
+                        state = zlib.decompressobj(31)
+                    data = state.decompress(raw, _STEP)
+                    rest = state.unused_data if state.eof else state.unconsumed_tail
+                    packed += len(raw) - len(rest)
+                    raw = rest
+                    if data:
+                        yield out, data
+                        out += len(data)
+                        self._remember(out, packed, state)
+        while not state.eof and (data := state.decompress(b"", _STEP)):
+            yield out, data
+            out += len(data)
+        if not state.eof:
+            raise EOFError(f"it ends after {out} unpacked bytes, in the middle: truncated")
+
+    def _nearest(self, start: int) -> _Point:
+        with self._lock:
+            return max((p for p in self._points if p.out <= start), default=_Point(0, 0, None))
+
+    def _remember(self, out: int, packed: int, state: Any) -> None:
+        apart = max(_STEP, self.size // _POINTS)
+        with self._lock:
+            if not state.eof and out >= (self._points[-1].out if self._points else 0) + apart:
+                self._points.append(_Point(out, packed, state.copy()))
