@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -124,7 +125,7 @@ def volume_dims(obj: xr.Dataset | xr.DataArray) -> list[str]:
 def _tag_options(obj: xr.Dataset | xr.DataArray, dim: str) -> dict[str, Any]:
     attrs = obj.coords[dim].attrs
     order = str(attrs.get("order", "none"))
-    options: dict[str, Any] = {"order": order, "tolerance": tag_tolerance(order, attrs)}
+    options: dict[str, Any] = {"order": order, "tolerance": tag_tolerance(order, attrs), "epoch": epoch_of(attrs)}
     if order in DIFFUSION:
         names = [n for n in ("b_value", *VECTOR) if n in obj.coords and obj.coords[n].dims == (dim,)]
         if names:
@@ -132,6 +133,14 @@ def _tag_options(obj: xr.Dataset | xr.DataArray, dim: str) -> dict[str, Any]:
             options["key_names"] = tuple(names)
             options["key_tolerance"] = tuple(1.0 if n == "b_value" else 1e-2 for n in names)
     return options
+
+
+def epoch_of(attrs: Mapping[str, Any]) -> float | None:
+    """Seconds since 1970 of the epoch of a tag coord (no time zone); None where it is unknown."""
+    try:
+        return (datetime.fromisoformat(str(attrs.get("epoch", ""))) - datetime(1970, 1, 1)).total_seconds()
+    except (ValueError, TypeError):
+        return None
 
 
 def tag_tolerance(order: str, attrs: Mapping[str, Any]) -> float:

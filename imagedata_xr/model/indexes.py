@@ -86,15 +86,28 @@ class LabelIndex(PandasIndex):
         """Say what else differs, beside the labels."""
         return None
 
+    def _shifts(self, other: Any) -> list[float]:
+        """What may be added to the other's labels before they are compared."""
+        return [0.0]
+
     # --- comparing ---------------------------------------------------------------------------------------------
+    def _agrees(self, other: LabelIndex, shift: float) -> bool:
+        """Whether all entries agree one by one."""
+        (mine, tol), (theirs, tol2) = self._keys(), other._keys()
+        if mine.shape != theirs.shape:
+            return False
+        off = np.abs(mine - theirs)
+        off[:, 0] = np.abs(mine[:, 0] - theirs[:, 0] - shift)
+        return bool((off <= np.maximum(tol, tol2)).all())
+
     def _permutation(self, other: LabelIndex) -> NDArray[np.intp] | None:
         """Indexer into self that yields other's order; None if the entries differ."""
+        if any(self._agrees(other, shift) for shift in self._shifts(other)):
+            return np.arange(len(self.index))
         (mine, tol), (theirs, tol2) = self._keys(), other._keys()
         if mine.shape != theirs.shape:
             return None
         limit = np.maximum(tol, tol2)
-        if (np.abs(mine - theirs) <= limit).all():
-            return np.arange(len(mine))
         if not (self.index.is_unique and other.index.is_unique):
             return None
         a, b = np.argsort(mine[:, 0], kind="stable"), np.argsort(theirs[:, 0], kind="stable")
@@ -129,8 +142,7 @@ class LabelIndex(PandasIndex):
         """Whether labels and context agree within the tolerance, in the same order."""
         if type(other) is not type(self) or other.dim != self.dim or self._context(other) is not None:  # type: ignore[attr-defined]
             return False
-        (mine, tol), (theirs, tol2) = self._keys(), other._keys()  # type: ignore[attr-defined]
-        return mine.shape == theirs.shape and bool((np.abs(mine - theirs) <= np.maximum(tol, tol2)).all())
+        return any(self._agrees(other, shift) for shift in self._shifts(other))  # type: ignore[arg-type]
 
     def join(self, other: Any, how: str = "inner") -> Self:
         """Return self if the other is a reordering; xarray asks only where they are not equal."""
@@ -265,6 +277,10 @@ class TagIndex(LabelIndex):
         Further values that make out a volume, compared with ``key_tolerance``.
     tolerance : float, optional
         Of the labels, in their units.
+    epoch : float, optional
+        Time zero of labels that are times, s. Times agree if they do since their own epochs (two runs of one
+        protocol), by the clock (a part of a series and its file read back), or since the first volume where an epoch
+        is unknown.
     """
 
     cure = "imd.assign_tags(other) takes the other's volume labels on purpose"
@@ -281,10 +297,11 @@ class TagIndex(LabelIndex):
         key_names: tuple[str, ...] = (),
         key_tolerance: tuple[float, ...] = (),
         tolerance: float = 1e-6,
+        epoch: float | None = None,
     ) -> None:
         super().__init__(array, dim, coord_dtype, fastpath=fastpath)
         self.order, self.keys, self.tolerance = order, keys, tolerance
-        self.key_names, self.key_tolerance = key_names, key_tolerance
+        self.key_names, self.key_tolerance, self.epoch = key_names, key_tolerance, epoch
 
     def _with(self, index: pd.Index, keys: NDArray[np.float64] | None, dim: Hashable | None = None, dtype: Any = None) -> Self:
         return type(self)(
@@ -297,6 +314,7 @@ class TagIndex(LabelIndex):
             key_names=self.key_names,
             key_tolerance=self.key_tolerance,
             tolerance=self.tolerance,
+            epoch=self.epoch,
         )
 
     def _replace(self, index: pd.Index, dim: Hashable | None = None, coord_dtype: Any = None) -> Self:
@@ -315,6 +333,8 @@ class TagIndex(LabelIndex):
         labels, tol = super()._keys()
         if self.keys is None:
             return labels, tol
+        if self.order in ("dti", "bvector"):
+            tol = np.array([np.inf])  # a volume number; b-value and direction make out the volume
         return np.hstack([labels, self.keys]), np.concatenate([tol, self.key_tolerance])
 
     def isel(self, indexers: Mapping[Any, Any]) -> Any:
@@ -330,7 +350,16 @@ class TagIndex(LabelIndex):
         keys = None if self.keys is None else np.roll(self.keys, shifts[self.dim], axis=0)
         return self._with(new.index, keys)
 
+    def _shifts(self, other: TagIndex) -> list[float]:  # type: ignore[override]
+        if self.order != "time" or not (len(self.index) and len(self.index) == len(other.index)):
+            return [0.0]
+        if self.epoch is None or other.epoch is None:
+            return [0.0, float(np.min(self.index.to_numpy()) - np.min(other.index.to_numpy()))]
+        return [0.0, other.epoch - self.epoch]
+
     def _context(self, other: Any) -> str | None:
+        if len(self.index) == len(other.index) == 1 and "none" in (self.order, other.order):
+            return None  # one volume of which nothing is known
         if self.order != other.order:
             return f"the volumes are ordered by {self.order!r} in one image and by {other.order!r} in the other"
         return None

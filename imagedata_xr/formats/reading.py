@@ -1,0 +1,164 @@
+"""From an address to images: which files are there, which format reads them, which of the images is meant."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+import xarray as xr
+
+from ..errors import ImagedataError, ImagedataWarning, NotFoundError, SeriesError
+from ..stores.url import File, find, source_name
+from .seam import Format, Node, ReadOptions, format_named, formats
+
+
+def find_nodes(source: Any, format: str | None, options: ReadOptions) -> list[Node]:
+    """Every image that a source holds, not yet built.
+
+    Parameters
+    ----------
+    source
+        A path, folder, glob, URL, fsspec `OpenFile`, or a list of these.
+    format : str, optional
+        Name of the format; otherwise it is recognised.
+    options : ReadOptions
+
+    Raises
+    ------
+    NotFoundError
+        Nothing is there, or no image is.
+    """
+    options = replace(options, source=options.source or source_name(source))
+    direct = _whole(source, format, options)
+    if direct is not None:
+        return direct
+    files = find(source, options.storage_options)
+    if format is not None:
+        nodes = format_named(format).read(files, options)
+    else:
+        nodes = _read_recognised(files, options)
+    if not nodes:
+        raise NotFoundError(_nothing(len(files), format))
+    return nodes
+
+
+def _whole(source: Any, format: str | None, options: ReadOptions) -> list[Node] | None:
+    """Nodes of a source that a format takes as a whole, such as a zarr folder; None where none does."""
+    for form in [format_named(format)] if format is not None else formats().values():
+        opener = getattr(form, "open_whole", None)
+        nodes = opener(source, options) if opener is not None else None
+        if nodes is not None:
+            return list(nodes)
+    return None
+
+
+def _read_recognised(files: Sequence[File], options: ReadOptions) -> list[Node]:
+    """Files by format: those of a known extension to their format, all others to DICOM, which is asked first."""
+    rest = list(files)
+    claimed: list[tuple[Format, list[File]]] = []
+    for form in formats().values():
+        if form.name != "dicom" and (mine := form.recognise(rest)):
+            claimed.append((form, mine))
+            taken = {id(f) for f in mine}
+            rest = [f for f in rest if id(f) not in taken]
+    nodes = format_named("dicom").read(rest, options) if rest else []
+    # pictures or NIfTI files that lie among DICOM files are strangers there
+    if not any(True for n in nodes):
+        for form, mine in claimed:
+            nodes += form.read(mine, options)
+    return nodes
+
+
+def _nothing(count: int, format: str | None) -> str:
+    what = f"of format {format!r}" if format else f"of a format known here ({', '.join(formats())})"
+    return f"none of the {count} files in the source is an image {what}"
+
+
+def open_one(source: Any, format: str | None, options: ReadOptions) -> xr.Dataset:
+    """Return the one image of a source.
+
+    Raises
+    ------
+    SeriesError
+        Where it holds several, listed with the ``series=`` and ``stack=`` that select each.
+    """
+    nodes = find_nodes(source, format, options)
+    images = [n for n in nodes if callable(n.dataset) or n.dataset.data_vars]
+    if not images:
+        listed = "\n".join(f"  {n.title}" for n in nodes[:20])
+        raise NotFoundError(f"the source holds no image, only objects without pixels:\n{listed}")
+    if len(images) > 1:
+        listed = "\n".join(f"  {n.select}: {n.title}" for n in images[:30])
+        more = f"\n  ... and {len(images) - 30} more" if len(images) > 30 else ""
+        raise SeriesError(
+            f"the source holds {len(images)} images where one was asked for; select one, or open all with "
+            f"xr.open_datatree:\n{listed}{more}"
+        )
+    return images[0].open()
+
+
+def open_all(source: Any, format: str | None, options: ReadOptions) -> dict[str, xr.Dataset]:
+    """Return every image of a source by its path in a tree: /patient/study/series[/stack-k]."""
+    groups: dict[str, xr.Dataset] = {"/": xr.Dataset()}
+    for path, node in tree_paths(find_nodes(source, format, options)):
+        try:
+            ds = node.open()
+        except ImagedataError as error:
+            if options.errors == "raise":
+                raise
+            warnings.warn(f"left out: {node.title}: {error}", ImagedataWarning, stacklevel=3)
+            continue
+        groups[path] = ds
+    if len(groups) == 1:
+        raise NotFoundError("no image of the source could be opened; errors='raise' shows the first reason")
+    return _with_parents(groups)
+
+
+def tree_paths(nodes: Sequence[Node]) -> list[tuple[str, Node]]:
+    """Path of each node: parts percent-encoded, empty ones as ``_``, repeated ones with ``~2``, ``~3``..."""
+    out: list[tuple[str, Node]] = []
+    taken: set[str] = set()
+    series_of: dict[tuple[str, str], str] = {}
+    for node in nodes:
+        parts = [_encode(p) for p in node.parts]
+        stacked = len(parts) > 3
+        base = "/" + "/".join(parts[:3])
+        # stacks of one series share its path; another series of the same name gets a path of its own
+        owner = node.select.partition(", stack")[0] or str(id(node))
+        if (base, owner) not in series_of:
+            path, n = base, 1
+            while path in taken:
+                n += 1
+                path = f"{base}~{n}"
+            taken.add(path)
+            series_of[base, owner] = path
+        path = series_of[base, owner]
+        out.append((f"{path}/{parts[3]}" if stacked else path, node))
+    return out
+
+
+def _encode(part: str) -> str:
+    text = quote(part.strip(), safe=" ^()[]{}+,;=@!$&'*-_.")
+    return {"": "_", ".": "%2E", "..": "%2E%2E"}.get(text, text)
+
+
+_LEVELS = (
+    ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "IssuerOfPatientID"),
+    ("StudyInstanceUID", "StudyDate", "StudyTime", "StudyDescription", "StudyID", "AccessionNumber"),
+)
+
+
+def _with_parents(groups: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+    """Add the nodes of patients and studies, with their attrs."""
+    out = dict(groups)
+    for path, ds in groups.items():
+        attrs = next((v.attrs for v in ds.data_vars.values()), ds.attrs)
+        parts = path.strip("/").split("/")
+        for depth, keywords in enumerate(_LEVELS, 1):
+            parent = "/" + "/".join(parts[:depth])
+            if len(parts) > depth and parent not in out:
+                out[parent] = xr.Dataset(attrs={k: attrs[k] for k in keywords if k in attrs})
+    return out
