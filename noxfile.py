@@ -13,6 +13,7 @@ from pathlib import Path
 import nox
 
 nox.options.sessions = ["tests", "contract", "lint", "types", "docs"]
+nox.options.default_venv_backend = "virtualenv"  # one behaviour, with or without uv
 nox.options.error_on_missing_interpreters = True
 
 HERE = Path(__file__).parent
@@ -35,8 +36,6 @@ def install(session: nox.Session, *extras: str, pins: list[str] | None = None) -
         constraints = Path(session.create_tmp()) / "constraints.txt"
         constraints.write_text("\n".join(pins) + "\n", encoding="utf-8")
         arguments += ["--constraint", str(constraints)]
-    # The version stands still while the code changes: pip must not take an installed copy for the present one.
-    session.run("python", "-m", "pip", "uninstall", "--quiet", "--yes", PROJECT["name"], silent=True)
     session.install(*arguments)
     session.run("python", "-c", "import xarray, numpy; print('xarray', xarray.__version__, 'numpy', numpy.__version__)")
 
@@ -55,7 +54,7 @@ def tests(session: nox.Session) -> None:
         if shutil.which(program) is None:
             session.log(f"{program} ({meaning}) is not installed: its tests are skipped")
     install(session, "all", "test")
-    session.run("python", "-m", "pytest", *(session.posargs or ["--numprocesses=2"]))
+    session.run("pytest", *(session.posargs or ["--numprocesses=2"]))
 
 
 @nox.session
@@ -64,7 +63,7 @@ def contract(session: nox.Session, xarray: str) -> None:
     """Test what we rely on in xarray with the lowest xarray that we allow, and with the newest one."""
     pins = [pin for pin in lower_bounds() if pin.startswith("xarray==")]
     install(session, "test", "zarr", "netcdf", pins=pins if xarray == "lowest" else None)
-    session.run("python", "-m", "pytest", "tests/contract", *session.posargs)
+    session.run("pytest", "tests/contract", *session.posargs)
 
 
 @nox.session
@@ -74,7 +73,7 @@ def floor(session: nox.Session) -> None:
     if int(version or 0) > 12:
         session.skip("the lowest versions of the dependencies have no wheels for this Python; use 3.11 or 3.12")
     install(session, "test", "zarr", "netcdf", "mat", pins=lower_bounds())
-    session.run("python", "-m", "pytest", *(session.posargs or ["--numprocesses=2", "tests/contract", "tests/unit"]))
+    session.run("pytest", *(session.posargs or ["--numprocesses=2", "tests/contract", "tests/unit"]))
 
 
 @nox.session
