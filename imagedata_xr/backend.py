@@ -157,9 +157,9 @@ class ImagedataEntrypoint(BackendEntrypoint):
 
 def _finish(ds: xr.Dataset, template: Any, geometry: Any, drop: str | Iterable[str] | None) -> xr.Dataset:
     if "image" in ds.data_vars and (template is not None or geometry is not None):
-        from .model.template import apply_templates
+        from .formats.template import dataset_with_templates
 
-        ds = apply_templates(ds, template, geometry)
+        ds = dataset_with_templates(ds, template, geometry)
     if drop is None:
         return ds
     names = [drop] if isinstance(drop, str) else list(drop)

@@ -56,7 +56,11 @@ def _date_and_time(frames: Frames) -> Clock:
         fallback = [_date(next((d for d in days if d), "")) for days in zip(*other, strict=True)]
         days = np.nan_to_num(np.array(fallback))
         dates = np.where(np.isnan(dates), days.min() if len(days) else 0.0, dates)
-    if len(times) and len(np.unique(dates)) == 1 and np.nanmax(times, initial=0) - np.nanmin(times, initial=DAY) > DAY / 2:
+    if (
+        len(times)
+        and len(np.unique(dates)) == 1
+        and np.nanmax(times, initial=0) - np.nanmin(times, initial=DAY) > DAY / 2
+    ):
         times = np.where(times < DAY / 2, times + DAY, times)
     known = not (dates == 0).any()
     return Clock(dates + times, "AcquisitionTime", known)

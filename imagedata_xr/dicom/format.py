@@ -129,7 +129,9 @@ def _without_pixels(scanned: Scan, with_images: set[str]) -> list[Node]:
         frames = Frames(part, np.arange(len(part), dtype=np.intp), np.ones(len(part), dtype=np.intp))
         attrs = attrs_of(frames, set())
         number, modality = attrs.get("SeriesNumber", "?"), attrs.get("Modality", "?")
-        out.append(Node(_parts(part), xr.Dataset(attrs=attrs), f"{number} {modality}, {len(part)} objects without pixels"))
+        out.append(
+            Node(_parts(part), xr.Dataset(attrs=attrs), f"{number} {modality}, {len(part)} objects without pixels")
+        )
     return out
 
 
@@ -150,7 +152,11 @@ def image_of(stack: Stack, orders: Any, options: ReadOptions) -> xr.Dataset:
         renumber = np.full(len(stack.frames), -1, dtype=np.intp)
         renumber[used] = np.arange(len(used))
         index = np.where(grid.index >= 0, renumber[grid.index], -1)
-        clock = None if grid.clock is None else type(grid.clock)(grid.clock.seconds[used], grid.clock.source, grid.clock.absolute)
+        clock = (
+            None
+            if grid.clock is None
+            else type(grid.clock)(grid.clock.seconds[used], grid.clock.source, grid.clock.absolute)
+        )
         stack = Stack(stack.frames.take(used.astype(np.intp)), stack.series, stack.place, stack.kind, stack.features)
         grid = Grid(index, grid.orders, grid.values, clock)
     frames = stack.frames
@@ -209,7 +215,15 @@ def array_of(frames: Frames, index: NDArray[np.intp], options: ReadOptions) -> F
     file = np.where(index >= 0, frames.file[index], -1)
     number = np.where(index >= 0, frames.number[index], 1)
     array = FrameArray(
-        scanned.files, scanned.syntax, scanned.pixel_offset, scanned.pixel_length, formats, kind, file, number, np.dtype("f4")
+        scanned.files,
+        scanned.syntax,
+        scanned.pixel_offset,
+        scanned.pixel_length,
+        formats,
+        kind,
+        file,
+        number,
+        np.dtype("f4"),
     )
     slope, intercept = frames.numbers("RescaleSlope"), frames.numbers("RescaleIntercept")
     slope = np.where(np.isnan(slope), 1.0, slope)
@@ -217,18 +231,31 @@ def array_of(frames: Frames, index: NDArray[np.intp], options: ReadOptions) -> F
     colour = formats[0].samples > 1
     if options.mask_and_scale and not colour:
         if (slope == 0).any():
-            raise FormatError("RescaleSlope is 0 in some images, so that their values are lost; mask_and_scale=False gives the stored ones")
+            raise FormatError(
+                "RescaleSlope is 0 in some images, so that their values are lost; mask_and_scale=False gives the stored ones"
+            )
         array.slope, array.intercept = (np.where(index >= 0, v[index], d) for v, d in ((slope, 1.0), (intercept, 0.0)))
     array.padding = _padding(frames, index, options)
     array.dtype = _dtype(array, slope, intercept, options)
     if (index < 0).any() and array.dtype.kind not in "fc":
-        raise FormatError("missing images can't be filled with NaN where the values are integers: leave mask_and_scale and dtype out")
+        raise FormatError(
+            "missing images can't be filled with NaN where the values are integers: leave mask_and_scale and dtype out"
+        )
     return array
 
 
 def _pixel_formats(scanned: Scan) -> tuple[list[PixelFormat], NDArray[np.intp]]:
     """Pixel formats of the files, and which each file has."""
-    names = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PlanarConfiguration")
+    names = (
+        "Rows",
+        "Columns",
+        "SamplesPerPixel",
+        "BitsAllocated",
+        "BitsStored",
+        "HighBit",
+        "PixelRepresentation",
+        "PlanarConfiguration",
+    )
     table = np.stack([scanned.numbers(n) for n in names] + [scanned.pixel_tag != 0x7FE00010], axis=1)
     table[:, 2] = np.where(np.isnan(table[:, 2]), 1, table[:, 2])
     table[:, 4] = np.where(np.isnan(table[:, 4]), table[:, 3], table[:, 4])
@@ -240,7 +267,11 @@ def _pixel_formats(scanned: Scan) -> tuple[list[PixelFormat], NDArray[np.intp]]:
     for r, c, samples, allocated, stored, high, signed, planar, floating in rows.astype(int).tolist():
         if allocated not in (1, 8, 16, 32, 64) or not 0 < stored <= allocated or not stored - 1 <= high < allocated:
             raise FormatError(f"pixels of {allocated} bits, {stored} stored, high bit {high} are none that DICOM knows")
-        out.append(PixelFormat(r, c, samples, allocated, stored, high, bool(signed), bool(planar) and samples > 1, bool(floating)))
+        out.append(
+            PixelFormat(
+                r, c, samples, allocated, stored, high, bool(signed), bool(planar) and samples > 1, bool(floating)
+            )
+        )
     return out, kind.ravel().astype(np.intp)
 
 
@@ -252,7 +283,9 @@ def _padding(frames: Frames, index: NDArray[np.intp], options: ReadOptions) -> N
     return np.where(index >= 0, padding[index], np.nan)
 
 
-def _dtype(array: FrameArray, slope: NDArray[np.float64], intercept: NDArray[np.float64], options: ReadOptions) -> np.dtype[Any]:
+def _dtype(
+    array: FrameArray, slope: NDArray[np.float64], intercept: NDArray[np.float64], options: ReadOptions
+) -> np.dtype[Any]:
     """float32 where it holds every stored step exactly enough to be inverted, else float64; stored type for colour."""
     wide = max(array.formats, key=lambda f: f.bits_allocated).stored_dtype.newbyteorder("=")
     if array.formats[0].samples > 1:
@@ -276,18 +309,26 @@ def _dtype(array: FrameArray, slope: NDArray[np.float64], intercept: NDArray[np.
 
 
 def _asked_dtype(
-    asked: np.dtype[Any], natural: np.dtype[Any], array: FrameArray, slope: NDArray[np.float64], intercept: NDArray[np.float64]
+    asked: np.dtype[Any],
+    natural: np.dtype[Any],
+    array: FrameArray,
+    slope: NDArray[np.float64],
+    intercept: NDArray[np.float64],
 ) -> np.dtype[Any]:
     if asked.kind == "f" and asked.itemsize >= natural.itemsize:
         return asked
     whole = bool((slope == np.round(slope)).all() and (intercept == np.round(intercept)).all())
     bounds = []
     for f in array.formats:
-        low, high = (-(2 ** (f.bits_stored - 1)), 2 ** (f.bits_stored - 1) - 1) if f.signed else (0, 2**f.bits_stored - 1)
+        low, high = (
+            (-(2 ** (f.bits_stored - 1)), 2 ** (f.bits_stored - 1) - 1) if f.signed else (0, 2**f.bits_stored - 1)
+        )
         bounds += [v for s, i in zip(slope, intercept, strict=True) for v in (low * s + i, high * s + i)]
     if asked.kind in "iu" and whole and array.padding is None and not array.formats[0].floating:
         info = np.iinfo(asked)
         if min(bounds) >= info.min and max(bounds) <= info.max:
             return asked
     warn = "the values have fractions" if not whole else f"the values may reach from {min(bounds):g} to {max(bounds):g}"
-    raise FormatError(f"dtype={asked} does not hold every value exactly: {warn}; {natural} does, and astype({asked!s}) converts what fits")
+    raise FormatError(
+        f"dtype={asked} does not hold every value exactly: {warn}; {natural} does, and astype({asked!s}) converts what fits"
+    )

@@ -73,7 +73,9 @@ class Keys:
         planar = all("EP" in (s or ()) for s in f.strings("ScanningSequence"))
         flat = all((t or ("",))[0] == "2D" for t in f.strings("MRAcquisitionType"))
         tr, volumes = f.numbers("RepetitionTime"), f.numbers("NumberOfTemporalPositions")
-        if not (planar and flat and counts.min() == counts.max() and (volumes == counts[0]).all() and (tr == tr[0]).all()):
+        if not (
+            planar and flat and counts.min() == counts.max() and (volumes == counts[0]).all() and (tr == tr[0]).all()
+        ):
             return None
         if np.isinf(self.instance_number).any():
             return None
@@ -144,7 +146,9 @@ class Keys:
             return self._clusters(order)
         d = self.frames.diffusion
         vector = np.nan_to_num(d.vector)
-        rows = np.column_stack([cluster(np.nan_to_num(d.b_value), 0.5), np.nan_to_num(d.directionality) == 3, vector.round(3)])
+        rows = np.column_stack(
+            [cluster(np.nan_to_num(d.b_value), 0.5), np.nan_to_num(d.directionality) == 3, vector.round(3)]
+        )
         _, group = np.unique(rows, axis=0, return_inverse=True)
         group = group.ravel().astype(np.intp)
         return group, np.arange(int(group.max()) + 1, dtype=np.float64)
@@ -156,15 +160,17 @@ class Keys:
         if order.by == "diffusion":
             values, what = self.frames.diffusion.b_value, "diffusion b-value"
         elif order.name == "time":
-            values = np.full(len(self.frames), np.nan) if not clocks_of(self.frames) and self.clock is None else self.seconds(order)
+            values = (
+                np.full(len(self.frames), np.nan)
+                if not clocks_of(self.frames) and self.clock is None
+                else self.seconds(order)
+            )
             what = "acquisition time"
         else:
             values, what = self.values(order), order.label.keyword or order.name
         gaps = int(np.isnan(values).sum())
         if gaps:
-            raise SortError(
-                f"order {order.name!r}: {gaps} of {len(values)} images have no {what}. {self._advice()}"
-            )
+            raise SortError(f"order {order.name!r}: {gaps} of {len(values)} images have no {what}. {self._advice()}")
 
     def _advice(self) -> str:
         found = ",".join(o.name for o in self.find_orders(None))
@@ -262,5 +268,7 @@ class Keys:
 def known_orders(order: Any, known: Any) -> list[Order] | None:
     """Orders a user asked for, checked for their type first."""
     if not isinstance(order, (str, dict)) and not hasattr(order, "items"):
-        raise LabelError(f"order={order!r}: it is a text such as 'time', or a mapping of names to keywords or callables")
+        raise LabelError(
+            f"order={order!r}: it is a text such as 'time', or a mapping of names to keywords or callables"
+        )
     return parse_order(order, known)

@@ -24,16 +24,51 @@ _NUMERIC = {"DS", "IS", "FD", "FL", "US", "SS", "UL", "SL", "UV", "SV"}
 _SKIPPED_VR = {"OB", "OW", "OF", "OD", "OL", "OV", "UN", "OB or OW", "US or OW"}
 
 SAID_ELSEWHERE = frozenset(
-    """
-    SOPInstanceUID InstanceNumber SpecificCharacterSet InstanceCreationDate InstanceCreationTime
-    ImagePositionPatient ImageOrientationPatient PixelSpacing SliceLocation SpacingBetweenSlices FrameOfReferenceUID
-    Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation SamplesPerPixel PlanarConfiguration NumberOfFrames
-    RescaleSlope RescaleIntercept RescaleType WindowCenter WindowWidth WindowCenterWidthExplanation VOILUTFunction
-    SmallestImagePixelValue LargestImagePixelValue SmallestPixelValueInSeries LargestPixelValueInSeries
-    AcquisitionDate AcquisitionTime AcquisitionDateTime ContentDate ContentTime
-    DiffusionBValue DiffusionGradientOrientation DiffusionDirectionality
-    PixelData FloatPixelData DoubleFloatPixelData DataSetTrailingPadding
-    """.split()
+    [
+        "SOPInstanceUID",
+        "InstanceNumber",
+        "SpecificCharacterSet",
+        "InstanceCreationDate",
+        "InstanceCreationTime",
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "PixelSpacing",
+        "SliceLocation",
+        "SpacingBetweenSlices",
+        "FrameOfReferenceUID",
+        "Rows",
+        "Columns",
+        "BitsAllocated",
+        "BitsStored",
+        "HighBit",
+        "PixelRepresentation",
+        "SamplesPerPixel",
+        "PlanarConfiguration",
+        "NumberOfFrames",
+        "RescaleSlope",
+        "RescaleIntercept",
+        "RescaleType",
+        "WindowCenter",
+        "WindowWidth",
+        "WindowCenterWidthExplanation",
+        "VOILUTFunction",
+        "SmallestImagePixelValue",
+        "LargestImagePixelValue",
+        "SmallestPixelValueInSeries",
+        "LargestPixelValueInSeries",
+        "AcquisitionDate",
+        "AcquisitionTime",
+        "AcquisitionDateTime",
+        "ContentDate",
+        "ContentTime",
+        "DiffusionBValue",
+        "DiffusionGradientOrientation",
+        "DiffusionDirectionality",
+        "PixelData",
+        "FloatPixelData",
+        "DoubleFloatPixelData",
+        "DataSetTrailingPadding",
+    ]
 )
 """Elements that a label, the geometry or the pixel format says, and those of one image only: never attrs."""
 
@@ -44,7 +79,9 @@ SAID_ELSEWHERE = frozenset(
 def volumes_of(frames: Frames, grid: Grid) -> list[Volumes]:
     """Labels of the volume dims."""
     single = len(grid.orders) == 1
-    return [_volumes(frames, grid, o, v, "tag" if single else o.dim) for o, v in zip(grid.orders, grid.values, strict=True)]
+    return [
+        _volumes(frames, grid, o, v, "tag" if single else o.dim) for o, v in zip(grid.orders, grid.values, strict=True)
+    ]
 
 
 def _volumes(frames: Frames, grid: Grid, order: Order, values: NDArray[np.float64], dim: str) -> Volumes:
@@ -145,7 +182,11 @@ def _diffusion(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, t
     d = frames.diffusion
     if np.isnan(d.b_value).any() or not (d.b_value > 0).any():
         return {}
-    columns = {"b_value": d.b_value, **dict(zip(VECTOR, d.vector.T, strict=True)), "diffusion_directionality": d.directionality}
+    columns = {
+        "b_value": d.b_value,
+        **dict(zip(VECTOR, d.vector.T, strict=True)),
+        "diffusion_directionality": d.directionality,
+    }
     tables = {name: _by_volume(values, grid) for name, values in columns.items()}
     if any(t is None for t in tables.values()):
         # directions that vary a little from slice to slice: the first slice speaks for its volume
@@ -265,7 +306,15 @@ def _plain(value: Any, vr: str) -> Any:
     return float(value) if vr in _NUMERIC else str(value)
 
 
-_PET_UNITS = {"BQML": "Bq/ml", "GML": "g/ml", "CNTS": "counts", "CPS": "counts/s", "PROPCPS": "counts/s", "NONE": "", "PCNT": "%"}
+_PET_UNITS = {
+    "BQML": "Bq/ml",
+    "GML": "g/ml",
+    "CNTS": "counts",
+    "CPS": "counts/s",
+    "PROPCPS": "counts/s",
+    "NONE": "",
+    "PCNT": "%",
+}
 
 
 def units_of(frames: Frames) -> str:
@@ -280,5 +329,3 @@ def units_of(frames: Frames) -> str:
     if len(rescale) == 1 and not rescale & {"", "US", "NORMALIZED", "normalized"}:
         return next(iter(rescale))
     return ""
-
-

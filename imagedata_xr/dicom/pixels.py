@@ -137,9 +137,7 @@ class FrameArray:
     ) -> None:
         """Rescale a plane of stored values into its place: one pass in float64, rounded once."""
         slope, intercept, padding = params
-        if slope is None or intercept is None:
-            out[...] = plane
-        elif slope[k] == 1 and intercept[k] == 0:
+        if slope is None or intercept is None or (slope[k] == 1 and intercept[k] == 0):
             out[...] = plane
         else:
             np.add(plane * slope[k], intercept[k], out=out, casting="unsafe")
@@ -218,5 +216,14 @@ def decode_frame(file: File, number: int, kind: PixelFormat) -> NDArray[Any]:
             ds = pydicom.dcmread(stream, force=True)
             out = pixel_array(ds, index=number - 1, raw=kind.samples == 1)
             return np.asarray(out).astype(kind.stored_dtype, copy=False)
-    except (RuntimeError, NotImplementedError, ValueError, AttributeError, OSError, EOFError, KeyError, IndexError) as error:
+    except (
+        RuntimeError,
+        NotImplementedError,
+        ValueError,
+        AttributeError,
+        OSError,
+        EOFError,
+        KeyError,
+        IndexError,
+    ) as error:
         raise SourceError(f"{file_name(file)}: frame {number} can't be decoded: {error}") from error

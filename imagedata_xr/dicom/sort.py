@@ -238,9 +238,7 @@ def _several_orders(keys: Keys, orders: list[Order], missing: str, duplicates: s
     return Grid(index, orders, [values[0][kept], *values[1:]], keys.clock)
 
 
-def _table(
-    slot: NDArray[np.intp], numbers: list[NDArray[np.intp]], sizes: list[int], slices: int
-) -> NDArray[np.intp]:
+def _table(slot: NDArray[np.intp], numbers: list[NDArray[np.intp]], sizes: list[int], slices: int) -> NDArray[np.intp]:
     """Grid of frame rows, -1 where empty; raises where two frames claim one place."""
     index = np.full((*sizes, slices), -1, dtype=np.intp)
     flat = np.ravel_multi_index((*numbers, slot), index.shape)

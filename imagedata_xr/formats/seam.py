@@ -143,7 +143,9 @@ def formats() -> dict[str, Format]:
         try:
             found[point.name] = point.load()()
         except (ImportError, AttributeError, TypeError) as error:
-            warnings.warn(f"the format {point.name!r} ({point.value}) can't be used: {error}", ImagedataWarning, stacklevel=2)
+            warnings.warn(
+                f"the format {point.name!r} ({point.value}) can't be used: {error}", ImagedataWarning, stacklevel=2
+            )
     return found
 
 

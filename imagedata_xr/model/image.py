@@ -119,7 +119,11 @@ def label_attrs(name: str) -> dict[str, Any]:
 def volume_dims(obj: xr.Dataset | xr.DataArray) -> list[str]:
     """Dims that count volumes: ``tag``, or those of a grid of orders."""
     others = (*AXES, *TRAILING, "segment")
-    return [str(d) for d in obj.dims if d not in others and (d == "tag" or (d in obj.coords and "order" in obj.coords[d].attrs))]
+    return [
+        str(d)
+        for d in obj.dims
+        if d not in others and (d == "tag" or (d in obj.coords and "order" in obj.coords[d].attrs))
+    ]
 
 
 def _tag_options(obj: xr.Dataset | xr.DataArray, dim: str) -> dict[str, Any]:
@@ -368,7 +372,9 @@ def per_volume(da: xr.DataArray, name: str) -> Any:
     if not set(da.coords[name].dims) <= set(dims):
         return None
     template = xr.DataArray(np.zeros([da.sizes[d] for d in dims]), dims=dims)
-    return da.coords[name].variable.set_dims(dict(zip(template.dims, template.shape, strict=True))).transpose(*dims).values
+    return (
+        da.coords[name].variable.set_dims(dict(zip(template.dims, template.shape, strict=True))).transpose(*dims).values
+    )
 
 
 def drop_labels(da: xr.DataArray, names: Iterable[str]) -> xr.DataArray:

@@ -63,7 +63,9 @@ class Space:
     def from_variable(cls, variable: xr.Variable) -> Space:
         """Space of a ``geometry`` variable."""
         try:
-            return cls(np.asarray(variable.attrs["direction"], dtype=np.float64), variable.attrs.get("frame_of_reference", ""))
+            return cls(
+                np.asarray(variable.attrs["direction"], dtype=np.float64), variable.attrs.get("frame_of_reference", "")
+            )
         except KeyError:
             raise LabelError("the coord 'geometry' has lost its attribute 'direction' (drop_attrs?)") from None
 
@@ -245,7 +247,13 @@ class AxisIndex(LabelIndex):
     def isel(self, indexers: Mapping[Any, Any]) -> Any:
         """Index of a part; a stride that leaves one label multiplies its spacing."""
         new, key = super().isel(indexers), indexers[self.dim]
-        if isinstance(new, AxisIndex) and new is not self and len(new.index) == 1 and isinstance(key, slice) and self.spacing:
+        if (
+            isinstance(new, AxisIndex)
+            and new is not self
+            and len(new.index) == 1
+            and isinstance(key, slice)
+            and self.spacing
+        ):
             new.spacing = self.spacing * abs(key.step or 1)
         return new
 
@@ -255,9 +263,7 @@ class AxisIndex(LabelIndex):
         return self.space.conflict(other.space) if self.space is not None else None
 
     @classmethod
-    def concat(
-        cls, indexes: Sequence[Self], dim: Hashable, positions: Iterable[Iterable[int]] | None = None
-    ) -> Self:
+    def concat(cls, indexes: Sequence[Self], dim: Hashable, positions: Iterable[Iterable[int]] | None = None) -> Self:
         """Join along the axis; raises `GridError` where the spaces differ."""
         new = super().concat(indexes, dim, positions)
         first = indexes[0]
@@ -303,7 +309,9 @@ class TagIndex(LabelIndex):
         self.order, self.keys, self.tolerance = order, keys, tolerance
         self.key_names, self.key_tolerance, self.epoch = key_names, key_tolerance, epoch
 
-    def _with(self, index: pd.Index, keys: NDArray[np.float64] | None, dim: Hashable | None = None, dtype: Any = None) -> Self:
+    def _with(
+        self, index: pd.Index, keys: NDArray[np.float64] | None, dim: Hashable | None = None, dtype: Any = None
+    ) -> Self:
         return type(self)(
             index,
             self.dim if dim is None else dim,
@@ -373,9 +381,7 @@ class TagIndex(LabelIndex):
         return f"the volumes along {self.dim!r} differ: " + ", ".join(worst)
 
     @classmethod
-    def concat(
-        cls, indexes: Sequence[Self], dim: Hashable, positions: Iterable[Iterable[int]] | None = None
-    ) -> Self:
+    def concat(cls, indexes: Sequence[Self], dim: Hashable, positions: Iterable[Iterable[int]] | None = None) -> Self:
         """Join along the volumes."""
         new = super().concat(indexes, dim, positions)
         first = indexes[0]

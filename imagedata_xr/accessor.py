@@ -1,0 +1,229 @@
+"""The accessor ``.imd`` on DataArray, Dataset and DataTree: each method hands over to a function."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from .formats.seam import WriteOptions
+from .model import assign, image, query
+
+if TYPE_CHECKING:
+    from .dicom.header_view import HeaderView
+
+
+class ImageAccessor:
+    """What an image knows beyond xarray: its place in the patient, its volumes, its headers, and how to write it."""
+
+    def __init__(self, obj: xr.DataArray | xr.Dataset) -> None:
+        self._obj = obj
+
+    @property
+    def _image(self) -> xr.DataArray:
+        return image.as_image(self._obj)
+
+    def _like_input(self, da: xr.DataArray) -> Any:
+        return da.to_dataset(name=da.name or image.NAME) if isinstance(self._obj, xr.Dataset) else da
+
+    # --- geometry --------------------------------------------------------------------------------------------------
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """Affine from index (slice, row, col) to LPS mm, shape (4, 4); raises `GeometryError` where it has none."""
+        return image.affine(self._image)
+
+    @property
+    def affine_ras(self) -> NDArray[np.float64]:
+        """Affine from index (col, row, slice) to RAS mm, as in NIfTI, shape (4, 4)."""
+        return image.geometry.to_ras(self.affine)
+
+    @property
+    def spacing(self) -> NDArray[np.float64]:
+        """Distance of slices, rows and columns, mm, shape (3,)."""
+        return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0))
+
+    @property
+    def direction(self) -> NDArray[np.float64]:
+        """Unit vectors along slice, row index and column index (columns of the matrix), LPS, shape (3, 3)."""
+        return query.direction(self._image)
+
+    @property
+    def frame_of_reference(self) -> str:
+        """Frame of Reference UID; empty where unknown."""
+        return query.frame_of_reference(self._image)
+
+    def patient_coords(self) -> xr.Dataset:
+        """Position of every voxel: a Dataset of x, y, z (LPS mm) on (slice, row, col)."""
+        return query.patient_coords(self._image)
+
+    def sel_point(self, x: float, y: float, z: float) -> Any:
+        """Select the voxel that holds a point (LPS mm); raises `GeometryError` where it lies outside."""
+        return self._like_input(query.sel_point(self._image, (x, y, z)))
+
+    # --- volumes ---------------------------------------------------------------------------------------------------
+    @property
+    def order(self) -> str:
+        """What the volumes are ordered by: ``"time"``, ``"dti"``, ..., several joined by commas."""
+        return query.order(self._image)
+
+    @property
+    def timeline(self) -> NDArray[np.float64]:
+        """Start of each volume since the first, s; raises `LabelError` where the image has no times."""
+        return query.timeline(self._image)
+
+    @property
+    def bvals(self) -> NDArray[np.float64]:
+        """b-value of each volume, s/mm2, shape (n,)."""
+        return query.bvals(self._image)
+
+    @property
+    def bvecs(self) -> NDArray[np.float64]:
+        """Diffusion direction of each volume, unit vectors in LPS, zero without one; shape (n, 3)."""
+        return query.bvecs(self._image)
+
+    # --- headers -----------------------------------------------------------------------------------------------------
+    @property
+    def header(self) -> HeaderView:
+        """Whole DICOM headers, read from the source: ``da.imd.header[tag, slice]`` is a `pydicom.Dataset`."""
+        from .dicom.header_view import HeaderView
+
+        return HeaderView(self._image)
+
+    def header_table(self) -> xr.Dataset:
+        """All headers as a Dataset keyed by the digest of each image (DICOM JSON)."""
+        from .dicom.table import header_table
+
+        return header_table(self._image)
+
+    # --- new objects -------------------------------------------------------------------------------------------------
+    def repair(self) -> Any:
+        """Give back what xarray drops: the indexes, and the coord ``geometry``; see the docs, "alignment"."""
+        return image.repair(self._obj)
+
+    def assign_grid(self, other: xr.DataArray | xr.Dataset) -> Any:
+        """Say that this image lies where another lies."""
+        return self._like_input(assign.assign_grid(self._image, image.as_image(other)))
+
+    def assign_tags(self, other: xr.DataArray | xr.Dataset) -> Any:
+        """Take the volume labels of another image."""
+        return self._like_input(assign.assign_tags(self._image, image.as_image(other)))
+
+    def assign_header(self, template: Any, relabel: bool = False) -> Any:
+        """Take patient, study and elements of a template: an image, or the address of one.
+
+        A template of another patient or study raises `IdentityError` unless `relabel`.
+        """
+        from .formats.template import as_template
+
+        return self._like_input(assign.assign_header(self._image, as_template(template), relabel))
+
+    def assign_dicom(self, **keywords: Any) -> Any:
+        """Set elements by DICOM keyword; they win over those of the source on writing. None removes one."""
+        from pydicom.datadict import tag_for_keyword
+
+        return self._like_input(assign.assign_dicom(self._image, keywords, lambda k: tag_for_keyword(k) is not None))
+
+    # --- other tools -------------------------------------------------------------------------------------------------
+    def to_nibabel(self) -> Any:
+        """Image as a `nibabel.Nifti1Image`, in memory."""
+        from .formats.nifti import to_nibabel
+
+        return to_nibabel(self._image)
+
+    def write(
+        self,
+        url: str | os.PathLike[str],
+        format: str | Sequence[str] | None = None,
+        template: Any = None,
+        geometry: Any = None,
+        keep_uid: bool = False,
+        series_number: int | None = None,
+        series_description: str | None = None,
+        image_type: str | Sequence[str] | None = None,
+        units: str | None = None,
+        identifiers: bool = False,
+        compute: bool = True,
+        overwrite: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        format_options: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Write the image.
+
+        Parameters
+        ----------
+        url : str or path
+            Where to. ``%p`` in it becomes the name of the format.
+        format : str or sequence of str, optional
+            ``"dicom"``, ``"nifti"``, ``"zarr"``, ``"netcdf"``; by default from the extension, else that of the
+            source, else DICOM.
+        template : image or address, optional
+            Whose header the image gets.
+        geometry : image or address, optional
+            Where the image lies.
+        keep_uid : bool
+            Keep the UIDs of the source; raises unless every image is unchanged.
+        series_number, series_description, image_type : optional
+            Elements of the new series.
+        units : str, optional
+            Units of the values, for Rescale Type.
+        identifiers : bool
+            Allow names, IDs, dates and UIDs in formats that keep them out otherwise.
+        compute : bool
+            False returns a dask ``Delayed``.
+        overwrite : bool
+            Replace what is there; otherwise an existing target raises `FileExistsError`.
+        progress : callable, optional
+            Called with (done, total).
+        storage_options, format_options : mapping, optional
+
+        Returns
+        -------
+        Written
+            What was written; a list for several formats.
+        """
+        from .formats.writing import write
+
+        options = WriteOptions(
+            keep_uid=keep_uid, series_number=series_number, series_description=series_description,
+            image_type=image_type, units=units, identifiers=identifiers, compute=compute, overwrite=overwrite,
+            progress=progress, storage_options=storage_options, format_options=format_options or {},
+        )  # fmt: skip
+        return write(self._obj, url, format, template, geometry, options)
+
+
+@xr.register_dataarray_accessor("imd")
+class ArrayAccessor(ImageAccessor):
+    """``DataArray.imd``."""
+
+
+@xr.register_dataset_accessor("imd")
+class DatasetAccessor(ImageAccessor):
+    """``Dataset.imd``: works on the variable ``image``."""
+
+
+@xr.register_datatree_accessor("imd")
+class TreeAccessor:
+    """``DataTree.imd``: every image of a tree."""
+
+    def __init__(self, tree: xr.DataTree) -> None:
+        self._tree = tree
+
+    def map(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> xr.DataTree:
+        """Tree with ``func(image, ...)`` in place of each image; nodes without an image stay."""
+        from .model.tree import map_images
+
+        return map_images(self._tree, func, *args, **kwargs)
+
+    def write(self, url: str | os.PathLike[str], format: str | None = None, **options: Any) -> dict[str, Any]:
+        """Write each image below `url`, at its place in the tree; options are those of ``DataArray.imd.write``.
+
+        Names of files come from the node's position, not from patient or study.
+        """
+        from .formats.trees import write_tree
+
+        return write_tree(self._tree, url, format, **options)

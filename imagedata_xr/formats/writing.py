@@ -1,0 +1,50 @@
+"""From an image to a file: which format, whose header, under which name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import xarray as xr
+
+from ..errors import FormatError
+from ..model.image import as_image
+from .seam import Format, WriteOptions, format_named, format_of_target
+from .template import with_templates
+
+
+def write(
+    image: xr.DataArray | xr.Dataset,
+    url: str | os.PathLike[str],
+    format: str | Sequence[str] | None,
+    template: Any,
+    geometry: Any,
+    options: WriteOptions,
+) -> Any:
+    """Write an image; see ``.imd.write``."""
+    target = os.fspath(url)
+    da = with_templates(as_image(image), template, geometry, options.storage_options)
+    names = [format] if isinstance(format, str) or format is None else list(format)
+    if len(names) > 1 and "%p" not in target:
+        raise FormatError(
+            f"several formats ({', '.join(map(str, names))}) need '%p' in the path, which becomes their names"
+        )
+    chosen = [_choose(da, target, name) for name in names]
+    results = [form.write(da, _place(target, form), options) for form in chosen]
+    return results if len(results) > 1 else results[0]
+
+
+def _place(target: str, form: Format) -> str:
+    path = target.replace("%p", form.name)
+    return path if "://" in path else os.path.expanduser(path)
+
+
+def _choose(image: xr.DataArray, target: str, name: str | None) -> Format:
+    """Format by name, else by the extension, else that of the source, else DICOM."""
+    if name is not None:
+        return format_named({"itk": "metaio"}.get(name, name))
+    found = format_of_target(target)
+    if found is None and "source" in image.coords and not image.coords["source"].ndim:
+        found = format_of_target(str(image.coords["source"].item()))
+    return found or format_named("dicom")

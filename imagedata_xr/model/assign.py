@@ -1,0 +1,350 @@
+"""Give an image on purpose what it lacks: another's grid, volume labels or header, or single elements."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import GridError, IdentityError, ImagedataWarning, LabelError
+from . import geometry
+from .geometry import AXES
+from .identity import PATIENT_KEYS, patient_digest, study_digest
+from .image import Axis, Volumes, build, canonical, repair, space_of, volume_dims
+from .indexes import POSITION_TOLERANCE, Space, TagIndex
+from .orders import ORDERS, label_for
+
+ASSIGNED = "assigned_elements"
+"""Attr that lists the elements set by `assign_dicom`, which win over the image's own headers on writing."""
+
+PATIENT_ELEMENTS = frozenset(
+    (*PATIENT_KEYS, "PatientSex", "PatientAge", "PatientSize", "PatientWeight", "OtherPatientIDs", "OtherPatientNames",
+     "OtherPatientIDsSequence", "PatientComments", "PatientBirthTime", "EthnicGroup", "PatientBirthName",
+     "PatientMotherBirthName", "PatientAddress", "PatientTelephoneNumbers", "MedicalAlerts", "Allergies", "Occupation",
+     "SmokingStatus", "AdditionalPatientHistory", "PregnancyStatus", "LastMenstrualDate", "PatientReligiousPreference",
+     "IssuerOfPatientIDQualifiersSequence", "PatientSpeciesDescription", "ResponsiblePerson", "MilitaryRank")
+)  # fmt: skip
+STUDY_ELEMENTS = frozenset(
+    ("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "StudyDescription",
+     "ReferringPhysicianName", "AdmissionID", "RequestAttributesSequence", "ReferencedStudySequence",
+     "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy", "AdmittingDiagnosesDescription")
+)  # fmt: skip
+
+
+def assign_grid(image: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
+    """Say that an image lies where another lies: take its labels of slice, row and col, and its geometry.
+
+    Raises
+    ------
+    GridError
+        Where the sizes differ.
+    """
+    for name in AXES:
+        if image.sizes.get(name, 1) != other.sizes.get(name, 1):
+            raise GridError(
+                f"the grids have different sizes: {name!r} {image.sizes.get(name, 1)} and {other.sizes.get(name, 1)}; "
+                "interp_like(other) resamples"
+            )
+    drop = [n for n in (*AXES, "geometry") if n in image.coords]
+    out = image.drop_indexes([n for n in AXES if n in image.xindexes]).drop_vars(drop)
+    coords: dict[str, Any] = {}
+    for name in (*AXES, "geometry"):
+        if name in other.coords:
+            variable = other.coords[name].variable.to_base_variable()
+            if name in out.dims and not variable.dims:
+                variable = variable.set_dims({name: 1})
+            elif name not in out.dims and variable.dims:
+                variable = variable.squeeze()
+            coords[name] = variable
+    return repair(out.assign_coords(xr.Coordinates(coords, indexes={})))  # type: ignore[no-any-return]
+
+
+def assign_tags(image: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
+    """Take the volume labels of another image: its tag, times, b-values, echo times and so on.
+
+    Raises
+    ------
+    LabelError
+        Where the images have other volume dims or another number of volumes.
+    """
+    dims = volume_dims(image)
+    if dims != volume_dims(other) or any(image.sizes[d] != other.sizes[d] for d in dims):
+        mine, theirs = ({d: x.sizes[d] for d in volume_dims(x)} for x in (image, other))
+        raise LabelError(f"the volumes do not match: {mine} and {theirs}")
+    old = [
+        n for n, c in image.coords.items() if set(map(str, c.dims)) & set(dims) and n not in ("instance", "slice_time")
+    ]
+    out = image.drop_indexes([d for d in dims if d in image.xindexes]).drop_vars(old)
+    new = {
+        n: c.variable.to_base_variable()
+        for n, c in other.coords.items()
+        if c.dims and set(map(str, c.dims)) <= set(dims)
+    }
+    return repair(out.assign_coords(xr.Coordinates(new, indexes={})))  # type: ignore[no-any-return]
+
+
+def assign_header(image: xr.DataArray, template: xr.DataArray, relabel: bool = False) -> xr.DataArray:
+    """Give an image the patient, study and elements of a template.
+
+    Parameters
+    ----------
+    image, template : xarray.DataArray
+        Repaired images.
+    relabel : bool
+        Allow a template of another patient or study than the image's own.
+
+    Returns
+    -------
+    xarray.DataArray
+        With the template's attrs (the image keeps its own units), patient, study and source. Each plane refers to the
+        header of the template's plane that lies where it lies and has its order value, where there is one; other
+        planes are written from the attrs and labels.
+
+    Raises
+    ------
+    IdentityError
+        Where the image has a patient or study of its own that is another.
+    """
+    for name in ("patient", "study"):
+        if relabel or name not in image.coords or name not in template.coords:
+            continue
+        mine, theirs = image.coords[name], template.coords[name]
+        if mine.ndim or theirs.ndim or int(mine) != int(theirs):
+            raise IdentityError(
+                f"the template is of another {name} than the image; relabel=True (imd.assign_header) allows it on purpose"
+            )
+    image = repair(image)
+    lineage = _lineage(canonical(image), canonical(template))
+    drop = [n for n in ("patient", "study", "source", "instance") if n in image.coords]
+    out = image.drop_vars(drop)
+    out.attrs = {**{k: v for k, v in template.attrs.items() if k != "units"}, **_units(image)}
+    scalars = {n: template.coords[n].variable for n in ("patient", "study", "source") if n in template.coords}
+    out = out.assign_coords(scalars)
+    dims = [d for d in (*volume_dims(image), "slice") if d in image.dims]
+    shape = tuple(image.sizes[d] for d in dims)
+    out = out.assign_coords(instance=(dims, _uncanonical(lineage, image).reshape(shape)))
+    return _frame_of_reference(out, template, bool((lineage != 0).any()))
+
+
+def _units(image: xr.DataArray) -> dict[str, Any]:
+    return {"units": image.attrs["units"]} if "units" in image.attrs else {}
+
+
+def _lineage(image: xr.DataArray, template: xr.DataArray) -> NDArray[np.int64]:
+    """Instance digest of the template's plane at each plane of the image, 0 for none; shape (volumes..., slice)."""
+    dims = volume_dims(image)
+    shape = tuple(image.sizes[d] for d in (*dims, "slice"))
+    nothing = np.zeros(shape, dtype=np.int64)
+    if "instance" not in template.coords:
+        return nothing
+    planes = _same_slices(image, template)
+    volumes = _same_volumes(image, template)
+    if planes is None or volumes is None:
+        if volumes is None:
+            warnings.warn(
+                "the volumes of image and template can't be matched (imd.assign_tags gives the image the template's): "
+                "their headers are made of what all images of the template share",
+                ImagedataWarning,
+                stacklevel=4,
+            )
+        return nothing
+    theirs = volume_dims(template)
+    digests = template.coords["instance"].transpose(*theirs, "slice").values.reshape(-1, template.sizes["slice"])
+    out = np.where((planes >= 0)[None, :] & (volumes >= 0)[:, None], digests[volumes][:, planes], 0)
+    return out.reshape(shape).astype(np.int64)
+
+
+def _same_slices(image: xr.DataArray, template: xr.DataArray) -> NDArray[np.intp] | None:
+    """Slice of the template at each slice of the image, -1 for none; None where the spaces differ."""
+    a, b = space_of(image), space_of(template)
+    if (a is None) != (b is None) or (a is not None and b is not None and a.conflict(b)):
+        return None
+    off = np.abs(image["slice"].values[:, None] - template["slice"].values[None, :])
+    nearest = off.argmin(axis=1)
+    return np.where(off.min(axis=1) <= POSITION_TOLERANCE, nearest, -1)
+
+
+def _same_volumes(image: xr.DataArray, template: xr.DataArray) -> NDArray[np.intp] | None:
+    """Volume of the template for each volume of the image, both flattened; None where they can't be matched."""
+    mine, theirs = volume_dims(image), volume_dims(template)
+    n = int(np.prod([image.sizes[d] for d in mine]))
+    if int(np.prod([template.sizes[d] for d in theirs])) == 1 and n == 1:
+        return np.zeros(1, dtype=np.intp)
+    if mine != theirs or len(mine) != 1:
+        same = mine == theirs and all(_order(image, d) == _order(template, d) for d in mine)
+        return np.arange(n) if same and all(np.allclose(image[d], template[d]) for d in mine) else None
+    (dim,) = mine
+    a, b = image.xindexes.get(dim), template.xindexes.get(dim)
+    if not (isinstance(a, TagIndex) and isinstance(b, TagIndex)) or a.order != b.order:
+        return None
+    if len(a.index) == len(b.index) and a.difference(b) is None:
+        return np.argsort(a._permutation(b))  # type: ignore[no-any-return]
+    if a.order not in ORDERS or not ORDERS[a.order].scalar:
+        return None
+    shift = a._shifts(b)[-1]
+    off = np.abs(a.index.to_numpy()[:, None] - b.index.to_numpy()[None, :] - shift)
+    return np.where(off.min(axis=1) <= max(a.tolerance, b.tolerance), off.argmin(axis=1), -1)
+
+
+def _order(image: xr.DataArray, dim: str) -> str:
+    return str(image[dim].attrs.get("order", "none"))
+
+
+def _uncanonical(lineage: NDArray[np.int64], image: xr.DataArray) -> NDArray[np.int64]:
+    """Slices back in the image's own direction."""
+    if "slice" in image.dims and image.sizes["slice"] > 1 and image["slice"].values[0] > image["slice"].values[-1]:
+        return lineage[..., ::-1]
+    return lineage
+
+
+def _frame_of_reference(image: xr.DataArray, template: xr.DataArray, matched: bool) -> xr.DataArray:
+    """Take the template's frame of reference, where the image has none and lies on the template's planes."""
+    mine, theirs = space_of(image), space_of(template)
+    if mine is None or theirs is None or mine.frame_of_reference or not matched:
+        return image
+    named = Space(mine.direction, theirs.frame_of_reference)
+    out = image.drop_indexes([n for n in AXES if n in image.xindexes])
+    return repair(out.assign_coords(geometry=named.to_variable()))  # type: ignore[no-any-return]
+
+
+def assign_dicom(image: xr.DataArray, keywords: Mapping[str, Any], known: Any) -> xr.DataArray:
+    """Set elements, by DICOM keyword; on writing they win over those of the source.
+
+    Parameters
+    ----------
+    image : xarray.DataArray
+    keywords : mapping
+        Keyword -> str, number or flat list of these; None removes the element.
+    known : callable
+        Whether a word is a DICOM keyword.
+
+    Raises
+    ------
+    LabelError
+        For an unknown keyword, a value of another kind, or an element that a label says.
+    """
+    attrs = dict(image.attrs)
+    before = {name: image.coords.get(name) for name in ("patient", "study")}
+    lost = {n: c is None or c.ndim > 0 for n, c in before.items()}
+    for name, elements in (("patient", PATIENT_ELEMENTS), ("study", STUDY_ELEMENTS)):
+        if lost[name] and elements & set(keywords):
+            # what is left of an identity that was lost may be another's
+            attrs = {k: v for k, v in attrs.items() if k not in elements}
+    for keyword, value in keywords.items():
+        _check_element(keyword, value, known)
+        attrs.pop(keyword, None)
+        if value is not None:
+            attrs[keyword] = value if isinstance(value, (str, int, float)) else list(value)
+    attrs[ASSIGNED] = sorted({*_as_list(attrs.get(ASSIGNED)), *keywords})
+    out = image.copy()
+    out.attrs = attrs
+    coords: dict[str, Any] = {}
+    if PATIENT_ELEMENTS & set(keywords):
+        coords["patient"] = np.int64(patient_digest(attrs))
+    if "StudyInstanceUID" in keywords:
+        coords["study"] = np.int64(study_digest(attrs))
+    return out.drop_vars([n for n in coords if n in out.coords]).assign_coords(coords)
+
+
+def _as_list(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else [str(v) for v in (value if value is not None else [])]
+
+
+def _check_element(keyword: str, value: Any, known: Any) -> None:
+    if not known(keyword):
+        raise LabelError(f"{keyword!r} is no DICOM keyword")
+    said = label_for(keyword).units or keyword in _SAID_BY_LABELS
+    if said:
+        raise LabelError(f"{keyword} is said by a label: change the coord with assign_coords instead")
+    plain = value is None or isinstance(value, (str, int, float))
+    if not plain and not (isinstance(value, Sequence) and all(isinstance(v, (str, int, float)) for v in value)):
+        raise LabelError(f"{keyword} must be a text, a number or a flat list of these, not {type(value).__name__}")
+
+
+_SAID_BY_LABELS = {
+    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceLocation", "SpacingBetweenSlices",
+    "FrameOfReferenceUID", "Rows", "Columns", "AcquisitionTime", "AcquisitionDate", "AcquisitionDateTime",
+    "DiffusionBValue", "DiffusionGradientOrientation", "DiffusionDirectionality", "PixelData", "BitsAllocated",
+    "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "SOPInstanceUID",
+}  # fmt: skip
+
+
+# --- from an array ------------------------------------------------------------------------------------------------------
+
+
+def from_array(
+    array: Any,
+    dims: Sequence[str] | None = None,
+    spacing: ArrayLike | None = None,
+    position: ArrayLike | None = None,
+    direction: ArrayLike | None = None,
+    order: str = "none",
+    tags: ArrayLike | None = None,
+) -> xr.DataArray:
+    """Label an array as an image.
+
+    Parameters
+    ----------
+    array : array_like
+        numpy or dask.
+    dims : sequence of str, optional
+        Names of its axes; by default the last ones of ``(tag, slice, row, col)``. ``rgb`` may follow.
+    spacing : array_like, shape (3,), optional
+        Distance of slices, rows and columns, mm.
+    position : array_like, shape (3,), optional
+        Centre of the first voxel, LPS mm; the origin by default.
+    direction : array_like, shape (3, 3), optional
+        Unit vectors (columns slice, row, col), LPS; an axial image by default. Without `spacing`, `position` and
+        `direction` the image has no place in the patient.
+    order : str
+        What `tags` are: ``"time"`` (s), ``"b"`` (s/mm2), ``"te"`` (ms) and so on.
+    tags : array_like, shape (n,), optional
+        Value of each volume.
+    """
+    data = array if hasattr(array, "shape") and hasattr(array, "dtype") else np.asarray(array)
+    names = list(dims) if dims is not None else ["tag", *AXES][-data.ndim :]
+    if len(names) != data.ndim or len(set(names)) != len(names) or not set(names) <= {"tag", *AXES, "rgb"}:
+        raise LabelError(
+            f"dims {names} do not name the {data.ndim} axes of the array with tag, slice, row, col and rgb"
+        )
+    for name in ("tag", *AXES):
+        if name not in names:
+            data, names = data[None], [name, *names]
+    wanted = ["tag", *AXES, *(["rgb"] if "rgb" in names else [])]
+    data = data.transpose([names.index(n) for n in wanted])
+    sizes = dict(zip(wanted, data.shape, strict=True))
+    space, axes = _grid(sizes, spacing, position, direction)
+    return build(data, volumes=[_own_volumes(order, tags, sizes["tag"])], axes=axes, space=space)["image"]
+
+
+def _grid(
+    sizes: Mapping[str, int], spacing: ArrayLike | None, position: ArrayLike | None, direction: ArrayLike | None
+) -> tuple[Space | None, dict[str, Axis]]:
+    if spacing is None and position is None and direction is None:
+        return None, {n: Axis(np.arange(sizes[n]), 1.0) for n in AXES}
+    if spacing is None:
+        raise LabelError("an image with a position or direction needs its spacing: (slice, row, col) in mm")
+    step = np.asarray(spacing, dtype=np.float64)
+    if step.shape != (3,) or not (step > 0).all():
+        raise LabelError(f"spacing={spacing!r}: three positive numbers, mm, of slice, row and col")
+    space = Space(np.eye(3)[[2, 1, 0]] if direction is None else direction)
+    first = geometry.labels_of(space.direction, np.zeros(3) if position is None else position)
+    return space, {n: Axis(first[k] + step[k] * np.arange(sizes[n]), float(step[k])) for k, n in enumerate(AXES)}
+
+
+def _own_volumes(order: str, tags: ArrayLike | None, n: int) -> Volumes:
+    if order not in ORDERS:
+        raise LabelError(f"order={order!r}: one of {', '.join(ORDERS)}")
+    values = np.arange(n, dtype=np.float64) if tags is None else np.atleast_1d(np.asarray(tags, dtype=np.float64))
+    if values.shape != (n,):
+        raise LabelError(f"{values.size} tags for {n} volumes")
+    if tags is None and ORDERS[order].scalar and n > 1:
+        raise LabelError(f"order={order!r} needs tags: the value of each of the {n} volumes")
+    attrs: dict[str, Any] = {"order": order, "units": ORDERS[order].label.units or "1"}
+    if ORDERS[order].by == "rank":
+        attrs |= {"source": "", "epoch": "", "interval": float(np.median(np.diff(values))) if n > 1 else 0.0}
+    return Volumes(values, attrs)
