@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
-from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.valuerep import VR
 
 from imagedata_xr.dicom.elements import LongValue
 from imagedata_xr.dicom.scan import WANTED_PRIVATE, Key, Scan
 
+VRS = {str(vr.value) for vr in VR if len(vr.value) == 2}
 PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 CSA = ("SIEMENS CSA HEADER", 0x29, 0x10)
 GARBAGE = (
@@ -40,20 +41,16 @@ def read(path: Path) -> Reference:
     """Read a file with pydicom alone; raises whatever pydicom raises."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        ds = pydicom.dcmread(path, force=True)
+        ds = pydicom.dcmread(path, force=True, stop_before_pixels=True)
+        whole = pydicom.dcmread(path, force=True)
     meta = ds.file_meta
     elements: dict[Key, tuple[Dataset, int]] = {int(tag): (meta, int(tag)) for tag in meta.keys()}  # noqa: SIM118
     implicit, little = ds.original_encoding
     plain = "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1" if little else "1.2.840.10008.1.2.2"
-    out = Reference(elements, str(meta.get("TransferSyntaxUID", plain)), bool(little))
+    out = Reference(elements, str(meta.get("TransferSyntaxUID") or plain), bool(little))
     creators: dict[tuple[int, int], str] = {}
     for tag in sorted(int(t) for t in ds.keys()):  # noqa: SIM118
         group, element = tag >> 16, tag & 0xFFFF
-        if tag in PIXELS:
-            item: Any = ds.get_item(tag)
-            out.pixel_tag, out.pixel_length = tag, -1 if item.length == 0xFFFFFFFF else item.length
-            out.pixel_offset = -1 if out.syntax.endswith("1.2.1.99") else item.value_tell
-            break
         if not group & 1:
             elements[tag] = ds, tag
         elif 0x10 <= element <= 0xFF:
@@ -62,6 +59,11 @@ def read(path: Path) -> Reference:
             private = (key, group, element & 0xFF)
             if private != CSA or "MOSAIC" in ds.get("ImageType", ()):
                 elements[private] = ds, tag
+    for tag in PIXELS:
+        if tag in whole and tag not in ds:
+            item: Any = dict(whole.items())[pydicom.tag.Tag(tag)]
+            out.pixel_tag, out.pixel_length = tag, -1 if item.length == 0xFFFFFFFF else item.length
+            out.pixel_offset = -1 if out.syntax.endswith("1.2.1.99") else item.value_tell
     return out
 
 
@@ -81,12 +83,21 @@ def disagreement(scan: Scan, k: int, ref: Reference) -> str:
             cell = scan.value(k, key)
         if not isinstance(cell, tuple):
             return f"{key} is missing"
-        theirs = ds.get_item(tag)
-        if isinstance(theirs, RawDataElement) and ref.little:
-            if (theirs.value or b"") != cell[1] or (theirs.VR or cell[0]) != cell[0]:
+        theirs: Any = dict(ds.items())[pydicom.tag.Tag(tag)]
+        if theirs.is_raw and ref.little:
+            vr = theirs.VR if theirs.VR in VRS else "UN" if theirs.VR else cell[0]
+            if (theirs.value or b"") != cell[1] or vr != cell[0]:
                 return f"{key}: {cell[0]}, not {theirs.VR}, or other bytes"
-        elif isinstance(key, int) and not isinstance(scan.columns[key][k], LongValue):
-            mine = (ours.file_meta if key >> 16 == 2 else ours)[key]
-            if mine.value != ds[tag].value or mine.VR != ds[tag].VR:
-                return f"{key}: value differs"
+        elif isinstance(scan.columns[key][k], LongValue) or not isinstance(key, int):
+            continue
+        elif not _same(ours.file_meta if key >> 16 == 2 else ours, ds, tag):
+            return f"{key}: value differs"
     return ""
+
+
+def _same(ours: Dataset, theirs: Dataset, tag: int) -> bool:
+    try:
+        value, vr = theirs[tag].value, theirs[tag].VR
+        return bool(ours[tag].value == value and vr == ours[tag].VR)
+    except NotImplementedError:  # a VR that pydicom does not know either, perhaps of an element in a sequence
+        return True

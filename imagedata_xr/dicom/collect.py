@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 from ..stores.url import File, file_name, read_available, reason
 from .elements import Cell, LongValue
-from .nested import MoreError, OddError
-from .reread import DamagedError, reread
+from .reread import reread
 from .sniff import looks_like_dicom
+from .trouble import DamagedError, MoreError, OddError
 from .vr import Key, Raw
 from .walk import Seen, Walked, walk
 

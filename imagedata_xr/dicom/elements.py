@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from struct import unpack
@@ -125,16 +127,28 @@ def _decoded(vr: str, value: bytes, character_set: Raw | None) -> str:
         return value.decode("ascii")
     if vr not in _CODED:
         return value.decode("latin-1")
-    import warnings
-
-    from pydicom.charset import convert_encodings, decode_bytes
+    from pydicom.charset import decode_bytes
     from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
-    names = text(CHARACTER_SET, character_set) if character_set else ()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # unknown sets and bytes outside the set: pydicom replaces them visibly
-        encodings = convert_encodings(list(names) or None)
-        return decode_bytes(value, encodings, PN_DELIMS if vr == "PN" else TEXT_VR_DELIMS)
+        warnings.simplefilter("ignore")  # bytes outside the set: pydicom replaces them visibly
+        return decode_bytes(value, _encodings(character_set), PN_DELIMS if vr == "PN" else TEXT_VR_DELIMS)
+
+
+@functools.cache
+def _encodings(character_set: Raw | None) -> list[str]:
+    """Give Python's names of the character sets; the default repertoire where they are missing or unknown."""
+    from pydicom.charset import convert_encodings, default_encoding
+
+    names = text(CHARACTER_SET, character_set) if character_set else ()
+    if not names:
+        return [default_encoding]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # unknown sets: pydicom takes the default
+            return list(convert_encodings(list(names)))
+    except (LookupError, ValueError):
+        return [default_encoding]
 
 
 def numbers_of(key: Key, raw: Raw) -> tuple[float, ...]:
@@ -205,7 +219,6 @@ def to_dataset(cells: Mapping[Key, Cell], syntax: str, implicit: bool) -> Datase
     implicit
         Whether items of sequences hold implicit VR elements.
     """
-    from pydicom.charset import convert_encodings, default_encoding
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import UID
 
@@ -224,8 +237,7 @@ def to_dataset(cells: Mapping[Key, Cell], syntax: str, implicit: bool) -> Datase
             main[group << 16 | block] = ("LO", creator.encode())
         main[group << 16 | blocks[group, creator] << 8 | element] = cell
     ds = Dataset(_raw_elements(main, implicit))
-    names = text(CHARACTER_SET, main[CHARACTER_SET]) if CHARACTER_SET in main else ()
-    ds.set_original_encoding(implicit, True, convert_encodings(list(names)) if names else default_encoding)
+    ds.set_original_encoding(implicit, True, _encodings(main.get(CHARACTER_SET)))
     ds.file_meta = FileMetaDataset(_raw_elements(meta, implicit=False))
     if "TransferSyntaxUID" not in ds.file_meta:
         ds.file_meta.TransferSyntaxUID = UID(syntax or IMPLICIT_LE)

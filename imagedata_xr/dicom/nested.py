@@ -5,23 +5,12 @@ from __future__ import annotations
 from struct import Struct
 from struct import error as StructError  # noqa: N812
 
+from .trouble import MoreError, OddError
 from .vr import LONG_VR, SHORT_VR, UNDEFINED, swap
 
 _HEADER = Struct("<II").unpack_from
 _LENGTH = Struct("<I").unpack_from
 _ITEM, _ITEM_END, _SEQUENCE_END = swap(0xFFFEE000), swap(0xFFFEE00D), swap(0xFFFEE0DD)
-
-
-class OddError(Exception):
-    """The walk does not know what it sees."""
-
-
-class MoreError(Exception):
-    """The walk needs the file's bytes up to `upto`."""
-
-    def __init__(self, upto: int) -> None:
-        super().__init__(upto)
-        self.upto = upto
 
 
 def skip_sequence(buf: bytes, pos: int, implicit: bool) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 import warnings
 import zlib
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ..stores.url import File, read_available
+from .trouble import DamagedError
 from .vr import (
+    ANY_VR,
     CSA_HEADER,
     DEFLATED_LE,
     EXPLICIT_BE,
@@ -33,26 +36,16 @@ if TYPE_CHECKING:
     from pydicom.dataelem import DataElement, RawDataElement
     from pydicom.dataset import Dataset
 
-GARBAGE: tuple[type[Exception], ...] = (
-    # what pydicom has been seen to raise on damaged bytes; InvalidDicomError and BytesLengthException are among their
-    # children
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    RecursionError,
-    TypeError,
-    UserWarning,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
 
+@functools.cache
+def _garbage() -> tuple[type[Exception], ...]:
+    """List what pydicom has been seen to raise on damaged bytes."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
 
-class DamagedError(Exception):
-    """A file is DICOM, but its header can't be read without guessing."""
+    return (
+        BytesLengthException, InvalidDicomError, ArithmeticError, AttributeError, EOFError, LookupError,
+        NotImplementedError, OSError, RecursionError, TypeError, UserWarning, ValueError, struct.error, zlib.error,
+    )  # fmt: skip
 
 
 class Header:
@@ -62,12 +55,14 @@ class Header:
 
     def __init__(self, file: File, buf: bytes, size: int) -> None:
         self.file, self.buf, self.size, self.pos = file, buf, size, 0
+        self.failure: OSError | None = None
+        """Why the store gave no more bytes, which pydicom would report as something else."""
 
     def read(self, n: int = -1) -> bytes:
         """Read up to `n` bytes, or all that is left."""
         stop = self.size if n < 0 else min(self.size, self.pos + n)
         if stop > len(self.buf):
-            self.buf = fetch(self.file, self.buf, stop, self.size)
+            self.extend(stop)
             stop = min(stop, len(self.buf))
         data = self.buf[self.pos : stop]
         self.pos = max(self.pos, stop)
@@ -82,14 +77,14 @@ class Header:
         """Give the position."""
         return self.pos
 
-
-def fetch(file: File, buf: bytes, upto: int, size: int) -> bytes:
-    """Extend the first bytes of a file so that they reach `upto`, or the file's end, at least doubling them."""
-    stop = min(size, max(upto, 2 * len(buf)))
-    more = read_available([file], [len(buf)], [stop - len(buf)])[0]
-    if isinstance(more, OSError):
-        raise more
-    return buf + more
+    def extend(self, upto: int) -> None:
+        """Read on from the file, at least as much as there is already."""
+        stop = min(self.size, max(upto, 2 * len(self.buf)))
+        more = read_available([self.file], [len(self.buf)], [stop - len(self.buf)])[0]
+        if isinstance(more, OSError):
+            self.failure = more
+            raise more
+        self.buf += more
 
 
 def reread(file: File, buf: bytes, size: int) -> Walked:
@@ -109,6 +104,8 @@ def reread(file: File, buf: bytes, size: int) -> Walked:
     ------
     DamagedError
         pydicom refuses the file too, or values in it are cut short.
+    OSError
+        The store does not give the bytes.
     """
     from pydicom.filereader import read_partial
 
@@ -126,7 +123,9 @@ def reread(file: File, buf: bytes, size: int) -> Walked:
             # pydicom only warns when a sequence ends with the file
             warnings.filterwarnings("error", message=r".* in file header", category=UserWarning)
             ds = read_partial(cast(BinaryIO, header), stop_when=at_pixels, force=True)
-    except GARBAGE as error:
+    except _garbage() as error:
+        if header.failure:
+            raise header.failure from None
         raise DamagedError(_why(error)) from error
     result = _converted(ds)
     result.empty = not len(ds)
@@ -158,33 +157,35 @@ def _place_pixels(result: Walked, tag: int, vr: str | None, length: int, deflate
 
 def _converted(ds: Dataset) -> Walked:
     """Give a data set's undecoded elements the form of a walk."""
-    implicit, little = ds.original_encoding
+    implicit, little = (bool(one) for one in ds.original_encoding)
+    result = Walked(implicit=implicit)
+    found: dict[Key, Raw] = {}
     meta: Dataset | None = getattr(ds, "file_meta", None)
-    result = Walked(implicit=bool(implicit))
-    if meta:
-        result.found |= {tag: _raw(meta, tag, public_vr(tag), implicit=False, little=True) for tag in _tags(meta)}
-    stated = result.found.get(TRANSFER_SYNTAX, ("UI", b""))[1].rstrip(b"\0 ").decode("ascii", "replace")
+    for tag, elem in _elements(meta) if meta else ():
+        found[tag] = _raw(elem, public_vr(tag), cast("Dataset", meta), implicit=False, little=True)
+    stated = found.get(TRANSFER_SYNTAX, ("UI", b""))[1].rstrip(b"\0 ").decode("latin-1")
     result.syntax = stated or (IMPLICIT_LE if implicit else EXPLICIT_LE if little else EXPLICIT_BE)
     creators: dict[tuple[int, int], str] = {}
-    for tag in _tags(ds):
-        key, vr = _wanted(ds, tag, creators, result.found)
+    for tag, elem in _elements(ds):
+        if tag >> 16 & 1 and 0x10 <= tag & 0xFFFF <= 0xFF:
+            value = _raw(elem, "LO", ds, implicit, little)[1]
+            creators[tag >> 16, tag & 0xFFFF] = value.strip(b"\0 ").decode("latin-1")
+            continue
+        key, vr = _wanted(tag, creators, found)
         if key is not None:
-            result.found[key] = _raw(ds, tag, vr, implicit=bool(implicit), little=bool(little))
-            if len(result.found[key][1]) > LONG and key != CSA_HEADER and result.found[key][0] not in TEXT_VR:
-                result.offsets[key] = -1
-    result.found = {swap(key) if isinstance(key, int) else key: raw for key, raw in result.found.items()}
-    result.offsets = {swap(key) if isinstance(key, int) else key: at for key, at in result.offsets.items()}
+            found[key] = raw = _raw(elem, vr, ds, implicit, little)
+            if len(raw[1]) > LONG and key != CSA_HEADER and raw[0] not in TEXT_VR:
+                result.offsets[swap(key) if isinstance(key, int) else key] = -1
+    result.found = {swap(key) if isinstance(key, int) else key: raw for key, raw in found.items()}
     return result
 
 
-def _tags(ds: Dataset) -> list[int]:
-    """List the tags, ascending; iterating over a data set would decode it."""
-    return sorted(int(tag) for tag in ds.keys())  # noqa: SIM118
+def _elements(ds: Dataset) -> list[tuple[int, RawDataElement | DataElement]]:
+    """List the elements by ascending tag, undecoded where pydicom has left them so."""
+    return sorted((int(tag), elem) for tag, elem in ds.items())
 
 
-def _wanted(
-    ds: Dataset, tag: int, creators: dict[tuple[int, int], str], found: dict[Key, Raw]
-) -> tuple[Key | None, str]:
+def _wanted(tag: int, creators: dict[tuple[int, int], str], found: dict[Key, Raw]) -> tuple[Key | None, str]:
     """Tell under which key a tag is kept, None if it is not, and the VR that the dictionary knows for it."""
     group, element = tag >> 16, tag & 0xFFFF
     if not group & 1:
@@ -192,10 +193,6 @@ def _wanted(
         if vr.startswith("US or SS"):
             vr = "SS" if found.get(0x00280103, ("US", b""))[1] == b"\1\0" else "US"
         return tag, vr
-    if 0x10 <= element <= 0xFF:
-        value = _raw(ds, tag, "LO", implicit=False, little=True)[1]
-        creators[group, element] = value.strip(b"\0 ").decode("latin-1")
-        return None, "LO"
     creator = creators.get((group, element >> 8), "")
     key = (creator, group, element & 0xFF)
     if key[2] not in WANTED_PRIVATE.get((creator, group), ()):
@@ -205,18 +202,21 @@ def _wanted(
     return key, private_vr(key)
 
 
-def _raw(ds: Dataset, tag: int, vr: str, implicit: bool, little: bool) -> Raw:
+def _raw(elem: RawDataElement | DataElement, vr: str, ds: Dataset, implicit: bool, little: bool) -> Raw:
     """Give one element's VR and its bytes in little endian."""
-    elem = cast("RawDataElement | DataElement", ds.get_item(tag))
     if not elem.is_raw:
-        return str(elem.VR), _encoded(ds, tag, implicit, little)
+        return str(elem.VR), _encoded(elem.tag, ds, implicit, little)
     value = cast("bytes | None", elem.value) or b""
-    vr = elem.VR or vr
     if _is_short(elem):
         raise DamagedError("it is truncated: a value is cut short")
+    if elem.VR and elem.VR.encode() not in ANY_VR:
+        if not little:
+            raise DamagedError(f"the byte order of an element of unknown VR {elem.VR!r} can't be told")
+        return "UN", value
+    vr = elem.VR or vr
     if little or not value:
         return vr, value
-    return vr, _encoded(ds, tag, implicit, little) if vr == "SQ" else _swapped(vr, value)
+    return vr, _encoded(elem.tag, ds, implicit, little) if vr == "SQ" else _swapped(vr, value)
 
 
 def _is_short(elem: RawDataElement | DataElement) -> bool:
@@ -224,7 +224,7 @@ def _is_short(elem: RawDataElement | DataElement) -> bool:
     return length != UNDEFINED and len(cast("bytes | None", elem.value) or b"") != length
 
 
-def _encoded(ds: Dataset, tag: int, implicit: bool, little: bool) -> bytes:
+def _encoded(tag: int, ds: Dataset, implicit: bool, little: bool) -> bytes:
     """Encode in little endian the value of an element that pydicom has to decode or has decoded already."""
     from pydicom.filebase import DicomBytesIO
     from pydicom.filewriter import write_data_element
@@ -242,7 +242,7 @@ def _encoded(ds: Dataset, tag: int, implicit: bool, little: bool) -> bytes:
                         for _ in item.iterall():  # decodes what can't be copied as it is
                             pass
             write_data_element(fp, elem, ds.get("SpecificCharacterSet") or "iso8859")
-    except GARBAGE as error:
+    except _garbage() as error:
         raise DamagedError(_why(error)) from error
     return bytes(fp.getvalue())[8 if implicit or elem.VR not in LONG_VR.values() else 12 :]
 
@@ -250,8 +250,7 @@ def _encoded(ds: Dataset, tag: int, implicit: bool, little: bool) -> bytes:
 def _copyable(item: Dataset, implicit: bool, little: bool) -> bool:
     """Tell whether an item's values may be copied undecoded; refuse values that are cut short."""
     fit = little
-    for tag in _tags(item):
-        elem = cast("RawDataElement | DataElement", item.get_item(tag))
+    for _, elem in _elements(item):
         if elem.is_raw:
             if _is_short(elem):
                 raise EOFError("a value in a sequence is cut short")
@@ -270,5 +269,5 @@ def _swapped(vr: str, value: bytes) -> bytes:
     """Turn a big endian value to little endian (PS3.5 section 7.3); text and OB have no byte order."""
     width = _WIDTH.get(vr, 1)
     if len(value) % width:
-        raise ValueError(f"{len(value)} bytes are no {vr}")
+        raise DamagedError(f"an element of VR {vr} has {len(value)} bytes")
     return b"".join(value[i : i + width][::-1] for i in range(0, len(value), width)) if width > 1 else value

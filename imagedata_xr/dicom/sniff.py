@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .vr import LONG_VR, SHORT_VR, public_vr
+from .vr import LONG_VR, PIXEL_TAGS, SHORT_VR, public_vr
 
 
 def looks_like_dicom(buf: bytes) -> bool:
-    """Tell whether a file's first bytes are DICOM: a preamble, or two plausible elements where one is missing.
+    """Tell whether a file's first bytes are DICOM: a preamble, or plausible elements where that is missing."""
+    return buf[128:132] == b"DICM" or (buf[:2] in (b"\2\0", b"\10\0", b"\0\10") and plausible(buf, 0))
 
-    Without "DICM" at byte 128 the first two elements must be known to the dictionary, ascending, begin in group 2 or 8,
-    and have a fitting VR (explicit) or a short value (implicit).
+
+def plausible(buf: bytes, pos: int) -> bool:
+    """Tell whether two elements that hardly occur by chance begin at a position.
+
+    They must be known to the dictionary, ascend, and have the dictionary's VR (explicit) or a short value (implicit).
     """
-    if buf[128:132] == b"DICM":
-        return True
-    if buf[:2] not in (b"\2\0", b"\10\0", b"\0\10"):
-        return False
-    order: Literal["big", "little"] = "little" if buf[0] else "big"
-    pos, last = 0, -1
+    order: Literal["big", "little"] = "little" if buf[pos : pos + 1] != b"\0" else "big"
+    last = -1
     for _ in range(2):
         if len(buf) < pos + 8:
             return False
@@ -32,6 +32,8 @@ def looks_like_dicom(buf: bytes) -> bool:
                 return False
             vr, length = b"", int.from_bytes(buf[pos + 4 : pos + 8], "little")
         known = public_vr(tag)
+        if tag in PIXEL_TAGS:
+            return True
         if tag <= last or known == "UN" or length > 1024 or (vr and vr.decode() not in (known, "UN")):
             return False
         last, pos = tag, pos + 8 + length

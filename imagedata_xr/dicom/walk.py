@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from struct import Struct
 from struct import error as StructError  # noqa: N812
 
-from .nested import MoreError, OddError, skip_sequence
+from .nested import skip_sequence
+from .sniff import plausible
+from .trouble import DamagedError, MoreError, OddError
 from .vr import (
     ANY_VR,
     CSA_HEADER,
@@ -97,15 +99,13 @@ def walk(buf: bytes, size: int, seen: Seen) -> Walked:
         `buf` ends before the header does; if `upto` lies behind `size` the file is truncated.
     OddError
         The header is of a kind that the walk does not know.
+    DamagedError
+        The header can't be told from garbage.
     """
     result = Walked()
     pos, syntax = _meta(buf, result, seen)
     if not syntax:
-        if len(buf) < pos + 8 and len(buf) < size:
-            raise MoreError(pos + 8)
-        if buf[pos + 1 : pos + 2] > b"\3":  # a group number of big endian, or nothing that begins a data set
-            raise OddError("neither a transfer syntax nor a low group number")
-        syntax = EXPLICIT_LE if buf[pos + 4 : pos + 6] in ANY_VR else IMPLICIT_LE
+        syntax = _guess(buf, pos, size)
     elif syntax in (DEFLATED_LE, EXPLICIT_BE) or not (syntax + ".").startswith(STANDARD_SYNTAXES):
         raise OddError(f"transfer syntax {syntax}")
     result.syntax = syntax
@@ -141,7 +141,18 @@ def _meta(buf: bytes, result: Walked, seen: Seen) -> tuple[int, str]:
     except StructError:
         raise MoreError(pos + 12) from None
     syntax = result.found.get(swap(TRANSFER_SYNTAX), ("UI", b""))[1]
-    return pos, syntax.rstrip(b"\0 ").decode("ascii", "replace")
+    return pos, syntax.rstrip(b"\0 ").decode("latin-1")
+
+
+def _guess(buf: bytes, pos: int, size: int) -> str:
+    """Tell the encoding of a data set without transfer syntax by its first elements, if they leave no doubt."""
+    if len(buf) < size and len(buf) < pos + 4096:
+        raise MoreError(pos + 4096)
+    if pos < size and not plausible(buf, pos):
+        raise DamagedError("it has no transfer syntax, and its first elements do not show one")
+    if buf[pos + 1 : pos + 2] > b"\3":  # a group number in big endian
+        raise OddError("perhaps big endian")
+    return EXPLICIT_LE if buf[pos + 4 : pos + 6] in ANY_VR else IMPLICIT_LE
 
 
 class _Walker:
