@@ -94,7 +94,7 @@ def check(name: str, back: xr.DataArray, image: xr.DataArray, step: float) -> No
 
     `step` is the size of one stored number, in the units of the image; 0 where the file holds numbers with a point.
     """
-    np.testing.assert_allclose(back.values, image.values, rtol=1e-6, atol=step / 2)
+    np.testing.assert_allclose(back.values, image.values, rtol=1e-6, atol=step)
     np.testing.assert_allclose(back.imd.affine, image.imd.affine, rtol=0, atol=1e-4)
     for dim in ("tag", "slice", "row", "col"):
         np.testing.assert_allclose(back[dim].values, image[dim].values, rtol=0, atol=1e-4)
