@@ -157,7 +157,7 @@ def _find_in(fs: AbstractFileSystem, path: str, name: str) -> list[File]:
         return _find_local(path)
     try:
         if glob.has_magic(path) and not fs.exists(path):
-            tops = sorted(fs.glob(path))
+            tops = sorted(top for top in fs.glob(path) if "/." in path or not _hidden(top))
             if not tops:
                 raise NotFoundError(f"Nothing matches {name}")
         else:
