@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from ..errors import FormatError, ImagedataWarning, SeriesError, SourceError
+from ..model.geometry import AXES
 from ..model.image import build
 from ..stores.url import File, file_name
 from . import nifti_labels, nifti_write, sidecar, volumes
 from .nifti_array import NiftiArray, ProxyArray, value_dtype
 from .nifti_header import Header, from_header, is_nifti, parse
-from .ranges import open_ranges
+from .ranges import Gzip, Plain, open_ranges
 from .seam import Node, ReadOptions, WriteOptions
 
 EXTENSIONS = (".nii", ".nii.gz")
@@ -28,8 +30,8 @@ class Nifti:
     """NIfTI-1 (NIfTI-2 where an axis is longer than 32767), single files and pairs, plain and gzipped.
 
     Format options for reading: ``form``, which of the file's affines is taken (``"best"``, ``"sform"``, ``"qform"``,
-    ``"none"``). For writing: ``compresslevel`` (1 to 9) and ``sidecars=False``, which leaves out ``.json``, ``.bval`` and
-    ``.bvec``.
+    ``"none"``). For writing: ``compresslevel`` (1 to 9) and ``sidecars=False``, which leaves out ``.json``, ``.bval``
+    and ``.bvec``.
     """
 
     name = "nifti"
@@ -38,9 +40,15 @@ class Nifti:
 
     def recognise(self, files: Sequence[File]) -> list[File]:
         """Return NIfTI images, their ``.img``, and the sidecars beside them, judged by name and first bytes."""
-        heads = [f for f in files if _split(f.path)[1] in _HEADS and _has_magic(f)]
-        stems = {(id(f.fs), _split(f.path)[0]) for f in heads}
-        return [f for f in files if f in heads or ((id(f.fs), _split(f.path)[0]) in stems and _split(f.path)[1] not in _HEADS)]
+        heads = {(id(f.fs), f.path) for f in files if _split(f.path)[1] in _HEADS and _is_ours(f)}
+        stems = {(fs, _split(path)[0]) for fs, path in heads}
+        beside = (*_VOXELS, *sidecar.EXTENSIONS)
+        return [
+            f
+            for f in files
+            if (id(f.fs), f.path) in heads
+            or (_split(f.path)[1] in beside and (id(f.fs), _split(f.path)[0]) in stems)
+        ]
 
     def read(self, files: Sequence[File], options: ReadOptions) -> list[Node]:
         """Read headers and sidecars; one node per image.
@@ -59,9 +67,12 @@ class Nifti:
             raise SourceError("none of the files is a NIfTI image (.nii, .nii.gz, or .hdr with .img)")
         nodes: list[Node] = []
         failed: list[SourceError] = []
-        for file in heads:
+        stems = [_stem(f) for f in heads]
+        for k, file in enumerate(heads):
+            # where names repeat (in several folders) only the number tells them apart
+            select = f"series={(stems[k] if stems.count(stems[k]) == 1 else k)!r}"
             try:
-                nodes.append(_node(file, files, options))
+                nodes.append(_node(file, files, options, select))
             except SourceError as error:
                 if options.errors == "raise":
                     raise
@@ -87,12 +98,14 @@ def _split(path: str) -> tuple[str, str]:
     return path, ""
 
 
-def _has_magic(file: File) -> bool:
+def _is_ours(file: File) -> bool:
+    # a damaged file with our name is ours: reading it says what is wrong
+    ours = _split(file.path)[1] in EXTENSIONS
     try:
-        return is_nifti(open_ranges(file).head(352))
+        head = open_ranges(file).head(352)
     except SourceError:
-        # unreadable, but ours by its name: reading it says what is wrong
-        return _split(file.path)[1] in (".nii", ".nii.gz")
+        return ours
+    return is_nifti(head) or (ours and head[128:132] != b"DICM")
 
 
 def _stem(file: File) -> str:
@@ -118,7 +131,7 @@ def _beside(file: File, files: Sequence[File], extensions: Sequence[str]) -> dic
     return found
 
 
-def _node(file: File, files: Sequence[File], options: ReadOptions) -> Node:
+def _node(file: File, files: Sequence[File], options: ReadOptions, select: str) -> Node:
     name = file_name(file)
     header = parse(open_ranges(file).head(540), name, options.format_options.get("form", "best"))
     voxels = file
@@ -131,8 +144,21 @@ def _node(file: File, files: Sequence[File], options: ReadOptions) -> Node:
     if not source.compressed:
         size = voxels.fs.info(voxels.path).get("size")
         if size is not None and size < header.size:
-            raise SourceError(f"{file_name(voxels)} is truncated: it has {size} bytes, and its header asks for {header.size}")
-    cars = sidecar.read_sidecars(_beside(file, files, sidecar.EXTENSIONS))
+            raise SourceError(f"{file_name(voxels)} is truncated: it has {size} of {header.size} bytes")
+    beside = _beside(file, files, sidecar.EXTENSIONS)
+    stem = _stem(file)
+    return Node(
+        parts=("", "", stem),
+        dataset=partial(_open, name, header, source, beside, options),
+        title=f"{stem}: {' x '.join(map(str, header.shape))} (columns, rows, slices, volumes)",
+        select=select,
+    )
+
+
+def _open(
+    name: str, header: Header, source: Plain | Gzip, beside: Mapping[str, File], options: ReadOptions
+) -> xr.Dataset:
+    cars = sidecar.read_sidecars(beside)
     how = nifti_labels.arrangement(header, cars, options, name)
     array = NiftiArray(
         source=source,
@@ -141,20 +167,12 @@ def _node(file: File, files: Sequence[File], options: ReadOptions) -> Node:
         volumes=how.numbers,
         grid=_grid(header),
         flip_rows=header.axes[2],
-        slope=header.slope,
-        inter=header.inter,
+        slope=header.slope if options.mask_and_scale else 1.0,
+        inter=header.inter if options.mask_and_scale else 0.0,
         dtype=_dtype(header, options.mask_and_scale),
         wanted=None if options.dtype is None else np.dtype(options.dtype),
     )
-    if not options.mask_and_scale:
-        array.slope, array.inter = 1.0, 0.0
-    dataset = _dataset(array, header, cars, how, options.source or name)
-    stem = _stem(file)
-    return Node(parts=("", "", stem), dataset=dataset, title=_title(stem, array.shape), select=f"series={stem!r}")
-
-
-def _title(stem: str, shape: tuple[int, ...]) -> str:
-    return f"{stem}: {' x '.join(map(str, shape))}"
+    return _dataset(array, header, cars, how, options.source or name)
 
 
 def _grid(header: Header) -> tuple[int, ...]:
@@ -179,7 +197,7 @@ def _dataset(
         coords["slice_time"] = ([*dims, "slice"], np.broadcast_to(timing, (*how.numbers.shape, timing.size)).copy())
     coords["source"] = ((), np.array(source, dtype=np.dtypes.StringDType()))
     encoding = {
-        "preferred_chunks": {**dict.fromkeys(dims, 1), **dict(zip(("slice", "row", "col"), _grid(header), strict=False))},
+        "preferred_chunks": {**dict.fromkeys(dims, 1), **dict(zip(AXES, _grid(header), strict=False))},
         "stored_dtype": str(header.stored.newbyteorder("=")),
         "bits_stored": header.stored.itemsize * 8,
     }
@@ -233,18 +251,18 @@ def from_nibabel(img: Any, order: str = "auto") -> xr.Dataset:
 
     if not isinstance(img, nib.Nifti1Pair | nib.Nifti2Pair):
         raise FormatError(
-            f"from_nibabel takes NIfTI images, not {type(img).__name__}: nibabel.Nifti1Image.from_image(img) converts it"
+            f"from_nibabel takes NIfTI images, not {type(img).__name__}: nibabel.Nifti1Image.from_image(img) converts"
         )
     name = "the nibabel image"
-    copy = img.header.copy()
-    copy.set_data_shape(img.shape)
-    header = from_header(copy, name)
+    nifti: Any = img
+    found = nifti.header.copy()
+    found.set_data_shape(img.shape)
+    header = from_header(found, name)
     cars = sidecar.Sidecars({})
     if len(header.shape) > 4:
         raise FormatError(f"{name} has {len(header.shape)} axes: select one index of the fifth first")
     how = nifti_labels.arrangement(header, cars, ReadOptions(order=order), name)
-    stored = np.dtype(img.dataobj.dtype)
-    dtype = header.stored if header.rgb else value_dtype(stored)
-    count = how.numbers.size
-    array = ProxyArray(img.dataobj, count, _grid(header), header.axes[2], dtype)
+    data = nifti.dataobj
+    dtype = header.stored if header.rgb else value_dtype(np.dtype(data.dtype))
+    array = ProxyArray(data, how.numbers.size, _grid(header), header.axes[2], dtype)
     return _dataset(array, header, cars, how, img.get_filename() or "")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,10 @@ def exact_cast(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Convert values, or raise `FormatError` where one is not exactly the same in the new type."""
     if values.dtype == dtype:
         return values
-    with np.errstate(all="ignore"):
+    if values.dtype.kind == "c" and dtype.kind != "c" and not values.imag.any():
+        values = values.real
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", np.exceptions.ComplexWarning)  # what is lost is found below
         out = values.astype(dtype)
         same = out == values
         if values.dtype.kind in "fc" and dtype.kind in "fc":
@@ -108,9 +113,9 @@ class NiftiArray:
             planes = (volumes.reshape(-1, 1) * self.grid[0] + slices).ravel()
             first, last = int(rows.min()), int(rows.max())
             flat = out.reshape(len(planes), *shape[lead + 1 :])
-            inner = np.ix_(rows - first, *at[lead + 2 :])
+            inner: tuple[Any, ...] = (slice(None), *np.ix_(rows - first, *at[lead + 2 :]))
             for run, block in self._runs(planes, first, last):
-                flat[run] = self._convert(block[(slice(None), *inner)])
+                flat[run] = self._convert(block[inner])
         return out[tuple(0 if isinstance(k, int | np.integer) else slice(None) for k in key)]
 
     def _convert(self, block: NDArray[Any]) -> NDArray[Any]:
@@ -118,14 +123,14 @@ class NiftiArray:
         return values if self.wanted is None else exact_cast(values, self.wanted)
 
     def _runs(self, planes: NDArray[np.intp], first: int, last: int) -> list[tuple[slice, NDArray[Any]]]:
-        """Stored rows first..last of each plane: neighbouring planes in one block, (planes, rows, cols[, rgb])."""
+        """Read rows first..last of each plane: planes that touch in one block, (planes, rows, cols[, rgb])."""
         row = int(np.prod(self.grid[2:])) * self.stored.itemsize
         height, count = last - first + 1, self.grid[1]
         starts = self.offset + (planes * count + first) * row
         # planes that touch in the file are one range
         touching = np.diff(starts) == height * row
         edges = [0, *(np.flatnonzero(~touching) + 1).tolist(), len(planes)]
-        runs = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        runs = [slice(a, b) for a, b in pairwise(edges)]
         lengths = [(r.stop - r.start) * height * row for r in runs]
         data = self.source.read([int(starts[r.start]) for r in runs], lengths)
         return [

@@ -31,7 +31,7 @@ def _kind(head: bytes) -> tuple[int, bool, bytes] | None:
     for magic, at in ((head[344:348], 344), (head[4:8], 4)):
         if magic in MAGIC and (MAGIC[magic][0] == 540) == (at == 4):
             for order in ("little", "big"):
-                if int.from_bytes(head[:4], order) == MAGIC[magic][0]:  # type: ignore[arg-type]
+                if int.from_bytes(head[:4], order) == MAGIC[magic][0]:
                     return (*MAGIC[magic], b"<" if order == "little" else b">")
     return None
 
@@ -84,20 +84,25 @@ class Header:
     @property
     def axes(self) -> tuple[dict[str, Axis], Space | None, bool]:
         """Labels of slice, row and col; the space; and whether the rows are to be read backwards."""
-        cols, rows, slices = self.shape[:3]
-        counts = dict(zip(geometry.AXES, (slices, rows, cols), strict=True))
         if self.affine is None:
+            counts = dict(zip(geometry.AXES, self.shape[2::-1], strict=True))
             return {n: Axis(np.arange(c, dtype=np.float64), 1.0) for n, c in counts.items()}, None, False
-        affine = self.affine.copy()
-        flip = geometry.is_left_handed(affine)
-        if flip:
-            affine[:3, 3] += (rows - 1) * affine[:3, 1]
-            affine[:3, 1] *= -1
-        direction, first, step = geometry.split_affine(affine)
-        axes = {
-            n: Axis(f + s * np.arange(counts[n]), float(s)) for n, f, s in zip(geometry.AXES, first, step, strict=True)
-        }
-        return axes, Space(direction, ""), flip
+        return _axes(self.affine, self.shape)
+
+
+def _axes(affine: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[dict[str, Axis], Space, bool]:
+    cols, rows, slices = shape[:3]
+    flip = geometry.is_left_handed(affine)
+    if flip:
+        affine = affine.copy()
+        affine[:3, 3] += (rows - 1) * affine[:3, 1]
+        affine[:3, 1] *= -1
+    direction, first, step = geometry.split_affine(affine)
+    axes = {
+        name: Axis(start + by * np.arange(count), float(by))
+        for name, start, by, count in zip(geometry.AXES, first, step, (slices, rows, cols), strict=True)
+    }
+    return axes, Space(direction, ""), flip
 
 
 def parse(head: bytes, name: str, form: str = "best") -> Header:
@@ -125,7 +130,7 @@ def parse(head: bytes, name: str, form: str = "best") -> Header:
     if kind is None or len(head) < kind[0]:
         raise SourceError(f"{name} has no NIfTI header: damaged, or another format (Analyze 7.5 is not read)")
     size, pair, order = kind
-    classes = {
+    classes: dict[tuple[int, bool], Any] = {
         (348, False): nib.Nifti1Header,
         (348, True): nib.nifti1.Nifti1PairHeader,
         (540, False): nib.Nifti2Header,
@@ -188,8 +193,8 @@ def _stored(header: Any, name: str) -> tuple[np.dtype[Any], bool]:
         raise SourceError(f"{name} has the unknown data type {code}") from None
     if stored.fields or stored.kind not in "iufc" or stored.itemsize > (16 if stored.kind == "c" else 8):
         raise FormatError(
-            f"{name} has the data type {code} ({stored}), which is not read: convert it to an integer, float32, float64, "
-            "complex64, or RGB24 type"
+            f"{name} has the data type {code} ({stored}), which is not read: convert it to integers, float32, float64, "
+            "complex64, or RGB24"
         )
     return stored, False
 
@@ -261,10 +266,10 @@ def _usable(affine: NDArray[np.float64], shape: tuple[int, ...], name: str) -> N
         if (length := float(np.linalg.norm(n))) > 1e-12:
             affine[:3, 0] = n / length
     try:
-        if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
-            raise GeometryError(f"the affine {affine[:3].tolist()} is singular")
+        _axes(affine, shape)
     except GeometryError as error:
         raise SourceError(
-            f"{name} has no usable geometry: {error}. format_options={{'form': 'qform'}} takes the other one, 'none' none"
+            f"{name} has no usable geometry: {error}. format_options={{'form': 'none'}} reads it without, 'qform' or "
+            "'sform' with the other one"
         ) from error
     return affine

@@ -16,11 +16,13 @@ from .gradients import to_bvecs
 from .nifti_labels import ORDER_KEY
 from .seam import WriteOptions
 from .sidecar import KEYS, bval_text, bvec_text, header_json, json_text, tidy, tidy_list
+from .volumes import is_keyword
 
 
 def order_names(image: xr.DataArray) -> list[str]:
     """Orders of the volume dims."""
-    return [str(image.coords[d].attrs.get("order", "none")) if d in image.coords else "none" for d in volume_dims(image)]
+    dims = [image.coords[d].attrs if d in image.coords else {} for d in volume_dims(image)]
+    return [str(attrs.get("order", "none")) for attrs in dims]
 
 
 def volume_values(image: xr.DataArray, name: str) -> NDArray[np.float64] | None:
@@ -50,7 +52,7 @@ def interval(image: xr.DataArray) -> tuple[float, float]:
 
 
 def _times(image: xr.DataArray) -> NDArray[np.float64] | None:
-    """Times of the volumes, s, if one dim is ordered by time."""
+    """Return the times of the volumes, s, or None."""
     names = order_names(image)
     if "time" not in names:
         return volume_values(image, "time")
@@ -91,9 +93,7 @@ def sidecars(image: xr.DataArray, affine_ras: NDArray[np.float64] | None, option
         if (values := volume_values(image, coord)) is not None:
             content[key] = _one_or_list(values * factor)
     content |= _slice_timing(image)
-    names = order_names(image)
-    if len(names) > 1 or image.sizes[volume_dims(image)[0]] > 1:
-        content[ORDER_KEY] = ",".join(names)
+    content |= _orders(image)
     out = {".json": json_text(content)}
     b = volume_values(image, "b_value")
     if b is not None:
@@ -108,6 +108,21 @@ def sidecars(image: xr.DataArray, affine_ras: NDArray[np.float64] | None, option
                 ImagedataWarning,
                 stacklevel=4,
             )
+    return out
+
+
+def _orders(image: xr.DataArray) -> dict[str, Any]:
+    """What the volumes are ordered by, and the values of orders that have no key of their own."""
+    out: dict[str, Any] = {}
+    names = order_names(image)
+    for name in names:
+        if name not in ORDERS and label_for(name).coord not in KEYS:
+            label = label_for(name)
+            values = volume_values(image, label.coord)
+            if values is not None:
+                out[label.keyword] = tidy_list(values / label.factor)
+    if names != ["none"] and all(n in ORDERS or is_keyword(n) for n in names):
+        out[ORDER_KEY] = ",".join(names)
     return out
 
 

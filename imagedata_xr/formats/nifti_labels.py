@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from ..model.orders import ORDERS, VECTOR, Order
 from .gradients import from_bvecs
 from .nifti_header import Header
 from .seam import ReadOptions
-from .sidecar import KEYS, Sidecars, number_list
+from .sidecar import KEYS, Key, Sidecars, number, number_list
 from .volumes import Arrangement, arrange, requested
 
 ORDER_KEY = "VolumeOrder"
@@ -42,15 +42,31 @@ def arrangement(header: Header, cars: Sidecars, options: ReadOptions, name: str)
             f"{name} has {len(shape)} axes beside the spatial ones, of lengths {shape}, the last one with {kind}: "
             "order='time,te' names them (order='none,none' numbers them)"
         )
-    labels, sources = _json_labels(cars.json, count)
+    said = _said_order(cars.json) if orders is None else None
+    labels, sources = _json_labels(cars.json, count, orders or said or [])
     _diffusion(header, cars, count, labels, sources, name, orders)
-    times = _times(header, cars.json, shape, explicit=bool(orders) and any(o.name == "time" for o in orders or []))
+    asked = any(o.name == "time" for o in orders or [])
+    times = _times(header, cars.json, shape, asked)
     if orders is None:
-        orders = _auto(cars, labels, times, count)
-    if times is not None and (any(o.name == "time" for o in orders) or times[2]):
-        labels["time"], sources["time"], _ = times
-    _repetition_time(cars.json, count, orders, labels, sources)
+        orders = _auto(said, labels, times, count)
+    if times is not None and (times.own or any(o.name == "time" for o in orders)):
+        labels["time"], sources["time"] = times.values, times.source
+        if times.doubt:
+            warnings.warn(f"{name}: {times.doubt}", ImagedataWarning, stacklevel=3)
+    _repetition_time(cars.json, count, labels, sources)
     return arrange(shape, orders, labels, sources, name, options.duplicates)
+
+
+def _said_order(content: Mapping[str, Any]) -> list[Order] | None:
+    """Orders that the JSON names, as this library writes them."""
+    if not isinstance(content.get(ORDER_KEY), str):
+        return None
+    try:
+        return requested(content[ORDER_KEY])
+    except (LabelError, SortError) as error:
+        text = f"{ORDER_KEY} in the JSON sidecar is left out: {error}"
+        warnings.warn(text, ImagedataWarning, stacklevel=3)
+        return None
 
 
 def slice_timing(content: Mapping[str, Any], slices: int) -> NDArray[np.float64] | None:
@@ -59,14 +75,20 @@ def slice_timing(content: Mapping[str, Any], slices: int) -> NDArray[np.float64]
     return number_list(content, "SliceTiming", slices) if isinstance(value, list) else None
 
 
-def _json_labels(content: Mapping[str, Any], count: int) -> tuple[dict[str, NDArray[np.float64]], dict[str, str]]:
+def _json_labels(
+    content: Mapping[str, Any], count: int, orders: list[Order]
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, str]]:
     """Labels that are a number or a list in the JSON."""
     labels: dict[str, NDArray[np.float64]] = {}
     sources: dict[str, str] = {}
-    for coord, (key, factor) in KEYS.items():
+    keys = dict(KEYS)
+    for o in orders:  # an order by any element: under its keyword, in its own units
+        if o.label.keyword and o.label.coord not in (*keys, "time", "b_value"):
+            keys[o.label.coord] = Key(o.label.keyword, 1 / o.label.factor)
+    for coord, (key, factor) in keys.items():
         values = number_list(content, key, count)
-        if values is None and isinstance(content.get(key), int | float) and not isinstance(content[key], bool):
-            values = np.full(count, float(content[key]))
+        if values is None and (one := number(content, key)) is not None:
+            values = np.full(count, one)
         if values is not None:
             # 2.8 and not 2.8000000000000003: the decimals in the file are exact, those of the factor are not
             labels[coord] = np.array([float(f"{v / factor:.12g}") for v in values])
@@ -112,61 +134,53 @@ def _diffusion(
         labels[axis], sources[axis] = values, ".bvec (sidecar)"
 
 
-def _times(
-    header: Header, content: Mapping[str, Any], shape: list[int], explicit: bool
-) -> tuple[NDArray[np.float64], str, bool] | None:
-    """Start of each volume, s; where it comes from; and whether it is a list (each volume's own)."""
+class _Times(NamedTuple):
+    """Starts of the volumes, s; where they come from; whether each is said by itself; and what is doubtful."""
+
+    values: NDArray[np.float64]
+    source: str
+    own: bool = False
+    doubt: str = ""
+
+
+def _times(header: Header, content: Mapping[str, Any], shape: list[int], asked: bool) -> _Times | None:
     count = int(np.prod(shape))
     for key in ("VolumeTiming", "FrameTimesStart"):
         values = number_list(content, key, count)
         if values is not None:
-            return values, f"{key} (sidecar)", True
-    said = content.get("RepetitionTime")
-    said = float(said) if isinstance(said, int | float) and not isinstance(said, bool) and said > 0 else 0.0
-    step, source = 0.0, ""
-    if header.interval > 0 and (header.timed or explicit):
+            return _Times(values, f"{key} (sidecar)", own=True)
+    said = max(number(content, "RepetitionTime") or 0.0, 0.0)
+    step, source, doubt = 0.0, "", ""
+    if header.interval > 0 and (header.timed or asked):
         step, source = header.interval, "pixdim[4]"
-        if not header.timed:
-            text = "the units of the fourth axis are not said: they are taken as seconds"
-            warnings.warn(text, ImagedataWarning, stacklevel=3)
     if said and (not step or abs(said - step) <= 0.01 * step):
-        step, source = said, "RepetitionTime (sidecar)"
-    elif said and count > 1 and content.get("MRAcquisitionType") != "3D":
-        # in 3D sequences RepetitionTime is often that between excitations
-        warnings.warn(
-            f"the header says that volumes follow each other in {step:g} s, the JSON sidecar in {said:g} s: the header's "
-            "is taken for the time of the volumes",
-            ImagedataWarning,
-            stacklevel=3,
-        )
+        step, source = said, "RepetitionTime (sidecar)"  # has more digits
+    elif step and not header.timed:
+        doubt = f"the units of the fourth axis are not said: the interval of {step:g} is taken as seconds"
+    elif said and content.get("MRAcquisitionType") != "3D":
+        # in 3D sequences RepetitionTime is that between excitations
+        doubt = f"volumes follow each other in {step:g} s by the header, which is taken, and in {said:g} s by the JSON"
+    if count == 1:
+        known = header.timed or (asked and step > 0)
+        return _Times(np.array([header.start]), "toffset") if known else None
     if not step:
-        return (np.array([header.start]), "toffset", False) if count == 1 and header.timed else None
+        return None
     volume = np.arange(count) % shape[0]
-    return header.start + step * volume, source, False
+    return _Times(np.round(header.start + step * volume, 9), source, doubt=doubt)
 
 
 def _auto(
-    cars: Sidecars,
-    labels: Mapping[str, NDArray[np.float64]],
-    times: tuple[NDArray[np.float64], str, bool] | None,
-    count: int,
+    said: list[Order] | None, labels: Mapping[str, NDArray[np.float64]], times: _Times | None, count: int
 ) -> list[Order]:
     """Order that the file speaks for."""
-    said = cars.json.get(ORDER_KEY)
-    if isinstance(said, str):
-        try:
-            orders = requested(said)
-        except (LabelError, SortError) as error:
-            orders = None
-            warnings.warn(f"{ORDER_KEY} in the JSON sidecar is left out: {error}", ImagedataWarning, stacklevel=4)
-        known = {*labels, *(("time",) if times is not None else ())}
-        if orders and all(not o.scalar or o.label.coord in known for o in orders):
-            return orders
+    known = {*labels, *(("time",) if times is not None else ())}
+    if said and all(_has_values(o, known) for o in said):
+        return said
     if "b_value" in labels:
         return [ORDERS["dti"]]
     if count == 1:
         return [ORDERS["none"]]
-    if times is not None and times[2]:
+    if times is not None and times.own:
         return [ORDERS["time"]]
     for order, coord in _LISTS.items():
         if coord in labels and np.unique(labels[coord]).size == count:
@@ -174,17 +188,18 @@ def _auto(
     return [ORDERS["time" if times is not None else "none"]]
 
 
+def _has_values(order: Order, known: set[str]) -> bool:
+    if order.by == "diffusion":
+        return "b_value" in known
+    return not order.scalar or order.label.coord in known
+
+
 def _repetition_time(
-    content: Mapping[str, Any],
-    count: int,
-    orders: list[Order],
-    labels: dict[str, NDArray[np.float64]],
-    sources: dict[str, str],
+    content: Mapping[str, Any], count: int, labels: dict[str, NDArray[np.float64]], sources: dict[str, str]
 ) -> None:
     """Add repetition_time from RepetitionTime, where that is not the interval of the volumes."""
-    said = content.get("RepetitionTime")
-    if "repetition_time" in labels or not isinstance(said, int | float) or isinstance(said, bool):
-        return
-    if sources.get("time") != "RepetitionTime (sidecar)" or not any(o.name == "time" for o in orders) or count == 1:
+    said = number(content, "RepetitionTime")
+    interval = sources.get("time") == "RepetitionTime (sidecar)" and count > 1
+    if said is not None and "repetition_time" not in labels and not interval:
         labels["repetition_time"] = np.full(count, float(f"{said * 1e3:.12g}"))
         sources["repetition_time"] = "RepetitionTime (sidecar)"

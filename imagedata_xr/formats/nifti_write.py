@@ -22,12 +22,12 @@ from ..errors import FormatError, ImagedataWarning
 from ..model import geometry
 from ..model.image import affine, as_image, axis_of, canonical, space_of, volume_dims
 from . import nifti_json
+from .fit import Fit, first_type, float_type
 from .seam import WriteOptions, Written
-from .sidecar import EXTENSIONS, bval_text, bvec_text, json_text
+from .sidecar import EXTENSIONS
 from .whole import Whole
 
 RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
-_INTEGERS = tuple(np.dtype(t) for t in (np.uint8, np.int16, np.uint16, np.int32))
 _MAX_AT_ONCE = 256 << 20  # bytes of volumes that are computed together, where they share chunks
 
 
@@ -108,7 +108,9 @@ def write(image: xr.DataArray, target: str, options: WriteOptions) -> Any:
     plan = prepare(image)
     name = os.path.basename(str(target))
     stem = name[: -len(extension)]
-    texts = nifti_json.sidecars(plan.image, plan.affine, options) if options.format_options.get("sidecars", True) else {}
+    texts: dict[str, str] = {}
+    if options.format_options.get("sidecars", True):
+        texts = nifti_json.sidecars(plan.image, plan.affine, options)
     other = {".nii": ".nii.gz", ".nii.gz": ".nii"}[extension]
     stale = [stem + e for e in EXTENSIONS if e not in texts]
     whole = Whole(
@@ -119,9 +121,9 @@ def write(image: xr.DataArray, target: str, options: WriteOptions) -> Any:
     job = partial(_write, plan, whole, {stem + e: t for e, t in texts.items()}, options)
     if options.compute:
         return job()
-    import dask
+    from dask.delayed import delayed
 
-    return dask.delayed(job, pure=False)()
+    return delayed(job, pure=False)()
 
 
 def _write(plan: Plan, whole: Whole, texts: dict[str, str], options: WriteOptions) -> Written:
@@ -153,7 +155,7 @@ def prepare(image: xr.DataArray) -> Plan:
     spacing: tuple[float, ...] = (1.0, 1.0, 1.0)
     if space_of(image) is None:
         warnings.warn(
-            "the image has no place in the patient: the NIfTI file gets none either (sform and qform codes 0, voxels of 1)",
+            "the image has no place in the patient: the NIfTI file gets none either (sform and qform codes are 0)",
             ImagedataWarning,
             stacklevel=3,
         )
@@ -165,14 +167,22 @@ def prepare(image: xr.DataArray) -> Plan:
         lps[:3, 1] *= -1
         matrix = geometry.to_ras(lps)
         spacing = tuple(np.linalg.norm(matrix[:3, :3], axis=0).tolist())
+        if _is_sheared(matrix):
+            warnings.warn(
+                "the slices are not perpendicular to their stack (tilted gantry): only the sform of the NIfTI file "
+                "says so, the qform can't; some programs refuse such files",
+                ImagedataWarning,
+                stacklevel=3,
+            )
     return Plan(image, matrix, (spacing[0], spacing[1], spacing[2], interval), start)
 
 
 def header_of(plan: Plan, dtype: np.dtype[Any]) -> Any:
-    """nibabel header of a plan, for values of one type."""
+    """Make the header of nibabel for values of one type."""
     import nibabel as nib
 
-    header = (nib.Nifti2Header if max(plan.shape) > 32767 else nib.Nifti1Header)(endianness="<")
+    kind: Any = nib.Nifti2Header if max(plan.shape) > 32767 else nib.Nifti1Header
+    header = kind(endianness="<")
     header.set_data_dtype(RGB if plan.rgb else dtype)
     header.set_data_shape(plan.shape)
     header.set_xyzt_units("mm" if plan.affine is not None else "unknown", "sec")
@@ -188,84 +198,18 @@ def header_of(plan: Plan, dtype: np.dtype[Any]) -> Any:
 
 def _set_forms(header: Any, matrix: NDArray[np.float64]) -> None:
     header.set_sform(matrix, code=1)
+    if not _is_sheared(matrix):
+        zooms = header["pixdim"][1:4].copy()
+        header.set_qform(matrix, code=1, strip_shears=True)  # by less than what counts as shear
+        header["pixdim"][1:4] = zooms
+
+
+def _is_sheared(matrix: NDArray[np.float64]) -> bool:
     u = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
-    if np.abs(u.T @ u - np.eye(3)).max() > 1e-4:
-        warnings.warn(
-            "the slices are not perpendicular to their stack (tilted gantry): only the sform of the NIfTI file says so, "
-            "the qform can't; some programs refuse such files",
-            ImagedataWarning,
-            stacklevel=5,
-        )
-        return
-    zooms = header["pixdim"][1:4].copy()
-    header.set_qform(matrix, code=1, strip_shears=True)
-    header["pixdim"][1:4] = zooms
+    return bool(np.abs(u.T @ u - np.eye(3)).max() > 1e-4)
 
 
 # --- voxels -------------------------------------------------------------------------------------------------------
-
-
-def first_type(image: xr.DataArray) -> np.dtype[Any]:
-    """Type that is tried first."""
-    dtype = image.dtype
-    if dtype.kind == "b":
-        return np.dtype(np.uint8)
-    if dtype.kind == "c" or (dtype.kind in "iu" and dtype.itemsize < 8):
-        return dtype.newbyteorder("=")
-    if dtype.kind in "iu":
-        return np.dtype(np.int32)
-    stored = image.encoding.get("stored_dtype")
-    if stored is not None and np.dtype(stored).kind in "iu" and np.dtype(stored).itemsize < 8:
-        return np.dtype(stored).newbyteorder("=")
-    return _float(dtype)
-
-
-def _float(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return np.dtype(np.float64 if dtype.itemsize > 4 else np.float32)
-
-
-class Fit:
-    """Finds the type that holds all volumes, from those seen so far."""
-
-    def __init__(self, image: xr.DataArray) -> None:
-        self.source = image.dtype
-        self.dtype = first_type(image)
-        self.low = self.high = 0.0
-        self.integral = True
-
-    def take(self, volume: NDArray[Any]) -> bool:
-        """Whether a volume fits the type; if not, `dtype` is the next to try, which fits all seen so far."""
-        if self.dtype.kind in "fc" and self.source.kind not in "iu":
-            return True
-        if self.source.kind == "b" or (self.source == self.dtype):
-            return True
-        low, high = volume.min(), volume.max()
-        # NaN makes the comparison false; infinity is no integer
-        integral = bool(np.isfinite(low) and np.isfinite(high)) and bool((np.rint(volume) == volume).all())
-        self.integral &= integral
-        if integral:
-            self.low, self.high = min(self.low, int(low)), max(self.high, int(high))
-        if self.integral and self._holds(self.dtype):
-            return True
-        self.dtype = self._next()
-        return False
-
-    def _holds(self, dtype: np.dtype[Any]) -> bool:
-        if dtype.kind == "f":
-            return max(-self.low, self.high) <= 2**53
-        info = np.iinfo(dtype)
-        return bool(info.min <= self.low and self.high <= info.max)
-
-    def _next(self) -> np.dtype[Any]:
-        if self.source.kind not in "iu":
-            wider = [t for t in _INTEGERS if self._holds(t)] if self.integral else []
-            return wider[0] if wider else _float(self.source)
-        if not self._holds(np.dtype(np.float64)):
-            raise FormatError(
-                f"the integers reach from {self.low} to {self.high}: NIfTI programs read neither int64 nor, exactly, "
-                "float64 of them. Convert them with .astype(float)"
-            )
-        return np.dtype(np.float64)
 
 
 def volumes_of(plan: Plan) -> Iterator[NDArray[Any]]:
@@ -276,7 +220,7 @@ def volumes_of(plan: Plan) -> Iterator[NDArray[Any]]:
     for outer in np.ndindex(*plan.counts[:-1]):
         for start in range(0, last, group):
             at = {**dict(zip(dims, outer, strict=False)), dims[-1]: slice(start, start + group)}
-            yield from np.asarray(plan.image.isel(at).variable.values)[:, :, ::-1]
+            yield from np.asarray(plan.image.variable.isel(at).values)[:, :, ::-1]
 
 
 def _together(plan: Plan, dim: str) -> int:
@@ -305,14 +249,10 @@ def _write_image(plan: Plan, place: Path, packed: bool, options: WriteOptions) -
             raise FormatError(f"no type of NIfTI holds the values of the image; {dtype} was the last one tried")
 
 
-def _stream(plan: Plan, f: IO[bytes], fit: Fit, options: WriteOptions) -> bool:
+def _stream(plan: Plan, f: IO[bytes] | gzip.GzipFile, fit: Fit, options: WriteOptions) -> bool:
     """Write header and volumes; False as soon as one does not fit the type."""
     dtype = fit.dtype.newbyteorder("<")
-    with warnings.catch_warnings():
-        if plan.affine is not None and f.tell():
-            warnings.simplefilter("ignore")
-        header = header_of(plan, fit.dtype)
-    f.write(header.binaryblock + bytes(4))  # no extensions
+    f.write(header_of(plan, fit.dtype).binaryblock + bytes(4))  # no extensions
     for k, volume in enumerate(volumes_of(plan)):
         if not plan.rgb and not fit.take(volume):
             return False
@@ -338,7 +278,7 @@ def to_nibabel(image: xr.DataArray) -> Any:
     else:
         lazy = data.data.reshape((plan.count, *data.shape[lead:]))[:, :, ::-1]
         dtype = plan.image.dtype
-        fit.dtype = _float(dtype) if dtype.kind == "f" else first_type(plan.image)
+        fit.dtype = float_type(dtype) if dtype.kind == "f" else first_type(plan.image)
         if dtype.kind in "iu" and dtype.itemsize == 8:
             fit.dtype = np.dtype(np.float64)
         array = lazy.astype(fit.dtype)
@@ -348,7 +288,7 @@ def to_nibabel(image: xr.DataArray) -> Any:
     if plan.count == 1:
         array = array[..., 0]
     header = header_of(plan, fit.dtype)
-    kind = nib.Nifti2Image if header.sizeof_hdr == 540 else nib.Nifti1Image
+    kind: Any = nib.Nifti2Image if header.sizeof_hdr == 540 else nib.Nifti1Image
     img = kind(array, plan.affine, header)
     img.header["magic"] = header["magic"]
     return img

@@ -82,12 +82,11 @@ class Gzip:
 
     def head(self, length: int) -> bytes:
         """First unpacked bytes; fewer where there are no more."""
-        out = b""
-        for _, data in self._checked(0):
-            out += data
-            if len(out) >= length:
-                break
-        return out[:length]
+        packed = Plain(self.file).head(length + _INPUT)
+        try:
+            return zlib.decompressobj(31).decompress(packed, length)
+        except zlib.error as error:
+            raise SourceError(f"{file_name(self.file)} is damaged, it can't be unpacked: {error}") from error
 
     def read(self, offsets: Sequence[int], lengths: Sequence[int]) -> Sequence[bytes | bytearray]:
         """Read ranges in one pass; raises `SourceError` where the file is damaged or ends before one does."""
@@ -96,20 +95,19 @@ class Gzip:
         if not todo:
             return out
         end = max(offsets[k] + lengths[k] for k in todo)
-        position = offsets[todo[0]]
-        for position, data in self._checked(position):
+        stop = 0
+        for position, data in self._checked(offsets[todo[0]]):
             stop = position + len(data)
             for k in todo:
                 a, b = max(offsets[k], position), min(offsets[k] + lengths[k], stop)
                 if a < b:
                     out[k][a - offsets[k] : b - offsets[k]] = data[a - position : b - position]
             todo = [k for k in todo if offsets[k] + lengths[k] > stop]
-            position = stop
             if not todo and end != self.size:
                 break  # at the very end the loop goes on to the checksum
         if todo:
             raise SourceError(
-                f"{file_name(self.file)} ends after {position} unpacked bytes, but {end} are needed: it is truncated"
+                f"{file_name(self.file)} ends after {stop} unpacked bytes, but {end} are needed: it is truncated"
             )
         return out
 

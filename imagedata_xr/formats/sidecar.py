@@ -41,29 +41,32 @@ KEYS: dict[str, Key] = {
 }
 """Labels that are one number, or a list with one per volume. Times of volumes have rules of their own."""
 
-HEADER: dict[str, str] = {
-    name: name
-    for name in (
-        "Modality Manufacturer MagneticFieldStrength ImagingFrequency SoftwareVersions BodyPartExamined PatientPosition "
-        "SeriesDescription ProtocolName ScanningSequence SequenceVariant ScanOptions SequenceName PulseSequenceName "
-        "MRAcquisitionType ImageType SliceThickness SpacingBetweenSlices PixelBandwidth EchoTrainLength ImagedNucleus "
-        "PercentSampling PercentPhaseFieldOfView NumberOfPhaseEncodingSteps AcquisitionMatrix ReceiveCoilName "
-        "TransmitCoilName VariableFlipAngleFlag SAR dBdt ParallelReductionFactorInPlane "
-        "ParallelReductionFactorOutOfPlane ContrastBolusAgent KVP ConvolutionKernel FilterType GantryDetectorTilt "
-        "SpiralPitchFactor ReconstructionDiameter Radiopharmaceutical AttenuationCorrectionMethod "
-        "ScatterCorrectionMethod DecayCorrection ReconstructionMethod RandomsCorrectionMethod SeriesType CountsSource"
-    ).split()
-}
+_KEPT = """
+    Modality Manufacturer MagneticFieldStrength ImagingFrequency SoftwareVersions BodyPartExamined PatientPosition
+    SeriesDescription ProtocolName ScanningSequence SequenceVariant ScanOptions SequenceName PulseSequenceName
+    MRAcquisitionType ImageType SliceThickness SpacingBetweenSlices PixelBandwidth EchoTrainLength ImagedNucleus
+    PercentSampling PercentPhaseFieldOfView NumberOfPhaseEncodingSteps AcquisitionMatrix ReceiveCoilName
+    TransmitCoilName VariableFlipAngleFlag SAR dBdt ParallelReductionFactorInPlane ParallelReductionFactorOutOfPlane
+    ContrastBolusAgent KVP ConvolutionKernel FilterType GantryDetectorTilt SpiralPitchFactor ReconstructionDiameter
+    Radiopharmaceutical AttenuationCorrectionMethod ScatterCorrectionMethod DecayCorrection ReconstructionMethod
+    RandomsCorrectionMethod SeriesType CountsSource
+"""
+
+HEADER: dict[str, str] = {name: name for name in _KEPT.split()}
 """Elements that are kept, by DICOM keyword, and their key in the JSON. Nothing else of the header gets into it."""
 HEADER["ManufacturerModelName"] = "ManufacturersModelName"
 HEADER["InPlanePhaseEncodingDirection"] = "InPlanePhaseEncodingDirectionDICOM"
 
-IDENTIFIERS = (
-    "PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex PatientAge PatientWeight PatientSize StudyID StudyDate "
-    "StudyTime AccessionNumber StudyDescription StudyInstanceUID SeriesInstanceUID SeriesDate SeriesTime AcquisitionDate "
-    "InstitutionName StationName DeviceSerialNumber"
-).split()
+_WHO = """
+    PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex PatientAge PatientWeight PatientSize StudyID
+    StudyDate StudyTime AccessionNumber StudyDescription StudyInstanceUID SeriesInstanceUID SeriesDate SeriesTime
+    AcquisitionDate InstitutionName StationName DeviceSerialNumber
+"""
+
+IDENTIFIERS = tuple(_WHO.split())
 """Elements that are added when identifiers are asked for."""
+
+_SECRETS = ("PatientID", "OtherPatientIDs", "AccessionNumber", "PatientBirthDate", "StudyDate", "StudyInstanceUID")
 
 _ALIASES = {"BodyPart": "BodyPartExamined", "DecayFactor": "DecayCorrectionFactor"}
 _BY_KEY = {key: keyword for keyword, key in HEADER.items()}
@@ -127,7 +130,7 @@ def _read_json(file: File) -> dict[str, Any]:
     if not isinstance(content, dict):
         warnings.warn(f"{file_name(file)} is left out, it holds no object", ImagedataWarning, stacklevel=2)
         return {}
-    return {_ALIASES.get(k, k): v for k, v in content.items()}
+    return {_ALIASES.get(str(k), str(k)): v for k, v in content.items()}
 
 
 def _numbers(file: File) -> NDArray[np.float64]:
@@ -159,6 +162,12 @@ def number_list(content: Mapping[str, Any], key: str, count: int) -> NDArray[np.
     return np.array(value, dtype=np.float64)
 
 
+def number(content: Mapping[str, Any], key: str) -> float | None:
+    """Return the number of a key; None if it is absent or no finite number."""
+    value = content.get(key)
+    return float(value) if value is not None and _is_number(value) else None
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -167,7 +176,7 @@ def header_attrs(content: Mapping[str, Any]) -> dict[str, Any]:
     """Attrs of the image, by DICOM keyword, of those keys that are elements and identify nobody."""
     out: dict[str, Any] = {}
     for key, value in content.items():
-        keyword = _BY_KEY.get(key)
+        keyword = _BY_KEY.get(key, "")
         flat = value if isinstance(value, list) else [value]
         if keyword and flat and all(isinstance(x, str | int | float) and not isinstance(x, bool) for x in flat):
             out[keyword] = value
@@ -199,8 +208,8 @@ def header_json(attrs: Mapping[str, Any], identifiers: bool) -> dict[str, Any]:
 
 def _secrets(attrs: Mapping[str, Any]) -> list[re.Pattern[str]]:
     """Patterns of the patient's names and ID: long ones anywhere in a text, short ones as a word."""
-    words = re.split(r"[\^=\s]+", str(attrs.get("PatientName") or "")) + [str(attrs.get("PatientID") or "").strip()]
-    words += [str(attrs.get("AccessionNumber") or "").strip(), str(attrs.get("PatientBirthDate") or "").strip()]
+    texts = [str(attrs.get(k) or "").strip() for k in _SECRETS]
+    words = [*re.split(r"[\^=,\s]+", str(attrs.get("PatientName") or "")), *texts]
     return [
         re.compile(re.escape(w) if len(w) > 3 else rf"(?<![^\W_]){re.escape(w)}(?![^\W_])", re.IGNORECASE)
         for w in dict.fromkeys(words)
@@ -225,7 +234,7 @@ def _plain(value: Any) -> Any:
 
 
 def tidy(value: float, digits: int = 9) -> int | float:
-    """Return the number with so many significant digits, as int where it is whole: 0.0028, not 0.0028000000000000004."""
+    """Return the number with so many significant digits, as int where it is whole: 0.0028, not 0.00280000000004."""
     rounded = float(f"{float(value):.{digits}g}")
     return int(rounded) if rounded.is_integer() and abs(rounded) < 1e15 else rounded
 

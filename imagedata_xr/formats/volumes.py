@@ -111,8 +111,8 @@ def _values(order: Order, labels: Labels, name: str) -> NDArray[np.float64]:
     if coord not in labels:
         there = ", ".join(labels) or "nothing"
         raise SortError(
-            f"{name} does not say the {order.label.meaning} of its volumes, which order={order.name!r} needs. What it says "
-            f"of them: {there}. order='none' numbers the volumes"
+            f"{name} does not say the {order.label.meaning} of its volumes, which order={order.name!r} needs. What it "
+            f"says of them: {there}. order='none' numbers the volumes"
         )
     return labels[coord]
 
@@ -169,12 +169,15 @@ def _grid(
     if len(shape) > 1:
         if len(shape) != len(orders):
             raise SortError(
-                f"{name} has {len(shape)} axes of volumes, of lengths {list(shape)}, and {len(orders)} orders are named: "
-                "name one for each, in the order of the file, such as order='time,te'; 'none' numbers an axis"
+                f"{name} has {len(shape)} axes of volumes, of lengths {list(shape)}, and the orders named are "
+                f"{', '.join(o.name for o in orders)}: name one for each, in the order of the file, such as "
+                "order='time,te'; 'none' numbers an axis"
             )
         table = numbers.reshape(tuple(shape), order="F")
         marks = [_along(k, o, table, labels, name) for k, o in enumerate(orders)]
     else:
+        if loose := [o.name for o in orders if not o.scalar]:
+            raise SortError(f"the volumes of {name} can't be arranged by {loose[0]!r} together with other orders")
         columns = [_values(o, labels, name) for o in orders]
         uniques = [np.unique(c, return_inverse=True) for c in columns]
         marks = [u for u, _ in uniques]
@@ -186,13 +189,8 @@ def _grid(
                 f"{name} has {numbers.size} volumes, which are no full grid of {lengths} values of "
                 f"{', '.join(o.name for o in orders)}; order='none' numbers the volumes"
             )
-    return table, [
-        Volumes(m, _attrs(o, m, sources), dim=o.dim if o.scalar else _plain_dim(o, k)) for k, (o, m) in enumerate(zip(orders, marks, strict=True))
-    ]
-
-
-def _plain_dim(order: Order, axis: int) -> str:
-    return order.dim if axis == 0 else f"{order.dim}{axis + 1}"
+    dims = [o.dim if o.scalar or k == 0 else f"{o.dim}{k + 1}" for k, o in enumerate(orders)]
+    return table, [Volumes(m, _attrs(o, m, sources), d) for o, m, d in zip(orders, marks, dims, strict=True)]
 
 
 def _along(axis: int, order: Order, table: NDArray[np.intp], labels: Labels, name: str) -> NDArray[np.float64]:

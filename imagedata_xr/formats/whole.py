@@ -74,7 +74,9 @@ class Whole:
         if not self.overwrite:
             for name in (*reversed(self.names), *self.also):
                 if self.fs.exists(self.path(name)):
-                    raise FileExistsError(f"{self.shown(name)} exists: overwrite=True replaces it, with the files that belong to it")
+                    raise FileExistsError(
+                        f"{self.shown(name)} exists: overwrite=True replaces it, with the files that belong to it"
+                    )
 
     @contextlib.contextmanager
     def files(self) -> Iterator[dict[str, Path]]:
