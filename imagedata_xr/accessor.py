@@ -64,6 +64,15 @@ class ImageAccessor:
         """Select the voxel that holds a point (LPS mm); raises `GeometryError` where it lies outside."""
         return self._like_input(query.sel_point(self._image, (x, y, z)))
 
+    def interp_like(self, other: xr.DataArray | xr.Dataset, method: str = "linear") -> Any:
+        """Resample onto the grid of another image, in patient space; outside is NaN.
+
+        `method` is ``"linear"``, ``"nearest"`` or ``"cubic"``; see `imagedata_xr.model.resample.interp_like`.
+        """
+        from .model.resample import interp_like
+
+        return self._like_input(interp_like(self._image, image.as_image(other), method))
+
     # --- volumes ---------------------------------------------------------------------------------------------------
     @property
     def order(self) -> str:

@@ -1,0 +1,103 @@
+"""Resampling one image onto the grid of another, in patient space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from ..errors import GridError, LabelError
+from .geometry import AXES
+from .image import affine, canonical, repair, space_of
+
+_SPLINE = {"nearest": 0, "linear": 1, "cubic": 3}
+_NOISE = 1e-6  # voxels: a point this near to the border is on it
+
+
+def interp_like(image: xr.DataArray, other: xr.DataArray, method: str = "linear") -> xr.DataArray:
+    """Resample an image onto the grid of another.
+
+    A voxel of the result takes the value of the image at the same point of the patient. As in ITK, the image reaches
+    half a voxel beyond its outer voxel centres; further out the result is NaN.
+
+    Parameters
+    ----------
+    image, other : xarray.DataArray
+        Repaired, with evenly spaced axes and one frame of reference.
+    method : {"linear", "nearest", "cubic"}
+        Integers (labels, masks) can only be taken from the nearest voxel.
+
+    Returns
+    -------
+    xarray.DataArray
+        On the volumes of `image` and the slice, row and col of `other`; floating, lazy where `image` is chunked. The
+        headers of single planes do not apply any more and are dropped, patient and study stay.
+
+    Raises
+    ------
+    GridError
+        Where the frames of reference differ.
+    GeometryError
+        Where an image has no affine.
+    LabelError
+        For an unknown method, or integers with another method than ``"nearest"``.
+    """
+    if method not in _SPLINE:
+        raise LabelError(f"method={method!r}: one of {', '.join(_SPLINE)}")
+    if image.dtype.kind in "iub" and method != "nearest":
+        raise LabelError(f"{image.dtype} values can't be mixed by method={method!r}: use 'nearest', or astype(float)")
+    source, target = canonical(image), canonical(other)
+    _check_spaces(source, target)
+    to_index = np.linalg.inv(affine(source)) @ affine(target)
+    shape = tuple(target.sizes[n] for n in AXES)
+    # slices, rows and columns of the result are new dims for xarray, under names of their own until the end
+    new = [f"__{n}" for n in AXES]
+    dropped = [n for n, c in source.coords.items() if n in AXES or n == "geometry" or set(c.dims) & set(AXES)]
+    plain = source.drop_indexes([n for n in AXES if n in source.xindexes]).drop_vars(dropped)
+    if plain.chunks is not None:
+        plain = plain.chunk(dict.fromkeys(AXES, -1))
+    out = xr.apply_ufunc(
+        _resample,
+        plain,
+        kwargs={"to_index": to_index, "shape": shape, "spline": _SPLINE[method]},
+        input_core_dims=[list(AXES)],
+        output_core_dims=[new],
+        dask="parallelized",
+        output_dtypes=[np.result_type(source.dtype, np.float32)],
+        dask_gufunc_kwargs={"output_sizes": dict(zip(new, shape, strict=True))},
+        keep_attrs=True,
+    ).rename(dict(zip(new, AXES, strict=True)))
+    place = {n: target.coords[n].variable.to_base_variable() for n in (*AXES, "geometry")}
+    return repair(out.assign_coords(xr.Coordinates(place, indexes={})))  # type: ignore[no-any-return]
+
+
+def _check_spaces(source: xr.DataArray, target: xr.DataArray) -> None:
+    a, b = space_of(source), space_of(target)
+    if a and b and a.frame_of_reference and b.frame_of_reference and a.frame_of_reference != b.frame_of_reference:
+        raise GridError(
+            "the frames of reference differ: the patient may have moved between the two, so that equal coordinates are "
+            "not equal points. Register the images, or say with imd.assign_grid that they share one"
+        )
+
+
+def _resample(
+    values: NDArray[Any], to_index: NDArray[np.float64], shape: tuple[int, int, int], spline: int
+) -> NDArray[Any]:
+    """Values of shape (..., slice, row, col) at the indices ``to_index @ (slice, row, col, 1)`` of a new grid."""
+    from scipy.ndimage import map_coordinates
+
+    sizes = values.shape[-3:]
+    grid = np.indices(shape, dtype=np.float64).reshape(3, -1)
+    where = to_index[:3, :3] @ grid + to_index[:3, 3:]
+    limit = np.array(sizes)[:, None] - 0.5
+    outside = ((where < -0.5 - _NOISE) | (where > limit + _NOISE)).any(axis=0)
+    where = np.clip(where, 0, np.array(sizes)[:, None] - 1)
+    dtype = np.result_type(values.dtype, np.float32)
+    out = np.empty((*values.shape[:-3], *shape), dtype=dtype)
+    for volume in np.ndindex(*values.shape[:-3]):
+        line = map_coordinates(values[volume].astype(dtype, copy=False), where, order=spline, mode="nearest")
+        line[outside] = np.nan
+        out[volume] = line.reshape(shape)
+    return out

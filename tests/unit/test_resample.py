@@ -1,0 +1,87 @@
+"""Resampling in patient space, judged by SimpleITK and by a phantom whose values are its coordinates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import imagedata_xr
+from imagedata_xr import GridError, LabelError
+
+
+def rotation(angles: tuple[float, float, float]) -> np.ndarray[Any, Any]:
+    from scipy.spatial.transform import Rotation
+
+    d = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()[:, [2, 1, 0]]
+    return d if np.cross(d[:, 2], d[:, 1]) @ d[:, 0] > 0 else d * [-1, 1, 1]
+
+
+def phantom(shape: tuple[int, int, int], spacing: tuple[float, ...], angles: tuple[float, float, float]) -> xr.DataArray:
+    """Two volumes whose values are 2 x - y + 0.5 z + 7 of their own position, and twice that."""
+    d = rotation(angles)
+    position = -d @ (np.array(spacing) * (np.array(shape) - 1) / 2)
+    a = imagedata_xr.from_array(np.zeros((2, *shape)), spacing=spacing, position=position, direction=d, order="te", tags=[5, 9])
+    p = a.imd.patient_coords()
+    values = 2 * p.x - p.y + 0.5 * p.z + 7
+    return a + (values * xr.DataArray([1.0, 2.0], dims="tag")).transpose("tag", "slice", "row", "col").values
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_linear_resampling_of_a_linear_phantom_is_exact_inside(chunked: bool) -> None:
+    a = phantom((12, 20, 24), (2.5, 1.5, 1.0), (10, 20, 30))
+    b = phantom((5, 7, 6), (2.0, 2.0, 2.0), (-15, 5, 40))
+    out = (a.chunk(tag=1) if chunked else a).imd.interp_like(b)
+    assert (out.chunks is not None) == chunked
+    np.testing.assert_allclose(out.values, b.values, atol=1e-9)
+    np.testing.assert_allclose(out.imd.affine, b.imd.affine, atol=1e-12)
+    assert out.tag.values.tolist() == [5, 9]
+    (out - b).load()  # they lie on one grid
+
+
+def test_outside_is_nan_and_the_border_reaches_half_a_voxel() -> None:
+    a = imagedata_xr.from_array(np.ones((4, 4, 4)), spacing=(1, 1, 1))
+    b = imagedata_xr.from_array(np.ones((14, 1, 1)), spacing=(0.5, 1, 1), position=(1, 1, -2), direction=np.eye(3)[[2, 1, 0]])
+    out = a.imd.interp_like(b).values.ravel()
+    z = -2 + 0.5 * np.arange(14)
+    np.testing.assert_array_equal(np.isnan(out), (z < -0.5) | (z > 3.5))
+
+
+@pytest.mark.parametrize("method", ["linear", "nearest"])
+def test_simpleitk_agrees(method: str, require_module: Any) -> None:
+    sitk = require_module("SimpleITK")
+    rng = np.random.default_rng(3)
+    a, b = phantom((9, 14, 11), (3.0, 1.2, 1.4), (5, -25, 10)), phantom((10, 13, 17), (2.2, 1.1, 0.9), (0, 30, -12))
+    a = a.copy(data=rng.normal(size=a.shape))
+
+    def itk(image: xr.DataArray, k: int) -> Any:
+        out = sitk.GetImageFromArray(np.ascontiguousarray(image.values[k]))
+        affine = image.imd.affine
+        out.SetOrigin(affine[:3, 3].tolist())
+        out.SetSpacing(image.imd.spacing[::-1].tolist())
+        out.SetDirection((affine[:3, :3] / image.imd.spacing)[:, ::-1].ravel().tolist())
+        return out
+
+    how = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}[method]
+    mine = a.imd.interp_like(b, method=method).values
+    for k in range(2):
+        theirs = sitk.GetArrayFromImage(sitk.Resample(itk(a, k), itk(b, k), sitk.Transform(), how, np.nan))
+        np.testing.assert_array_equal(np.isnan(mine[k]), np.isnan(theirs))
+        np.testing.assert_allclose(mine[k], theirs, atol=1e-6)
+
+
+def test_other_frame_of_reference_is_refused() -> None:
+    a = imagedata_xr.from_array(np.ones((2, 2, 2)), spacing=(1, 1, 1))
+    named = [a.assign_coords(geometry=a.geometry.assign_attrs(frame_of_reference=uid)) for uid in ("1.2", "1.3")]
+    plain = [x.drop_indexes(["slice", "row", "col"]) for x in named]
+    with pytest.raises(GridError, match="frames of reference differ"):
+        plain[0].imd.interp_like(plain[1])
+
+
+def test_integers_are_not_mixed() -> None:
+    a = imagedata_xr.from_array(np.ones((2, 2, 2), dtype=np.uint8), spacing=(1, 1, 1))
+    with pytest.raises(LabelError, match="nearest"):
+        a.imd.interp_like(a)
+    assert a.imd.interp_like(a, method="nearest").values.min() == 1
