@@ -115,7 +115,9 @@ def draw(image: xr.DataArray, baseline: xr.DataArray, difference: xr.DataArray, 
     }
     figure, axes = plt.subplots(1, 3, figsize=(13, 5), layout="constrained")
     for axis, (title, panel) in zip(axes, panels.items(), strict=True):
-        panel.isel(slice=SLICES // 2, drop=True).plot.imshow(ax=axis, yincrease=False, cmap="gray", add_labels=False)
+        middle = panel.isel(slice=SLICES // 2, drop=True)
+        top = float(image.max()) if title != "difference" else None
+        middle.plot.imshow(ax=axis, yincrease=False, cmap="gray", vmin=0, vmax=top, add_labels=False)
         axis.set(title=title, xlabel="col (mm)", ylabel="row (mm)", aspect="equal")
     figure.savefig(path, dpi=100)
 
@@ -132,8 +134,10 @@ def main(output: Path) -> None:
     difference = image - baseline
 
     dicom, nifti = output / "difference", output / "difference.nii.gz"
-    print("DICOM:", difference.imd.write(dicom, series_number=1007, series_description="difference"))
-    print("NIfTI:", difference.imd.write(nifti, overwrite=True), "\n")
+    written = difference.imd.write(dicom, series_number=1007, series_description="difference")
+    print(f"DICOM: {written.count} images, {written.bytes} bytes, written to {dicom}.")
+    written = difference.imd.write(nifti, overwrite=True)
+    print(f"NIfTI: {written.count} files, {written.bytes} bytes: {', '.join(written.paths)}.\n")
 
     step = float(difference.max() - difference.min()) / (2**16 - 1)
     back = xr.open_dataarray(dicom, engine="imagedata", order="time", chunks={})
