@@ -24,7 +24,27 @@ NAN_MARK = "Pixel Padding Value stands for NaN."
 """End of Derivation Description where padding pixels are not a number: this library reads them as NaN."""
 
 STALE = frozenset(
-    ["PixelData", "FloatPixelData", "DoubleFloatPixelData", "PixelDataProviderURL", "ExtendedOffsetTable", "ExtendedOffsetTableLengths", "SmallestImagePixelValue", "LargestImagePixelValue", "SmallestPixelValueInSeries", "LargestPixelValueInSeries", "SmallestImagePixelValueInPlane", "LargestImagePixelValueInPlane", "RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "VOILUTSequence", "WindowCenter", "WindowWidth", "WindowCenterWidthExplanation", "VOILUTFunction", "RealWorldValueMappingSequence", "IconImageSequence", "PixelPaddingValue", "PixelPaddingRangeLimit", "NumberOfFrames", "FrameIncrementPointer", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DimensionOrganizationSequence", "DimensionIndexSequence", "DimensionOrganizationType", "ConcatenationUID", "InConcatenationNumber", "InConcatenationTotalNumber", "ConcatenationFrameOffsetNumber", "SOPInstanceUIDOfConcatenationSource", "FrameTime", "FrameTimeVector", "FrameDelay", "CineRate", "RecommendedDisplayFrameRate", "StartTrim", "StopTrim", "DigitalSignaturesSequence", "MACParametersSequence", "EncryptedAttributesSequence", "DataSetTrailingPadding", "ReferencedImageSequence", "SourceImageSequence", "ReferencedImageEvidenceSequence", "SliceLocation", "ImagesInAcquisition", "ImageIndex", "NumberOfSlices", "NumberOfTimeSlices", "TemporalPositionIdentifier", "NumberOfTemporalPositions", "TemporalPositionIndex", "StackID", "InStackPositionNumber", "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor", "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData", "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData", "SegmentedBluePaletteColorLookupTableData", "PaletteColorLookupTableUID", "PlanarConfiguration", "InstanceCreatorUID", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "AcquisitionDateTime"]
+    """
+    PixelData FloatPixelData DoubleFloatPixelData PixelDataProviderURL ExtendedOffsetTable
+    ExtendedOffsetTableLengths SmallestImagePixelValue LargestImagePixelValue SmallestPixelValueInSeries
+    LargestPixelValueInSeries SmallestImagePixelValueInPlane LargestImagePixelValueInPlane RescaleSlope
+    RescaleIntercept RescaleType ModalityLUTSequence VOILUTSequence WindowCenter WindowWidth
+    WindowCenterWidthExplanation VOILUTFunction RealWorldValueMappingSequence IconImageSequence
+    PixelPaddingValue PixelPaddingRangeLimit NumberOfFrames FrameIncrementPointer SharedFunctionalGroupsSequence
+    PerFrameFunctionalGroupsSequence DimensionOrganizationSequence DimensionIndexSequence
+    DimensionOrganizationType ConcatenationUID InConcatenationNumber InConcatenationTotalNumber
+    ConcatenationFrameOffsetNumber SOPInstanceUIDOfConcatenationSource FrameTime FrameTimeVector FrameDelay
+    CineRate RecommendedDisplayFrameRate StartTrim StopTrim DigitalSignaturesSequence MACParametersSequence
+    EncryptedAttributesSequence DataSetTrailingPadding ReferencedImageSequence SourceImageSequence
+    ReferencedImageEvidenceSequence SliceLocation ImagesInAcquisition ImageIndex NumberOfSlices
+    NumberOfTimeSlices TemporalPositionIdentifier NumberOfTemporalPositions TemporalPositionIndex StackID
+    InStackPositionNumber RedPaletteColorLookupTableDescriptor GreenPaletteColorLookupTableDescriptor
+    BluePaletteColorLookupTableDescriptor RedPaletteColorLookupTableData GreenPaletteColorLookupTableData
+    BluePaletteColorLookupTableData SegmentedRedPaletteColorLookupTableData
+    SegmentedGreenPaletteColorLookupTableData SegmentedBluePaletteColorLookupTableData
+    PaletteColorLookupTableUID PlanarConfiguration InstanceCreatorUID SamplesPerPixel BitsAllocated BitsStored
+    HighBit PixelRepresentation AcquisitionDateTime ReferencedFrameNumber
+    """.split()  # noqa: SIM905
 )
 """Elements that speak of the source's pixels, files or series, and so not of a derived image."""
 
@@ -65,7 +85,9 @@ class Series:
     units: str
     assigned: pydicom.Dataset
 
-    def header(self, base: pydicom.Dataset, own: bool, v: int, k: int, sop_class: str) -> tuple[pydicom.Dataset, list[str]]:
+    def header(
+        self, base: pydicom.Dataset, own: bool, v: int, k: int, sop_class: str
+    ) -> tuple[pydicom.Dataset, list[str]]:
         """Header of a derived image without its pixels, and what was filled in with neutral values.
 
         Parameters

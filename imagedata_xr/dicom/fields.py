@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pydicom
 from pydicom import config
-from pydicom.datadict import DicomDictionary, dictionary_VR, tag_for_keyword
+from pydicom.datadict import DicomDictionary, dictionary_VR, tag_for_keyword  # type: ignore[attr-defined]
 from pydicom.dataelem import DataElement
 from pydicom.valuerep import format_number_as_ds
 
@@ -22,7 +22,11 @@ _FLOATS = ("FD", "FL")
 _WHOLE = ("US", "SS", "UL", "SL", "UV", "SV")
 _NOT_LABELS = (0x0002, 0x0010, 0x0012, 0x0028, 0x0040, 0x5200, 0x7FE0)  # groups that no coord speaks for
 _NOT_LABEL_KEYWORDS = frozenset(
-    ["InstanceNumber", "SeriesNumber", "AcquisitionNumber", "ImagePositionPatient", "ImageOrientationPatient", "SliceLocation", "SpacingBetweenSlices", "TemporalPositionIdentifier", "TemporalPositionIndex", "NumberOfTemporalPositions", "ImageIndex", "NumberOfSlices", "NumberOfTimeSlices", "ImagesInAcquisition", "InStackPositionNumber", "StackID"]
+    """
+    InstanceNumber SeriesNumber AcquisitionNumber ImagePositionPatient ImageOrientationPatient SliceLocation
+    SpacingBetweenSlices TemporalPositionIdentifier TemporalPositionIndex NumberOfTemporalPositions ImageIndex
+    NumberOfSlices NumberOfTimeSlices ImagesInAcquisition InStackPositionNumber StackID
+    """.split()  # noqa: SIM905
 )
 
 
@@ -76,7 +80,7 @@ def _formatted(value: Any, vr: str) -> Any:
     if vr in _FLOATS:
         return float(value)
     if vr in _WHOLE:
-        return int(round(float(value)))
+        return round(float(value))
     return value if vr in ("SQ", "AT") else str(value)
 
 

@@ -14,7 +14,7 @@ import fsspec
 import pydicom
 from fsspec.implementations.local import LocalFileSystem
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from .uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -49,13 +49,17 @@ def encode(ds: pydicom.Dataset, keep_meta: bool = False) -> bytes:
     if meta is None:
         meta = ds.file_meta = FileMetaDataset()
     if "TransferSyntaxUID" not in meta:
-        encoding = ds.original_encoding
-        meta.TransferSyntaxUID = _SYNTAX.get(encoding, ExplicitVRLittleEndian)
+        implicit, little = ds.original_encoding
+        meta.TransferSyntaxUID = _SYNTAX.get((bool(implicit), bool(little)), ExplicitVRLittleEndian)
     if not keep_meta:
         meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
         meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
         meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-        for gone in ("SourceApplicationEntityTitle", "SendingApplicationEntityTitle", "ReceivingApplicationEntityTitle"):
+        for gone in (
+            "SourceApplicationEntityTitle",
+            "SendingApplicationEntityTitle",
+            "ReceivingApplicationEntityTitle",
+        ):
             if gone in meta:
                 del meta[gone]
     out = BytesIO()
@@ -63,7 +67,11 @@ def encode(ds: pydicom.Dataset, keep_meta: bool = False) -> bytes:
     return out.getvalue()
 
 
-_SYNTAX = {(True, True): "1.2.840.10008.1.2", (False, True): ExplicitVRLittleEndian, (False, False): "1.2.840.10008.1.2.2"}
+_SYNTAX = {
+    (True, True): ImplicitVRLittleEndian,
+    (False, True): ExplicitVRLittleEndian,
+    (False, False): ExplicitVRBigEndian,
+}
 
 
 def open_folder(target: str, overwrite: bool, storage_options: Mapping[str, Any] | None = None) -> Folder:
@@ -108,7 +116,9 @@ def _check_local(path: Path, overwrite: bool) -> None:
     if entries and not overwrite:
         raise _exists(path)
     if any(not e.is_file() or e.is_symlink() for e in entries):
-        raise FileExistsError(f"{path} holds more than files: overwrite=True replaces no folder that has folders within")
+        raise FileExistsError(
+            f"{path} holds more than files: overwrite=True replaces no folder that has folders within"
+        )
 
 
 class _LocalFolder:
@@ -186,7 +196,9 @@ def _check_remote(fs: Any, path: str, overwrite: bool) -> list[str]:
     if entries and not overwrite:
         raise _exists(path)
     if any(e.get("type") == "directory" for e in entries):
-        raise FileExistsError(f"{path} holds more than files: overwrite=True replaces no folder that has folders within")
+        raise FileExistsError(
+            f"{path} holds more than files: overwrite=True replaces no folder that has folders within"
+        )
     return [e["name"] for e in entries]
 
 

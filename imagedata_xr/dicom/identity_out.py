@@ -1,7 +1,7 @@
 """Who the patient is and which study: what a file says of them, and only where the labels vouch for it.
 
-The labels ``patient`` and ``study`` are digests that xarray drops or makes an array of where operands differ. Elements of the
-patient are written only where the label is there, scalar, and the digest of the elements; likewise for the study.
+The labels ``patient`` and ``study`` are digests that xarray drops or makes an array of where operands differ. Elements
+of the patient are written only where the label is there, scalar, and their digest; likewise for the study.
 """
 
 from __future__ import annotations
@@ -20,10 +20,28 @@ from .fields import drop, drop_groups, put
 from .uids import new_uid
 
 _PATIENT_GROUPS = ((0x0010, 0x0010), (0x0012, 0x0012), (0x0038, 0x0038))  # patient, clinical trial, visit
-_PATIENT_ELSEWHERE = ["ReferencedPatientSequence", "ReferencedPatientPhotoSequence", "PatientSizeCodeSequence", "SourcePatientGroupIdentificationSequence", "OriginalAttributesSequence"]
+_PATIENT_ELSEWHERE = """
+    ReferencedPatientSequence ReferencedPatientPhotoSequence PatientSizeCodeSequence
+    SourcePatientGroupIdentificationSequence OriginalAttributesSequence
+    """.split()  # noqa: SIM905
 
 STUDY_KEYWORDS = frozenset(
-    ["StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "StudyDescription", "AccessionNumber", "IssuerOfAccessionNumberSequence", "ReferringPhysicianName", "ReferringPhysicianAddress", "ReferringPhysicianTelephoneNumbers", "ReferringPhysicianIdentificationSequence", "ConsultingPhysicianName", "ConsultingPhysicianIdentificationSequence", "PhysiciansOfRecord", "PhysiciansOfRecordIdentificationSequence", "NameOfPhysiciansReadingStudy", "PhysiciansReadingStudyIdentificationSequence", "RequestingServiceCodeSequence", "ReferencedStudySequence", "ProcedureCodeSequence", "ReasonForPerformedProcedureCodeSequence", "AdmittingDiagnosesDescription", "AdmittingDiagnosesCodeSequence", "ReferencedPerformedProcedureStepSequence", "ReferencedVisitSequence", "ReferencedStudyComponentSequence", "StudyComments", "StudyStatusID", "PerformedProcedureStepID", "PerformedProcedureStepStartDate", "PerformedProcedureStepStartTime", "PerformedProcedureStepEndDate", "PerformedProcedureStepEndTime", "PerformedProcedureStepDescription", "PerformedProtocolCodeSequence", "PerformedStationAETitle", "PerformedStationName", "PerformedLocation", "PerformedProcedureStepStatus", "PerformedProcedureTypeDescription", "CommentsOnThePerformedProcedureStep", "RequestAttributesSequence", "ScheduledStepAttributesSequence", "RequestedProcedureID", "FillerOrderNumberImagingServiceRequest", "PlacerOrderNumberImagingServiceRequest"]
+    """
+    StudyInstanceUID StudyDate StudyTime StudyID StudyDescription AccessionNumber
+    IssuerOfAccessionNumberSequence ReferringPhysicianName ReferringPhysicianAddress
+    ReferringPhysicianTelephoneNumbers ReferringPhysicianIdentificationSequence ConsultingPhysicianName
+    ConsultingPhysicianIdentificationSequence PhysiciansOfRecord PhysiciansOfRecordIdentificationSequence
+    NameOfPhysiciansReadingStudy PhysiciansReadingStudyIdentificationSequence RequestingServiceCodeSequence
+    ReferencedStudySequence ProcedureCodeSequence ReasonForPerformedProcedureCodeSequence
+    AdmittingDiagnosesDescription AdmittingDiagnosesCodeSequence ReferencedPerformedProcedureStepSequence
+    ReferencedVisitSequence ReferencedStudyComponentSequence StudyComments StudyStatusID
+    PerformedProcedureStepID PerformedProcedureStepStartDate PerformedProcedureStepStartTime
+    PerformedProcedureStepEndDate PerformedProcedureStepEndTime PerformedProcedureStepDescription
+    PerformedProtocolCodeSequence PerformedStationAETitle PerformedStationName PerformedLocation
+    PerformedProcedureStepStatus PerformedProcedureTypeDescription CommentsOnThePerformedProcedureStep
+    RequestAttributesSequence ScheduledStepAttributesSequence RequestedProcedureID
+    FillerOrderNumberImagingServiceRequest PlacerOrderNumberImagingServiceRequest
+    """.split()  # noqa: SIM905
 )
 _STUDY_GROUPS = ((0x0032, 0x0032),)
 
@@ -122,8 +140,8 @@ def identity_of(image: xr.DataArray, attrs: pydicom.Dataset, plain: Mapping[str,
         study = 0
     if not patient:
         warnings.warn(
-            "the patient of this image is not known for certain (it comes from several patients or no file, or its label "
-            "'patient' was dropped): elements of patient and study are left empty, and the study is a new one. "
+            "the patient of this image is not known for certain (it comes from several patients or no file, or its "
+            "label 'patient' was dropped): elements of patient and study are left empty, and the study is a new one. "
             "assign_header(template) says whose it is",
             ImagedataWarning,
             stacklevel=4,
@@ -131,7 +149,7 @@ def identity_of(image: xr.DataArray, attrs: pydicom.Dataset, plain: Mapping[str,
     elif not study:
         warnings.warn(
             "the study of this image is not known for certain (it comes from several studies, or its label 'study' was "
-            "dropped): the files get a new study of the same patient. assign_header(template) puts them into a known one",
+            "dropped): the files get a new study of the same patient. assign_header(template) names a known one",
             ImagedataWarning,
             stacklevel=4,
         )

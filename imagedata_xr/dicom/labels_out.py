@@ -97,7 +97,11 @@ class Labels:
         if when is None or self.source not in _CLOCKS:
             return None
         text = str(header.get("AcquisitionDateTime") or "")
-        own = _seconds(text[8:]) if self.source == "AcquisitionDateTime" else _seconds(str(header.get("AcquisitionTime") or ""))
+        own = (
+            _seconds(text[8:])
+            if self.source == "AcquisitionDateTime"
+            else _seconds(str(header.get("AcquisitionTime") or ""))
+        )
         mine = when.hour * 3600 + when.minute * 60 + when.second + when.microsecond * 1e-6
         if own is not None and min(abs(own - mine), 86400 - abs(own - mine)) > 1e-3:
             return "its acquisition time is another than in its source"
@@ -149,7 +153,9 @@ def _add_dim_labels(image: xr.DataArray, out: Labels, spread: Any) -> None:
         order = str(image.coords[dim].attrs.get("order", "none"))
         out.temporal |= order in ("time", "triggertime")
         known = ORDERS.get(order)
-        keyword = known.label.keyword if known else label_for(order).keyword if element_of(label_for(order).coord) else ""
+        keyword = (
+            known.label.keyword if known else label_for(order).keyword if element_of(label_for(order).coord) else ""
+        )
         if known is not None and not known.scalar:
             continue
         if keyword and keyword not in out.numbers and element_of(label_for(keyword).coord):

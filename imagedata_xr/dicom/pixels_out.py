@@ -117,7 +117,9 @@ def invert(values: NDArray[Any], coding: Coding) -> NDArray[np.int64] | None:
         return None
     # floats are rounded once by the reader, so that they lie within half a unit of their last place
     eps = np.finfo(values.dtype).eps if values.dtype.kind == "f" else 0.0
-    slack = eps * np.maximum(np.abs(numbers_), 1e-300) + 4 * np.finfo(np.float64).eps * (abs(intercept) + np.abs(numbers_))
+    slack = eps * np.maximum(np.abs(numbers_), 1e-300) + 4 * np.finfo(np.float64).eps * (
+        abs(intercept) + np.abs(numbers_)
+    )
     if slack.max(initial=0) > abs(slope) / 4 or (np.abs(stored * slope + intercept - numbers_) > slack).any():
         return None
     out: NDArray[np.int64] = stored.astype(np.int64)
@@ -157,7 +159,9 @@ def _checked(values: NDArray[Any]) -> NDArray[Any]:
     if values.dtype.kind == "b":
         return values.astype(np.uint8)
     if values.dtype.kind not in "iuf":
-        advice = "write abs(image) and xr.ufuncs.angle(image) as two series" if values.dtype.kind == "c" else "astype first"
+        advice = (
+            "write abs(image) and xr.ufuncs.angle(image) as two series" if values.dtype.kind == "c" else "astype first"
+        )
         raise FormatError(f"values of type {values.dtype} are none of a DICOM image: {advice}")
     if values.dtype.kind == "f" and np.isinf(values).any():
         raise FormatError(

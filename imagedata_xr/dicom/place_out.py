@@ -137,9 +137,12 @@ def place_of(image: xr.DataArray) -> Place:
 
 def _no_spacing(name: str, values: NDArray[np.float64]) -> str:
     if values.size == 1:
-        return f'the spacing of the single {name!r} is unknown: assign_coords({name}=("{name}", [label], {{"spacing": mm}})) says it'
+        return (
+            f"the spacing of the single {name!r} is unknown: "
+            f'assign_coords({name}=("{name}", [label], {{"spacing": mm}})) says it'
+        )
     steps = np.diff(values)
     return (
-        f"{name!r} is not evenly spaced (steps from {steps.min():g} to {steps.max():g} mm), which a DICOM image can't be: "
-        f"interp({name}=...) makes it even"
+        f"{name!r} is not evenly spaced (steps from {steps.min():g} to {steps.max():g} mm), which a DICOM image can't "
+        f"be: interp({name}=...) makes it even"
     )

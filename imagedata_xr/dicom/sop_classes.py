@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import pydicom
 
 from ..errors import ImagedataWarning
@@ -33,6 +34,15 @@ ALIKE = {
 
 _KEPT = (MR, CT, PET, SC, CR, US, XA, RF, RTIMAGE, *_PROJECTION)
 _RESCALED = (MR, CT, PET, SC, CR, XA, RF, RTIMAGE)  # values may be rescaled; for DX, MG and IO by 1 and 0 only
+_UNPAIRED = frozenset(
+    """
+    ABDOMEN ABDOMENPELVIS AORTA BACK BLADDER BRAIN CEREBELLUM CERVIX CHEST CHESTABDOMEN CHESTABDPELVIS CIRCLEOFWILLIS
+    COCCYX COLON CORONARYARTERY CSPINE CTSPINE DUODENUM ESOPHAGUS FACE GALLBLADDER HEAD HEADNECK HEART ILEUM ILIUM JAW
+    LARYNX LIVER LSPINE LSSPINE MAXILLA MEDIASTINUM MOUTH NECK NECKCHEST NOSE PANCREAS PELVIS PENIS PHARYNX PROSTATE
+    RECTUM SCALP SKULL SPINE SPLEEN STERNUM STOMACH THYMUS THYROID TLSPINE TONGUE TRACHEA TSPINE URETER URETHRA UTERUS
+    VAGINA VULVA WHOLEBODY
+    """.split()  # noqa: SIM905
+)
 _BY_MODALITY = {"MR": MR, "CT": CT, "PT": PET}
 _SCALAR_ONLY = (MR, CT, PET, CR, XA, RF, RTIMAGE, *_PROJECTION)
 
@@ -97,14 +107,20 @@ def complete(ds: pydicom.Dataset, uid: str, slices: int, volumes: int, has_place
         _empty(ds, "PositionReferenceIndicator")
     elif uid not in (US, SC):
         _empty(ds, "PatientOrientation")
-    if not str(ds.get("BodyPartExamined", "") or ""):
-        drop(ds, ["BodyPartExamined"])
-        if "Laterality" not in ds and "ImageLaterality" not in ds:
-            put(ds, "Laterality", "")
-    elif not str(ds.get("Laterality", "") or ""):
-        drop(ds, ["Laterality"])  # an empty one says that it is of a paired body part and unknown
+    _laterality(ds)
     filler = {MR: _mr, CT: _ct, PET: _pet, SC: _sc}.get(uid)
     return filler(ds, slices, volumes) if filler is not None else []
+
+
+def _laterality(ds: pydicom.Dataset) -> None:
+    """Laterality is demanded, and may be empty, unless the body part is known to be unpaired (PS3.3 C.7.3.1)."""
+    part = str(ds.get("BodyPartExamined", "") or "").strip()
+    if not part:
+        drop(ds, ["BodyPartExamined"])
+    if part in _UNPAIRED and not str(ds.get("Laterality", "") or ""):
+        drop(ds, ["Laterality"])
+    elif part not in _UNPAIRED and "ImageLaterality" not in ds:
+        _empty(ds, "Laterality")
 
 
 def _mr(ds: pydicom.Dataset, slices: int, volumes: int) -> list[str]:
@@ -113,6 +129,8 @@ def _mr(ds: pydicom.Dataset, slices: int, volumes: int) -> list[str]:
     _empty(ds, "ScanOptions", "MRAcquisitionType", "EchoTime", "EchoTrainLength", "RepetitionTime", "SliceThickness")
     if "IR" in str(ds.ScanningSequence):
         _empty(ds, "InversionTime")
+    if {"CG", "PPG"} & {str(o) for o in np.atleast_1d(ds.ScanOptions or "")}:  # heart gating
+        _empty(ds, "TriggerTime")
     if "PatientPosition" not in ds and "PatientOrientationCodeSequence" not in ds:
         put(ds, "PatientPosition", "")
     return guessed
@@ -137,13 +155,22 @@ def _pet(ds: pydicom.Dataset, slices: int, volumes: int) -> list[str]:
     if kind[0] == "DYNAMIC":
         put(ds, "NumberOfTimeSlices", volumes)
     put(ds, "NumberOfSlices", slices)
-    needed = [("CountsSource", "EMISSION"), ("DecayCorrection", "NONE"), ("FrameReferenceTime", 0), ("ActualFrameDuration", 0)]
+    needed = [
+        ("CountsSource", "EMISSION"),
+        ("DecayCorrection", "NONE"),
+        ("FrameReferenceTime", 0),
+        ("ActualFrameDuration", 0),
+    ]
     if str(ds.get("DecayCorrection", "NONE") or "NONE") != "NONE":
         needed.append(("DecayFactor", 1))
     guessed = [k for k, v in needed if _default(ds, k, v)]
     _default(ds, "CollimatorType", "NONE")
     _empty(ds, "CorrectedImage", "SliceThickness", "AcquisitionDate", "AcquisitionTime")
-    for keyword in ("PatientOrientationCodeSequence", "PatientGantryRelationshipCodeSequence", "RadiopharmaceuticalInformationSequence"):
+    for keyword in (
+        "PatientOrientationCodeSequence",
+        "PatientGantryRelationshipCodeSequence",
+        "RadiopharmaceuticalInformationSequence",
+    ):
         if keyword not in ds:
             put(ds, keyword, [])
     return guessed
@@ -160,8 +187,8 @@ def warn_neutral(keywords: set[str]) -> None:
     """Say which elements were demanded and unknown."""
     if keywords:
         warnings.warn(
-            f"{', '.join(sorted(keywords))}: the SOP class demands them and the image does not know them, so neutral values "
-            "are written. assign_dicom(...) or labels say the true ones",
+            f"{', '.join(sorted(keywords))}: the SOP class demands them and the image does not know them, so neutral "
+            "values are written. assign_dicom(...) or labels say the true ones",
             ImagedataWarning,
             stacklevel=4,
         )

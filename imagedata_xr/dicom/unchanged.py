@@ -55,14 +55,21 @@ def stored_of(values: NDArray[Any], header: pydicom.Dataset, stored_values: bool
     return None if coding is None else invert(values, coding)
 
 
-def same_pixels(values: NDArray[Any], header: pydicom.Dataset, headers: Headers, instance: int, stored_values: bool) -> bool:
+def same_pixels(
+    values: NDArray[Any], header: pydicom.Dataset, headers: Headers, instance: int, stored_values: bool
+) -> bool:
     """Whether values are those of the source instance."""
     stored = stored_of(values, header, stored_values)
     return stored is not None and headers.same_pixels(instance, stored)
 
 
 def renamed(
-    ds: pydicom.Dataset, sop_uid: str, series_uid: str, number: int | None, description: str | None, instance_number: int | None
+    ds: pydicom.Dataset,
+    sop_uid: str,
+    series_uid: str,
+    number: int | None,
+    description: str | None,
+    instance_number: int | None,
 ) -> pydicom.Dataset:
     """Give an instance new identifiers, and nothing else that is not asked for."""
     put(ds, "SOPInstanceUID", sop_uid)
