@@ -13,6 +13,7 @@ from pydicom.errors import InvalidDicomError
 
 from ..errors import SourceError
 from ..stores.url import File, file_name
+from .digests import pixel_digest
 
 _KEPT = 16  # sources whose headers are remembered
 _sources: OrderedDict[str, Headers] = OrderedDict()
@@ -32,6 +33,10 @@ class Headers(Protocol):
 
     def same_pixels(self, instance: int, stored: NDArray[Any]) -> bool:
         """Whether these stored values, shape (rows, cols[, samples]), are those of the source."""
+        ...
+
+    def pixel_digest(self, instance: int) -> str:
+        """Digest of the stored values of the source; see `imagedata_xr.dicom.digests`."""
         ...
 
     def original(self, instance: int) -> pydicom.Dataset | None:
@@ -80,6 +85,10 @@ class FileHeaders:
         """Whether these stored values are those of the file."""
         return bool(np.array_equal(self._pixels(int(instance)), stored))
 
+    def pixel_digest(self, instance: int) -> str:
+        """Digest of the stored values in the file."""
+        return pixel_digest(self._pixels(int(instance)))
+
     def original(self, instance: int) -> pydicom.Dataset | None:
         """The whole file, as pydicom reads it."""
         file = self._places[int(instance)][0]
@@ -114,6 +123,13 @@ class JoinedHeaders:
         """Whether these stored values are those of the source."""
         part = self._of(instance)
         return part is not None and part.same_pixels(instance, stored)
+
+    def pixel_digest(self, instance: int) -> str:
+        """Digest of the stored values of the source."""
+        part = self._of(instance)
+        if part is None:
+            raise KeyError(instance)
+        return part.pixel_digest(instance)
 
     def original(self, instance: int) -> pydicom.Dataset | None:
         """The whole instance, where its source still has it."""
