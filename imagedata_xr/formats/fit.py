@@ -15,14 +15,14 @@ _INTEGERS = tuple(np.dtype(t) for t in (np.uint8, np.int16, np.uint16, np.int32)
 
 def first_type(image: xr.DataArray) -> np.dtype[Any]:
     """Type that is tried first."""
-    dtype = np.dtype(image.dtype)
+    dtype: np.dtype[Any] = np.dtype(image.dtype)
     if dtype.kind == "b":
         return np.dtype(np.uint8)
     if dtype.kind == "c" or (dtype.kind in "iu" and dtype.itemsize < 8):
         return np.dtype(dtype.newbyteorder("="))
     if dtype.kind in "iu":
         return np.dtype(np.int32)
-    stored = np.dtype(image.encoding.get("stored_dtype", dtype))
+    stored: np.dtype[Any] = np.dtype(image.encoding.get("stored_dtype", dtype))
     if stored.kind in "iu" and stored.itemsize < 8:
         return np.dtype(stored.newbyteorder("="))
     return float_type(dtype)

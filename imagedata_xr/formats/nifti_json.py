@@ -37,7 +37,11 @@ def volume_values(image: xr.DataArray, name: str) -> NDArray[np.float64] | None:
     if values is None:
         return None
     flat = np.asarray(values, dtype=np.float64).ravel()
-    return flat if np.isfinite(flat).all() else None
+    if np.isfinite(flat).all():
+        return flat
+    text = f"{name} is not known of every volume: it is left out of the NIfTI sidecars, which can't say so"
+    warnings.warn(text, ImagedataWarning, stacklevel=4)
+    return None
 
 
 def interval(image: xr.DataArray) -> tuple[float, float]:

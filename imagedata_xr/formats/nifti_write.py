@@ -133,7 +133,8 @@ def _write(plan: Plan, whole: Whole, texts: dict[str, str], options: WriteOption
             places[side].write_text(text, encoding="utf-8", newline="\n")
         _write_image(plan, places[name], name.lower().endswith(".gz"), options)
         size = sum(p.stat().st_size for p in places.values())
-    return Written("nifti", tuple(whole.shown(n) for n in reversed(whole.names)), len(whole.names), size)
+    paths = tuple(whole.shown(n) for n in (whole.names[-1], *whole.names[:-1]))
+    return Written("nifti", paths, len(paths), size)
 
 
 # --- what the image is as NIfTI -----------------------------------------------------------------------------------

@@ -1,0 +1,459 @@
+"""NIfTI: the fourth axis, its sidecars, and diffusion directions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+from nifti_phantoms import AXIAL, DIRECTIONS, OBLIQUE, axes, read, rotation, series, write
+from numpy.typing import NDArray
+
+from imagedata_xr.errors import FormatError, ImagedataWarning, LabelError, SortError, SourceError
+from imagedata_xr.formats.gradients import from_bvecs, to_bvecs
+from imagedata_xr.model.image import Volumes, build
+from imagedata_xr.model.indexes import Space
+
+
+def content(path: Path) -> dict[str, Any]:
+    """The JSON beside an image."""
+    return json.loads(path.with_suffix("").with_suffix(".json").read_text())  # type: ignore[no-any-return]
+
+
+def dt(path: Path) -> float:
+    """pixdim[4]."""
+    header: Any = nib.load(path).header
+    return float(header["pixdim"][4])
+
+
+def bare(path: Path, interval: float = 0, units: str = "sec", side: dict[str, Any] | None = None) -> None:
+    """A file of another program."""
+    img = nib.Nifti1Image(np.zeros((5, 4, 3, 4), dtype=np.int16), np.diag([2.0, 2, 3, 1]))  # type: ignore[no-untyped-call]
+    img.header.set_xyzt_units("mm", units)  # type: ignore[no-untyped-call]
+    img.header["pixdim"][4] = interval
+    nib.save(img, path)
+    if side is not None:
+        path.with_suffix(".json").write_text(json.dumps(side))
+
+
+# --- times --------------------------------------------------------------------------------------------------------
+
+
+def test_even_times(tmp_path: Path) -> None:
+    write(series((10.0, 12.5, 15.0), coords={"repetition_time": ((), 4.1)}), tmp_path / "a.nii")
+    side = content(tmp_path / "a.nii")
+    assert side["RepetitionTime"] == 2.5
+    assert side["RepetitionTimeExcitation"] == 0.0041
+    assert "VolumeTiming" not in side
+    assert dt(tmp_path / "a.nii") == 2.5
+    back = read(tmp_path / "a.nii")
+    assert back.tag.values.tolist() == [10, 12.5, 15]
+    assert back.tag.attrs["order"] == "time"
+    assert back.tag.attrs["units"] == "s"
+    assert back.tag.attrs["interval"] == 2.5
+    assert back.tag.attrs["epoch"] == ""
+    assert float(back.repetition_time) == 4.1
+
+
+def test_nearly_even_times_are_even(tmp_path: Path) -> None:
+    write(series((0.0, 2.4995, 5.0)), tmp_path / "a.nii")
+    assert content(tmp_path / "a.nii")["RepetitionTime"] == 2.5
+
+
+def test_uneven_times(tmp_path: Path) -> None:
+    times = (0.0, 2.0, 5.0, 11.0)
+    write(series(times, coords={"repetition_time": ((), 2000.0)}), tmp_path / "a.nii")
+    side = content(tmp_path / "a.nii")
+    assert side["VolumeTiming"] == [0, 2, 5, 11]
+    assert "RepetitionTime" not in side
+    assert dt(tmp_path / "a.nii") == 0
+    assert read(tmp_path / "a.nii").tag.values.tolist() == list(times)
+
+
+def test_a_stride_has_its_own_interval(tmp_path: Path) -> None:
+    image = series(np.arange(6.0))
+    image.tag.attrs["interval"] = 1.0
+    write(image.isel(tag=slice(1, None, 2)), tmp_path / "a.nii")
+    assert content(tmp_path / "a.nii")["RepetitionTime"] == 2
+    assert read(tmp_path / "a.nii").tag.values.tolist() == [1, 3, 5]
+
+
+def test_pet(tmp_path: Path) -> None:
+    coords = {"frame_duration": (("tag",), [5.0, 5, 10, 30]), "decay_factor": (("tag",), [1.01, 1.02, 1.04, 1.1])}
+    attrs = {"Modality": "PT", "units": "Bq/ml"}
+    write(series((0.0, 5.0, 10.0, 20.0), coords=coords, attrs=attrs), tmp_path / "a.nii")
+    side = content(tmp_path / "a.nii")
+    assert side["FrameTimesStart"] == [0, 5, 10, 20]
+    assert side["FrameDuration"] == [5, 5, 10, 30]
+    assert side["DecayCorrectionFactor"] == [1.01, 1.02, 1.04, 1.1]
+    assert side["Units"] == "Bq/ml"
+    assert not {"RepetitionTime", "VolumeTiming"} & set(side)
+    back = read(tmp_path / "a.nii")
+    assert back.frame_duration.values.tolist() == [5, 5, 10, 30]
+    assert back.attrs["units"] == "Bq/ml"
+    assert back.attrs["Modality"] == "PT"
+
+
+def test_single_volume(tmp_path: Path) -> None:
+    values = {"repetition_time": 2000.0, "echo_time": 2.8, "inversion_time": 900.0, "flip_angle": 9.0}
+    coords = {name: ((), value) for name, value in values.items()}
+    write(series((0.0,), order="none", units="1", coords=coords), tmp_path / "a.nii")
+    side = content(tmp_path / "a.nii")
+    assert (side["RepetitionTime"], side["EchoTime"], side["InversionTime"], side["FlipAngle"]) == (2, 0.0028, 0.9, 9)
+    back = read(tmp_path / "a.nii")
+    for name, value in values.items():
+        assert float(back[name]) == value
+        assert back[name].ndim == 0
+
+
+def test_one_time_of_several_keeps_its_time(tmp_path: Path) -> None:
+    write(series((10.0, 12.5, 15.0)).isel(tag=[1]), tmp_path / "a.nii")
+    back = read(tmp_path / "a.nii")
+    assert (back.tag.attrs["order"], back.tag.values.tolist()) == ("time", [12.5])
+
+
+def test_volumes_in_no_order_have_no_interval(tmp_path: Path) -> None:
+    write(series(order="none", units="1"), tmp_path / "a.nii")
+    assert dt(tmp_path / "a.nii") == 0
+    assert "RepetitionTime" not in content(tmp_path / "a.nii")
+    assert read(tmp_path / "a.nii").tag.attrs["order"] == "none"
+
+
+def test_slice_times(tmp_path: Path) -> None:
+    times = np.tile([0.0, 1.0, 0.5], (4, 1))
+    write(series(coords={"slice_time": (("tag", "slice"), times + 0.0004 * np.eye(4, 3))}), tmp_path / "a.nii")
+    side = content(tmp_path / "a.nii")
+    np.testing.assert_allclose(side["SliceTiming"], [0.0004, 1, 0.5])
+    np.testing.assert_allclose(read(tmp_path / "a.nii").slice_time, times, atol=1e-3)
+    flipped = series(coords={"slice_time": (("tag", "slice"), times)}).isel(slice=slice(None, None, -1))
+    write(flipped, tmp_path / "b.nii")
+    assert content(tmp_path / "b.nii")["SliceTiming"] == [0, 1, 0.5]
+    write(series(coords={"slice_time": (("tag", "slice"), times * np.arange(4)[:, None])}), tmp_path / "c.nii")
+    assert "SliceTiming" not in content(tmp_path / "c.nii")
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("sec", 1), ("msec", 1e3), ("usec", 1e6)])
+def test_units_of_time(tmp_path: Path, unit: str, factor: float) -> None:
+    bare(tmp_path / "a.nii", interval=1.5 * factor, units=unit)
+    back = read(tmp_path / "a.nii")
+    assert back.tag.attrs["order"] == "time"
+    np.testing.assert_allclose(back.tag, [0, 1.5, 3, 4.5])
+
+
+def test_unknown_units_of_time(tmp_path: Path) -> None:
+    bare(tmp_path / "a.nii", interval=1.5, units="unknown")
+    assert read(tmp_path / "a.nii").tag.attrs["order"] == "none"
+    with pytest.warns(ImagedataWarning, match="taken as seconds"):
+        assert read(tmp_path / "a.nii", order="time").tag.values.tolist() == [0, 1.5, 3, 4.5]
+
+
+def test_times_that_are_not_known(tmp_path: Path) -> None:
+    bare(tmp_path / "a.nii", side={"EchoTime": 0.003})
+    with pytest.raises(SortError, match=r"does not say the start of the volume.*echo_time"):
+        read(tmp_path / "a.nii", order="time")
+    with pytest.raises(SortError, match=r"inversion time"):
+        read(tmp_path / "a.nii", order="ti")
+    with pytest.raises(SortError, match="diffusion weighting"):
+        read(tmp_path / "a.nii", order="dti")
+    with pytest.raises(LabelError, match="unknown order"):
+        read(tmp_path / "a.nii", order="tme")
+    with pytest.raises(SortError, match="DICOM header"):
+        read(tmp_path / "a.nii", order={"mine": lambda ds: 1.0})
+
+
+def test_interval_in_the_json_only(tmp_path: Path) -> None:
+    bare(tmp_path / "a.nii", side={"RepetitionTime": 0.72})
+    back = read(tmp_path / "a.nii")
+    np.testing.assert_allclose(back.tag, [0, 0.72, 1.44, 2.16])
+    assert back.tag.attrs["source"] == "RepetitionTime (sidecar)"
+
+
+def test_intervals_that_contradict_each_other(tmp_path: Path) -> None:
+    bare(tmp_path / "a.nii", interval=3, side={"RepetitionTime": 2})
+    with pytest.warns(ImagedataWarning, match="by the header, which is taken"):
+        assert read(tmp_path / "a.nii").tag.values.tolist() == [0, 3, 6, 9]
+    bare(tmp_path / "b.nii", interval=3, side={"RepetitionTime": 0.00194, "MRAcquisitionType": "3D"})
+    assert float(read(tmp_path / "b.nii").repetition_time) == 1.94
+
+
+# --- other orders -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("order", "units", "coord", "key", "factor"),
+    [
+        ("te", "ms", "echo_time", "EchoTime", 1e-3),
+        ("ti", "ms", "inversion_time", "InversionTime", 1e-3),
+        ("fa", "degree", "flip_angle", "FlipAngle", 1),
+        ("triggertime", "ms", "trigger_time", "TriggerTime", 1e-3),
+        ("EchoTime", "ms", "echo_time", "EchoTime", 1e-3),
+        ("TemporalPositionIdentifier", "", "temporal_position_identifier", "TemporalPositionIdentifier", 1),
+    ],
+)
+def test_orders_by_a_number(tmp_path: Path, order: str, units: str, coord: str, key: str, factor: float) -> None:
+    values = (2.0, 5.5, 11.0, 30.0)
+    write(series(values, order=order, units=units), tmp_path / "a.nii")
+    np.testing.assert_allclose(content(tmp_path / "a.nii")[key], np.array(values) * factor)
+    back = read(tmp_path / "a.nii")
+    assert back.tag.attrs["order"] == order
+    np.testing.assert_array_equal(back.tag, values)
+    np.testing.assert_array_equal(back[coord], values)
+
+
+def test_echo_times_of_others_make_the_order(tmp_path: Path) -> None:
+    bare(tmp_path / "a.nii", side={"EchoTime": [0.03, 0.01, 0.02, 0.04], "RepetitionTime": 2})
+    back = read(tmp_path / "a.nii")
+    assert back.tag.attrs["order"] == "te"
+    assert back.tag.values.tolist() == [10, 20, 30, 40]
+    assert float(back.repetition_time) == 2000
+
+
+def test_volumes_are_sorted_with_their_values(tmp_path: Path) -> None:
+    image = series((4.0, 1.0, 3.0, 2.0), order="te", units="ms")
+    write(image, tmp_path / "a.nii")
+    back = read(tmp_path / "a.nii")
+    assert back.tag.values.tolist() == [1, 2, 3, 4]
+    np.testing.assert_array_equal(back.values, image.values[[1, 3, 2, 0]])
+
+
+def test_equal_values(tmp_path: Path) -> None:
+    bare(tmp_path / "a.nii", side={"EchoTime": [0.01, 0.01, 0.02, 0.02]})
+    with pytest.raises(SortError, match="several volumes"):
+        read(tmp_path / "a.nii", order="te")
+    assert read(tmp_path / "a.nii", order="te", duplicates="keep").tag.values.tolist() == [10, 10, 20, 20]
+    assert read(tmp_path / "a.nii").tag.attrs["order"] == "none"
+
+
+def grid() -> xr.DataArray:
+    """Three times of two echoes."""
+    data = np.random.default_rng(0).integers(0, 100, (3, 2, 3, 4, 5)).astype("f4")
+    image: xr.DataArray = build(
+        data,
+        volumes=[
+            Volumes([0.0, 2.0, 5.0], {"order": "time", "units": "s"}, "time"),
+            Volumes([10.0, 20.0], {"order": "te", "units": "ms"}, "echo_time"),
+        ],
+        axes=axes((3, 4, 5)),
+        space=Space(OBLIQUE, ""),
+    ).image
+    return image
+
+
+def test_two_orders_are_flattened_and_come_back(tmp_path: Path) -> None:
+    image = grid()
+    write(image, tmp_path / "a.nii")
+    side = content(tmp_path / "a.nii")
+    assert side["VolumeTiming"] == [0, 0, 2, 2, 5, 5]
+    assert side["EchoTime"] == [0.01, 0.02] * 3
+    assert side["VolumeOrder"] == "time,te"
+    assert nib.load(tmp_path / "a.nii").shape == (5, 4, 3, 6)  # type: ignore[attr-defined]
+    back = read(tmp_path / "a.nii")
+    assert back.dims[:2] == ("time", "echo_time")
+    np.testing.assert_array_equal(back.values, image.values)
+    assert back["echo_time"].values.tolist() == [10, 20]
+    turned = read(tmp_path / "a.nii", order="te,time")
+    np.testing.assert_array_equal(turned.values, image.values.transpose(1, 0, 2, 3, 4))
+
+
+def test_incomplete_grid(tmp_path: Path) -> None:
+    bare(tmp_path / "a.nii", side={"EchoTime": [0.01, 0.02, 0.01, 0.01], "VolumeTiming": [0, 0, 1, 2]})
+    with pytest.raises(SortError, match="no full grid of 3 x 2"):
+        read(tmp_path / "a.nii", order="time,te")
+
+
+def test_fifth_axis_with_values(tmp_path: Path) -> None:
+    data = np.random.default_rng(0).normal(size=(2, 3, 4, 3, 2)).astype("f4")
+    img = nib.Nifti1Image(data, np.eye(4))  # type: ignore[no-untyped-call]
+    img.header.set_xyzt_units("mm", "sec")  # type: ignore[no-untyped-call]
+    img.header["pixdim"][4] = 2
+    nib.save(img, tmp_path / "a.nii")
+    (tmp_path / "a.json").write_text(json.dumps({"EchoTime": [0.01] * 3 + [0.02] * 3}))
+    back = read(tmp_path / "a.nii", order="time,te")
+    np.testing.assert_array_equal(back.values, data.transpose(3, 4, 2, 1, 0))
+    assert back["time"].values.tolist() == [0, 2, 4]
+    assert back["echo_time"].values.tolist() == [10, 20]
+    with pytest.raises(SortError, match="varies along other axes"):
+        read(tmp_path / "a.nii", order="te,time")
+
+
+# --- diffusion ----------------------------------------------------------------------------------------------------
+
+
+def unit_vectors(count: int, seed: int = 5) -> NDArray[np.float64]:
+    """Random directions."""
+    v = np.random.default_rng(seed).normal(size=(count, 3))
+    return np.asarray(v / np.linalg.norm(v, axis=1, keepdims=True))
+
+
+def diffusion(direction: NDArray[np.float64] = OBLIQUE, order: str = "dti") -> tuple[xr.DataArray, NDArray[np.float64]]:
+    """Image with b-values and directions in LPS."""
+    g = unit_vectors(5)
+    g[0] = 0
+    coords = {
+        "b_value": (("tag",), [0.0, 1000, 1000, 997.5, 1000]),
+        **{f"b_vector_{x}": (("tag",), g[:, k]) for k, x in enumerate("xyz")},
+    }
+    return series(np.arange(5.0), order=order, units="1", coords=coords, direction=direction), g
+
+
+@pytest.mark.parametrize("name", [n for n in DIRECTIONS if n != "sheared"])
+def test_bvecs_by_the_rule_of_the_image_axes(tmp_path: Path, name: str) -> None:
+    d = DIRECTIONS[name]
+    image, g = diffusion(d)
+    write(image, tmp_path / "a.nii")
+    assert (tmp_path / "a.bval").read_text() == "0 1000 1000 997.5 1000\n"
+    b = np.loadtxt(tmp_path / "a.bvec")
+    r, c = d[:, 2], d[:, 1]
+    np.testing.assert_allclose(b, [g @ r, -(g @ c), g @ np.cross(r, c)], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", DIRECTIONS)
+@pytest.mark.filterwarnings("ignore:the slices are not perpendicular")
+def test_directions_come_back(tmp_path: Path, name: str) -> None:
+    image, g = diffusion(DIRECTIONS[name])
+    write(image, tmp_path / "a.nii.gz")
+    back = read(tmp_path / "a.nii.gz")
+    assert back.tag.attrs["order"] == "dti"
+    assert back.tag.values.tolist() == [0, 1, 2, 3, 4]
+    np.testing.assert_allclose(np.stack([back[f"b_vector_{x}"] for x in "xyz"], axis=1), g, atol=1e-6)
+    np.testing.assert_array_equal(back.b_value, image.b_value)
+    assert float(abs(back - image).max()) == 0  # b-values and directions are compared by the index
+
+
+@given(st.integers(0, 10_000), st.tuples(*[st.sampled_from([-1, 1])] * 3))
+def test_bvecs_of_any_affine(seed: int, flips: tuple[int, int, int]) -> None:
+    affine = np.eye(4)
+    affine[:3, :3] = rotation(seed) * np.array(flips) * [1.5, 2, 3]
+    g = unit_vectors(6, seed)
+    b = to_bvecs(g, affine)
+    # FSL: voxel axes, with the first one turned around where the determinant is positive (neurological storage)
+    world = affine[:3, :3] / [1.5, 2, 3]
+    expected = np.linalg.inv(world) @ (g * [-1, -1, 1]).T
+    if np.linalg.det(affine[:3, :3]) > 0:
+        expected[0] *= -1
+    np.testing.assert_allclose(b, expected.T, atol=1e-9)
+    np.testing.assert_allclose(from_bvecs(b, affine), g, atol=1e-9)
+
+
+def test_columns_and_lengths_of_bvecs(tmp_path: Path) -> None:
+    image, g = diffusion(AXIAL)
+    write(image, tmp_path / "a.nii")
+    b = np.loadtxt(tmp_path / "a.bvec")
+    np.savetxt(tmp_path / "a.bvec", 2 * b.T)
+    back = read(tmp_path / "a.nii")
+    np.testing.assert_allclose(np.stack([back[f"b_vector_{x}"] for x in "xyz"], axis=1), g, atol=1e-6)
+
+
+def test_bvector_sorts_by_b_value(tmp_path: Path) -> None:
+    image, _ = diffusion()
+    write(image.isel(tag=[2, 0, 1, 4, 3]), tmp_path / "a.nii")
+    back = read(tmp_path / "a.nii", order="bvector")
+    assert back.b_value.values.tolist() == [0, 997.5, 1000, 1000, 1000]
+    assert back.tag.values.tolist() == [0, 1, 2, 3, 4]
+    b = read(tmp_path / "a.nii", order="b")
+    assert b.tag.values.tolist() == [0, 997.5, 1000, 1000, 1000]
+
+
+def test_repetition_time_of_diffusion(tmp_path: Path) -> None:
+    image, _ = diffusion()
+    write(image.assign_coords(repetition_time=3000.0), tmp_path / "a.nii")
+    assert content(tmp_path / "a.nii")["RepetitionTime"] == 3
+    assert dt(tmp_path / "a.nii") == 3
+    assert float(read(tmp_path / "a.nii").repetition_time) == 3000
+
+
+def test_b_values_that_do_not_fit(tmp_path: Path) -> None:
+    bare(tmp_path / "a.nii")
+    (tmp_path / "a.bval").write_text("0 1 2\n")
+    with pytest.raises(SortError, match="3 b-values"):
+        read(tmp_path / "a.nii")
+    with pytest.warns(ImagedataWarning, match="left out"):
+        assert "b_value" not in read(tmp_path / "a.nii", order="none").coords
+    (tmp_path / "a.bval").write_text("0 1 x 4\n")
+    with pytest.raises(SourceError, match="rows of numbers"):
+        read(tmp_path / "a.nii", order="none")
+
+
+def test_directions_without_geometry_are_not_written(tmp_path: Path) -> None:
+    image, _ = diffusion()
+    flat = image.drop_indexes(["slice", "row", "col"]).drop_vars("geometry")
+    with pytest.warns(ImagedataWarning, match="directions are not written"):
+        write(flat, tmp_path / "a.nii")
+    assert not (tmp_path / "a.bvec").exists()
+    assert (tmp_path / "a.bval").exists()
+
+
+def test_labels_that_are_not_numbers_are_said_to_be_left_out(tmp_path: Path) -> None:
+    image, _ = diffusion()
+    b = image.b_value.values.copy()
+    b[2] = np.nan
+    with pytest.warns(ImagedataWarning, match="b_value"):
+        write(image.assign_coords(b_value=("tag", b)), tmp_path / "a.nii")
+    assert not (tmp_path / "a.bval").exists()
+
+
+# --- JSON ---------------------------------------------------------------------------------------------------------
+
+
+def test_elements_there_and_back(tmp_path: Path) -> None:
+    attrs = {
+        "Modality": "MR",
+        "Manufacturer": "GE",
+        "ManufacturerModelName": "SIGNA",
+        "MagneticFieldStrength": 3.0,
+        "ImageType": ["ORIGINAL", "PRIMARY"],
+        "SeriesDescription": "Ax T2 æøå",
+        "InPlanePhaseEncodingDirection": "COL",
+        "Rows": 5,
+        "ReferencedImageSequence": "[{}]",
+    }
+    write(series(attrs=attrs), tmp_path / "a.nii")
+    side = content(tmp_path / "a.nii")
+    assert side["ManufacturersModelName"] == "SIGNA"
+    assert side["PhaseEncodingAxis"] == "j"
+    back = read(tmp_path / "a.nii")
+    assert back.attrs == {k: v for k, v in attrs.items() if k not in ("Rows", "ReferencedImageSequence")}
+
+
+def test_description_and_units_asked_for(tmp_path: Path) -> None:
+    write(series(), tmp_path / "a.nii", series_description="mean", units="ms")
+    side = content(tmp_path / "a.nii")
+    assert (side["SeriesDescription"], side["Units"]) == ("mean", "ms")
+
+
+def test_identity_in_the_json_of_others_is_not_taken(tmp_path: Path) -> None:
+    side = {"PatientName": "A^B", "SeriesInstanceUID": "1.2", "Modality": "MR", "EchoTime": 0.003}
+    bare(tmp_path / "a.nii", side=side)
+    assert read(tmp_path / "a.nii").attrs == {"Modality": "MR"}
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '"x"'])
+def test_a_json_that_is_none(tmp_path: Path, text: str) -> None:
+    bare(tmp_path / "a.nii")
+    (tmp_path / "a.json").write_text(text)
+    with pytest.warns(ImagedataWarning, match=r"a\.json is left out"):
+        assert read(tmp_path / "a.nii").shape == (4, 3, 4, 5)
+
+
+def test_lists_of_another_length_are_left_out(tmp_path: Path) -> None:
+    bare(tmp_path / "a.nii", side={"EchoTime": [0.01, 0.02]})
+    with pytest.warns(ImagedataWarning, match="EchoTime in the JSON sidecar has 2 numbers"):
+        assert "echo_time" not in read(tmp_path / "a.nii").coords
+
+
+def test_an_order_that_the_json_misspells(tmp_path: Path) -> None:
+    bare(tmp_path / "a.nii", side={"VolumeOrder": "tme"})
+    with pytest.warns(ImagedataWarning, match="VolumeOrder"):
+        assert read(tmp_path / "a.nii").tag.attrs["order"] == "none"
+
+
+def test_bad_form_is_refused_before_reading(tmp_path: Path) -> None:
+    bare(tmp_path / "a.nii")
+    with pytest.raises(FormatError):
+        read(tmp_path / "a.nii", format_options={"form": "x"})
