@@ -15,6 +15,7 @@ from ..errors import FormatError, ImagedataError, LabelError, NotFoundError
 from ..formats.seam import Node, ReadOptions, WriteOptions
 from ..model.identity import patient_digest, study_digest
 from ..model.image import build
+from ..model.masking import NAMING, mask
 from ..stores.url import File
 from .frames import Frames, frames_of
 from .header import FileHeaders, remember
@@ -92,13 +93,19 @@ def _nodes(series: Series, orders: Any, options: ReadOptions) -> list[Node]:
         stack = stacks[k]
         parts = _parts(series.frames) + ((f"stack-{k}",) if len(stacks) > 1 else ())
         make: Callable[[], xr.Dataset] = partial(image_of, stack, orders, options)
-        title = f"{series.number or '?'} {series.modality} {series.description}".rstrip()
+        title = f"{series.number or '?'} {series.modality} {_masked(series, series.description)}".rstrip()
         title += f", {len(stack.frames)} images of {stack.features['matrix']}"
-        select = f"series={series.uid!r}"
+        select, kind = series.select, ""
         if len(stacks) > 1:
-            title, select = f"{title} ({stack.kind})", f"{select}, stack={k}"
-        out.append(Node(parts, make, title, select))
+            kind = _masked(series, stack.kind)
+            title, select = f"{title} ({kind})", f"{select}, stack={k}"
+        out.append(Node(parts, make, title, select, kind))
     return out
+
+
+def _masked(series: Series, text: str) -> str:
+    """Text of a series without the patient's names and IDs: it stands in errors and warnings."""
+    return mask(text, {k: series.frames.text(k)[0] for k in NAMING})
 
 
 def _parts(frames: Frames | Scan, k: int = 0) -> tuple[str, str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ class Series:
     uid, number, description, modality : str
     patient : int
         Digest.
+    select : str
+        The ``series=`` that selects it: its number where no other series of the source has it, else its UID.
     """
 
     frames: Frames
@@ -39,9 +41,11 @@ class Series:
     description: str
     modality: str
     patient: int
+    select: str = ""
 
     def __str__(self) -> str:
-        return f"series {self.number or '?'} {self.modality} ({len(self.frames)} images), series={self.uid!r}"
+        select = self.select or f"series={self.uid!r}"
+        return f"series {self.number or '?'} {self.modality} ({len(self.frames)} images), {select}"
 
     def matches(self, wanted: Any) -> bool:
         """Whether a user's ``series=`` means this series: its UID, number, or description with wildcards."""
@@ -87,6 +91,10 @@ def series_of(frames: Frames) -> list[Series]:
         elements = dict(zip((*PATIENT_KEYS, "StudyInstanceUID"), key, strict=False))
         description, modality = part.text("SeriesDescription")[0], part.text("Modality")[0]
         out.append(Series(part, key[-2], key[-1].strip(), description, modality, patient_digest(elements)))
+    numbers = [s.number for s in out]
+    for s in out:
+        plain = s.number.isdecimal() and str(int(s.number)) == s.number
+        s.select = f"series={s.number if plain and numbers.count(s.number) == 1 else repr(s.uid)}"
     return sorted(out, key=lambda s: (s.patient, _as_number(s.number), s.uid))
 
 
@@ -121,7 +129,7 @@ def restrict(series: Series, acquisition: Any = None, echo: Any = None) -> Serie
             there = sorted({v for v in values.tolist() if v == v})
             raise SeriesError(f"no image has {keyword} {wanted!r}; there are {there or 'none with that element'}")
         frames = frames.take(rows)
-    return Series(frames, series.uid, series.number, series.description, series.modality, series.patient)
+    return replace(series, frames=frames)
 
 
 def stacks_of(series: Series, split: str | Sequence[str] | None = None) -> list[Stack]:

@@ -71,12 +71,15 @@ class Node:
         A line for lists of what is there, without patient names and IDs.
     select : str
         The ``series=`` and ``stack=`` values that select it, for error messages.
+    kind : str
+        What tells it from the other stacks of its series; empty where it is the only one.
     """
 
     parts: tuple[str, ...]
     dataset: xr.Dataset | Callable[[], xr.Dataset]
     title: str = ""
     select: str = ""
+    kind: str = ""
 
     def open(self) -> xr.Dataset:
         """Return the Dataset, built if need be."""

@@ -8,8 +8,9 @@ from typing import Any
 
 import xarray as xr
 
-from ..errors import FormatError
+from ..errors import FormatError, ImagedataError, SourceError
 from ..model.image import as_image
+from ..stores.url import reason, strip_credentials
 from .seam import Format, WriteOptions, format_named, format_of_target
 from .template import with_templates
 
@@ -31,12 +32,21 @@ def write(
             f"several formats ({', '.join(map(str, names))}) need '%p' in the path, which becomes their names"
         )
     chosen = [_choose(da, target, name) for name in names]
-    results = [form.write(da, _place(target, form), options) for form in chosen]
+    places = [_place(target, form, len(chosen) > 1) for form in chosen]
+    try:
+        results = [form.write(da, place, options) for form, place in zip(chosen, places, strict=True)]
+    except OSError as error:
+        if isinstance(error, ImagedataError | FileExistsError):
+            raise
+        raise SourceError(f"{strip_credentials(target)} can't be written: {reason(error)}") from error
     return results if len(results) > 1 else results[0]
 
 
-def _place(target: str, form: Format) -> str:
+def _place(target: str, form: Format, several: bool) -> str:
     path = target.replace("%p", form.name)
+    # one name serves several formats only if each may add its extension; DICOM is a folder
+    if several and form.name != "dicom" and not path.lower().endswith(form.extensions):
+        path += form.extensions[0] if form.extensions else ""
     return path if "://" in path else os.path.expanduser(path)
 
 

@@ -1,0 +1,147 @@
+"""``imd convert``: from any source to any format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from ..errors import FormatError, ImagedataError, NotFoundError
+from ..formats.reading import open_one
+from ..formats.seam import WriteOptions, Written, format_named, format_of_target
+from ..formats.writing import write
+from .sources import as_source, numbered, read_options, reading_options
+from .talk import Counter, complain, say, size
+
+
+@click.command(short_help="Write an image, or every image, in another format.")
+@click.argument("out")
+@click.argument("sources", metavar="IN...", nargs=-1, required=True)
+@click.option(
+    "--format", "formats", multiple=True, help="dicom, nifti, ...; several need %p in OUT.  [default: by the extension]"
+)
+@click.option("--all", "every", is_flag=True, help="Write every image of the source, into OUT/0001, OUT/0002, ...")
+@reading_options
+@click.option("--template", metavar="PATH", help="Image whose patient, study and elements the result gets.")
+@click.option("--geometry", metavar="PATH", help="Image whose place in the patient the result gets.")
+@click.option("--series-number", type=click.IntRange(0), help="Of the new DICOM series.")
+@click.option("--series-description", help="Of the new DICOM series.")
+@click.option("--keep-uid", is_flag=True, help="Keep the UIDs; an error unless every image is unchanged.")
+@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option("--progress/--no-progress", default=None, help="Count on stderr.  [default: on a terminal]")
+@click.pass_context
+def convert(
+    ctx: click.Context,
+    /,
+    out: str,
+    sources: tuple[str, ...],
+    formats: tuple[str, ...],
+    every: bool,
+    template: str | None,
+    geometry: str | None,
+    series_number: int | None,
+    series_description: str | None,
+    keep_uid: bool,
+    overwrite: bool,
+    progress: bool | None,
+    **given: Any,
+) -> None:
+    """Read the image of IN and write it to OUT. Several IN are one source.
+
+    The format is that of --format, else the one that the extension of OUT means, else that of IN, else DICOM, of
+    which OUT is a folder.
+    """
+    if every and series_number is not None:
+        raise click.UsageError("--series-number would give all series one number: it can't be used with --all")
+    _spare_sources(out, sources)
+    for name in formats:
+        format_named(name)  # a wrong word is said before anything is read
+    options = WriteOptions(
+        keep_uid=keep_uid,
+        series_number=series_number,
+        series_description=series_description,
+        overwrite=overwrite,
+        progress=Counter("written", progress),
+    )
+    if every:
+        failed = _convert_all(out, sources, formats, given, template, geometry, options)
+        ctx.exit(1 if failed else 0)
+    ds = open_one(as_source(sources), None, read_options(given))
+    written = write(ds, out, list(formats) or None, template, geometry, options)
+    for one in written if isinstance(written, list) else [written]:
+        _tell(one)
+
+
+def _spare_sources(out: str, sources: Sequence[str]) -> None:
+    """Refuse to write over what is read."""
+    if "://" in out:
+        return
+    target = os.path.realpath(os.path.expanduser(out))
+    for source in sources:
+        if "://" in source or "::" in source:
+            continue
+        place = os.path.realpath(os.path.expanduser(source))
+        if place == target or place.startswith(target.rstrip(os.sep) + os.sep):
+            raise click.UsageError(f"OUT ({out}) is or holds IN ({source}), which would be written over")
+
+
+def _convert_all(
+    out: str,
+    sources: Sequence[str],
+    formats: Sequence[str],
+    given: dict[str, Any],
+    template: str | None,
+    geometry: str | None,
+    options: WriteOptions,
+) -> int:
+    """Write each image under its number, as ``imd info`` tells it; say which fail, and return how many did."""
+    names = list(formats) or ["dicom"]
+    if format_of_target(out) is not None:
+        raise click.UsageError(f"--all writes into a folder, and {out} is the name of a file; --format says the format")
+    if len(names) > 1 and "%p" not in out:
+        raise FormatError(f"several formats ({', '.join(names)}) need '%p' in OUT, which becomes their names")
+    folders = {name: out.replace("%p", name).rstrip("/") for name in names}
+    for folder in folders.values():
+        _check_folder(folder, options.overwrite)
+    images, others = numbered(sources, read_options(given))
+    if not images:
+        raise NotFoundError(f"the source holds no image, only {len(others)} series without pixels")
+    failed = 0
+    for found in images:
+        try:
+            ds = found.node.open()
+            for name, folder in folders.items():
+                target = f"{folder}/{found.number:04d}{_extension(name)}"
+                _tell(write(ds, target, name, template, geometry, options))
+        except (ImagedataError, FileExistsError) as error:
+            if given["errors"] == "raise":
+                raise
+            complain(error, f"image {found.number} ({found.node.title}) is not written: ")
+            failed += 1
+    if others:
+        say(f"imd: {len(others)} series without pixels are left out", err=True)
+    return failed
+
+
+def _check_folder(folder: str, overwrite: bool) -> None:
+    place = os.path.expanduser(folder)
+    if "://" not in folder and not overwrite and os.path.isdir(place) and os.listdir(place):
+        raise FileExistsError(f"{folder} is there already and not empty: overwrite=True replaces files in it")
+
+
+def _extension(name: str) -> str:
+    form = format_named(name)
+    return "" if name == "dicom" else (form.extensions or ("",))[0]
+
+
+def _tell(written: Written) -> None:
+    """Say what was written: files of a folder by their folder."""
+    paths = written.paths
+    if len(paths) > 1 and written.format == "dicom":
+        place = paths[0].rpartition("/")[0] or os.path.dirname(paths[0])
+    else:
+        place = ", ".join(paths)
+    noun = "file" if written.count == 1 else "files"
+    say(f"{written.format}: {written.count} {noun}, {size(written.bytes)}: {place}")

@@ -1,0 +1,93 @@
+"""What is read: the options that say it, and the images that it holds, numbered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from ..formats.reading import find_nodes, tree_paths
+from ..formats.seam import Node, ReadOptions
+
+
+def _series(ctx: click.Context, option: click.Parameter, value: str | None) -> str | int | None:
+    # a number is one for the formats too, where it has no leading zeros to be kept
+    return int(value) if value is not None and value.isdecimal() and str(int(value)) == value else value
+
+
+_OPTIONS = (
+    click.option(
+        "--order",
+        default="auto",
+        show_default=True,
+        help="What the volumes are ordered by: none, time, triggertime, b, bvector, dti, fa, te, ti, a DICOM keyword, "
+        "or several joined by commas.",
+    ),
+    click.option(
+        "--series",
+        callback=_series,
+        help="Number, UID, or description (* and ? stand for other letters) of the series. Of files that are no DICOM: "
+        "the name without extension.",
+    ),
+    click.option("--stack", type=click.IntRange(0), help="Number of the stack, in a series with several."),
+    click.option("--split", multiple=True, metavar="KEYWORD", help="Images that differ in this element are stacks."),
+    click.option(
+        "--missing",
+        type=click.Choice(["raise", "drop", "fill"]),
+        default="raise",
+        show_default=True,
+        help="Incomplete volumes are an error, left out, or filled with NaN.",
+    ),
+    click.option(
+        "--duplicates",
+        type=click.Choice(["raise", "keep"]),
+        help="Images of one position and value are an error, or volumes of their own.  [default: by the order]",
+    ),
+    click.option(
+        "--errors",
+        type=click.Choice(["warn", "raise"]),
+        default="warn",
+        show_default=True,
+        help="Damaged files are named in a warning, or are an error.",
+    ),
+)
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how a source is read; `read_options` takes what they give."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def read_options(given: dict[str, Any]) -> ReadOptions:
+    """Return what the options of `reading_options` ask for."""
+    return ReadOptions(**{**given, "split": list(given["split"]) or None})
+
+
+@dataclass(frozen=True)
+class Found:
+    """One image or object of a source: its number among the images (0 for none), path in the tree, and node."""
+
+    number: int
+    path: str
+    node: Node
+
+
+def numbered(sources: Sequence[str], options: ReadOptions) -> tuple[list[Found], list[Found]]:
+    """Images of a source, numbered from 1, and its objects without pixels."""
+    images: list[Found] = []
+    others: list[Found] = []
+    for path, node in tree_paths(find_nodes(as_source(sources), None, options)):
+        if callable(node.dataset) or node.dataset.data_vars:
+            images.append(Found(len(images) + 1, path, node))
+        else:
+            others.append(Found(0, path, node))
+    return images, others
+
+
+def as_source(sources: Sequence[str]) -> str | list[str]:
+    """Return one source alone, several as a list."""
+    return sources[0] if len(sources) == 1 else list(sources)
