@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import xarray
 from xarray import AlignmentError
+
+_OURS = tuple(f"{Path(module).parent}{os.sep}" for module in (__file__, xarray.__file__))
 
 
 class ImagedataError(Exception):
@@ -47,3 +55,11 @@ class IdentityError(ImagedataError, ValueError):
 
 class ImagedataWarning(UserWarning):
     """Category of every warning of this library."""
+
+
+def warn(message: str) -> None:
+    """Warn with `ImagedataWarning` on behalf of the line outside of this library, and of xarray, that led here."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, ImagedataWarning, stacklevel=level)

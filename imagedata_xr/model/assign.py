@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,13 +9,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import GridError, IdentityError, ImagedataWarning, LabelError
+from ..errors import GridError, IdentityError, LabelError, warn
 from . import geometry
 from .geometry import AXES
 from .identity import PATIENT_KEYS, patient_digest, study_digest
 from .image import Axis, Volumes, build, canonical, repair, space_of, volume_dims
-from .indexes import POSITION_TOLERANCE, Space, TagIndex
+from .indexes import POSITION_TOLERANCE, Space
 from .orders import ORDERS, label_for
+from .tag_index import TagIndex
 
 ASSIGNED = "assigned_elements"
 """Attr that lists the elements set by `assign_dicom`, which win over the image's own headers on writing."""
@@ -75,6 +75,8 @@ def assign_tags(image: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
     if dims != volume_dims(other) or any(image.sizes[d] != other.sizes[d] for d in dims):
         mine, theirs = ({d: x.sizes[d] for d in volume_dims(x)} for x in (image, other))
         raise LabelError(f"the volumes do not match: {mine} and {theirs}")
+    if not dims:
+        raise LabelError("no dim counts the volumes of these images: isel(tag=[k]) keeps it, isel(tag=k) drops it")
     old = [
         n for n, c in image.coords.items() if set(map(str, c.dims)) & set(dims) and n not in ("instance", "slice_time")
     ]
@@ -115,7 +117,7 @@ def assign_header(image: xr.DataArray, template: xr.DataArray, relabel: bool = F
         mine, theirs = image.coords[name], template.coords[name]
         if mine.ndim or theirs.ndim or int(mine) != int(theirs):
             raise IdentityError(
-                f"the template is of another {name} than the image; relabel=True (imd.assign_header) allows it on purpose"
+                f"the template is of another {name} than the image; relabel=True (imd.assign_header) allows it"
             )
     image = repair(image)
     lineage = _lineage(canonical(image), canonical(template))
@@ -145,11 +147,9 @@ def _lineage(image: xr.DataArray, template: xr.DataArray) -> NDArray[np.int64]:
     volumes = _same_volumes(image, template)
     if planes is None or volumes is None:
         if volumes is None:
-            warnings.warn(
+            warn(
                 "the volumes of image and template can't be matched (imd.assign_tags gives the image the template's): "
-                "their headers are made of what all images of the template share",
-                ImagedataWarning,
-                stacklevel=4,
+                "their headers are made of what all images of the template share"
             )
         return nothing
     theirs = volume_dims(template)
@@ -175,14 +175,13 @@ def _same_volumes(image: xr.DataArray, template: xr.DataArray) -> NDArray[np.int
     if int(np.prod([template.sizes[d] for d in theirs])) == 1 and n == 1:
         return np.zeros(1, dtype=np.intp)
     if mine != theirs or len(mine) != 1:
-        same = mine == theirs and all(_order(image, d) == _order(template, d) for d in mine)
-        return np.arange(n) if same and all(np.allclose(image[d], template[d]) for d in mine) else None
+        return np.arange(n) if mine == theirs and all(_same_labels(image, template, d) for d in mine) else None
     (dim,) = mine
     a, b = image.xindexes.get(dim), template.xindexes.get(dim)
     if not (isinstance(a, TagIndex) and isinstance(b, TagIndex)) or a.order != b.order:
         return None
     if len(a.index) == len(b.index) and a.difference(b) is None:
-        return np.argsort(a._permutation(b))  # type: ignore[no-any-return]
+        return np.argsort(np.asarray(a._permutation(b)))
     if a.order not in ORDERS or not ORDERS[a.order].scalar:
         return None
     shift = a._shifts(b)[-1]
@@ -190,8 +189,10 @@ def _same_volumes(image: xr.DataArray, template: xr.DataArray) -> NDArray[np.int
     return np.where(off.min(axis=1) <= max(a.tolerance, b.tolerance), off.argmin(axis=1), -1)
 
 
-def _order(image: xr.DataArray, dim: str) -> str:
-    return str(image[dim].attrs.get("order", "none"))
+def _same_labels(image: xr.DataArray, template: xr.DataArray, dim: str) -> bool:
+    a, b = image[dim], template[dim]
+    orders = [str(x.attrs.get("order", "none")) for x in (a, b)]
+    return orders[0] == orders[1] and a.size == b.size and np.allclose(a.values, b.values)
 
 
 def _uncanonical(lineage: NDArray[np.int64], image: xr.DataArray) -> NDArray[np.int64]:
@@ -273,7 +274,7 @@ _SAID_BY_LABELS = {
 }  # fmt: skip
 
 
-# --- from an array ------------------------------------------------------------------------------------------------------
+# --- from an array -------------------------------------------------------------------------------------------------
 
 
 def from_array(

@@ -93,7 +93,7 @@ def check_direction(direction: ArrayLike) -> NDArray[np.float64]:
     lengths = np.linalg.norm(d, axis=0)
     if not np.isfinite(d).all() or np.abs(lengths - 1).max() > 1e-3:
         raise GeometryError(f"the columns of a direction are unit vectors; these have lengths {lengths.tolist()}")
-    d = d / lengths
+    d = np.asarray(d / lengths)
     volume = float(np.cross(d[:, 2], d[:, 1]) @ d[:, 0])
     if volume < 0.1:
         kind = "left-handed" if volume < -0.1 else "singular"

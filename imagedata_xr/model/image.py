@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
-from xarray.indexes import PandasIndex
 
-from ..errors import GeometryError, ImagedataWarning, LabelError
+from ..errors import GeometryError, LabelError
 from . import geometry
 from .geometry import AXES
-from .indexes import POSITION_TOLERANCE, AxisIndex, Space, TagIndex
+from .indexes import POSITION_TOLERANCE, Space
 from .lazy import on_demand
-from .orders import LABELS, VECTOR
+from .orders import LABELS
+from .repair import TRAILING, put_indexes
+from .repair import repair as repair
+from .repair import space_of as space_of
+from .repair import volume_dims as volume_dims
 
 NAME = "image"
-TRAILING = ("rgb",)  # dims after col
-DIFFUSION = ("dti", "bvector", "b")
 
 
 @dataclass
@@ -104,153 +103,13 @@ def build(
         variables[name] = xr.Variable(tuple(on), values, label_attrs(name))
     if space is not None:
         variables["geometry"] = space.to_variable()
-    plain = xr.Coordinates({k: v for k, v in variables.items()}, indexes={})
-    return _index(xr.Dataset({NAME: image}, coords=plain), space)
+    plain = xr.Coordinates(variables, indexes={})
+    return put_indexes(xr.Dataset({NAME: image}, coords=plain), space)  # type: ignore[no-any-return]
 
 
 def label_attrs(name: str) -> dict[str, Any]:
     """Attrs of a per-volume or per-image coord: its units, where the table knows them."""
     return {"units": LABELS[name].units} if name in LABELS and LABELS[name].units else {}
-
-
-# --- indexes ------------------------------------------------------------------------------------------------------
-
-
-def volume_dims(obj: xr.Dataset | xr.DataArray) -> list[str]:
-    """Dims that count volumes: ``tag``, or those of a grid of orders."""
-    others = (*AXES, *TRAILING, "segment")
-    return [
-        str(d)
-        for d in obj.dims
-        if d not in others and (d == "tag" or (d in obj.coords and "order" in obj.coords[d].attrs))
-    ]
-
-
-def _tag_options(obj: xr.Dataset | xr.DataArray, dim: str) -> dict[str, Any]:
-    attrs = obj.coords[dim].attrs
-    order = str(attrs.get("order", "none"))
-    options: dict[str, Any] = {"order": order, "tolerance": tag_tolerance(order, attrs), "epoch": epoch_of(attrs)}
-    if order in DIFFUSION:
-        names = [n for n in ("b_value", *VECTOR) if n in obj.coords and obj.coords[n].dims == (dim,)]
-        if names:
-            options["keys"] = np.stack([np.asarray(obj.coords[n].values, dtype=np.float64) for n in names], axis=1)
-            options["key_names"] = tuple(names)
-            options["key_tolerance"] = tuple(1.0 if n == "b_value" else 1e-2 for n in names)
-    return options
-
-
-def epoch_of(attrs: Mapping[str, Any]) -> float | None:
-    """Seconds since 1970 of the epoch of a tag coord (no time zone); None where it is unknown."""
-    try:
-        return (datetime.fromisoformat(str(attrs.get("epoch", ""))) - datetime(1970, 1, 1)).total_seconds()
-    except (ValueError, TypeError):
-        return None
-
-
-def tag_tolerance(order: str, attrs: Mapping[str, Any]) -> float:
-    """How far volume labels may differ and still be the same, in their units."""
-    interval = attrs.get("interval")
-    if order in ("time", "triggertime") and interval is not None and float(interval) > 0:
-        return 0.1 * float(interval)
-    if order in ("b", "bvector"):
-        return 1.0
-    return 1e-2
-
-
-def _index(ds: Any, space: Space | None, force: bool = False) -> Any:
-    """Put our indexes on the dim coords that lack them; keep those that are there unless forced."""
-    for name in AXES:
-        if name in ds.dims and name in ds.coords:
-            have = ds.xindexes.get(name)
-            if isinstance(have, AxisIndex) and not force:
-                continue
-            ds = ds.drop_indexes(name) if have is not None else ds
-            ds = _forget_stale_spacing(ds, name).set_xindex(name, AxisIndex, space=space)
-    for dim in volume_dims(ds):
-        if dim in ds.coords:
-            have = ds.xindexes.get(dim)
-            if isinstance(have, TagIndex) and not force:
-                continue
-            if have is not None and not isinstance(have, PandasIndex):
-                continue  # somebody's own index on the volumes
-            ds = ds.drop_indexes(dim) if have is not None else ds
-            ds = ds.set_xindex(dim, TagIndex, **_tag_options(ds, dim))
-    return ds
-
-
-def _forget_stale_spacing(ds: Any, name: str) -> Any:
-    # coarsen and interp keep the attrs of an axis that they shorten to one label: that spacing is no longer true
-    coord = ds.coords[name]
-    if coord.size == 1 and coord.attrs.get("count", 1) != 1 and "spacing" in coord.attrs:
-        kept = {k: v for k, v in coord.attrs.items() if k not in ("spacing", "count")}
-        return ds.assign_coords({name: xr.Variable((name,), coord.values, kept)}).drop_indexes(name)
-    return ds
-
-
-def space_of(obj: xr.Dataset | xr.DataArray) -> Space | None:
-    """Return the space of an image: that of its indexes and its coord ``geometry``, which must agree.
-
-    Returns
-    -------
-    Space or None
-        None where the image has no place in the patient.
-
-    Raises
-    ------
-    GeometryError
-        Where axes or coord contradict each other.
-    """
-    indexed = [i for i in obj.xindexes.values() if isinstance(i, AxisIndex)]
-    spaces = [i.space for i in indexed if i.space is not None]
-    if "geometry" in obj.coords:
-        coord = obj.coords["geometry"]
-        if coord.ndim:
-            raise GeometryError(
-                f"the coord 'geometry' has dims {coord.dims}: images of different geometry were joined; interp_like "
-                "puts them on one grid before joining"
-            )
-        spaces.append(Space.from_variable(coord.variable))
-    elif spaces:
-        warnings.warn(
-            "the coord 'geometry' was dropped (operands of different geometry, or quantile); the geometry of the axes "
-            "is used",
-            ImagedataWarning,
-            stacklevel=3,
-        )
-    for other in spaces[1:]:
-        if why := spaces[0].conflict(other):
-            raise GeometryError(f"the axes of the image do not belong together: {why}")
-    if not spaces:
-        return None
-    named = [s for s in spaces if s.frame_of_reference]
-    return (named or spaces)[0]
-
-
-def repair(obj: Any) -> Any:
-    """Give back what xarray dropped: the indexes of the axes and volumes, and the coord ``geometry``.
-
-    coarsen, interp, pad, expand_dims, concat of scalars, and files keep the labels and drop the indexes; until this
-    is called, xarray's own inner join is back. Every ``.imd`` method begins with it.
-
-    Parameters
-    ----------
-    obj : DataArray or Dataset
-
-    Returns
-    -------
-    DataArray or Dataset
-        The same data; a new object.
-
-    Raises
-    ------
-    GeometryError
-        Where the parts of the geometry contradict each other.
-    """
-    space = space_of(obj)
-    out = _index(obj, space)
-    if space is not None and "geometry" not in out.coords:
-        out = out.assign_coords(geometry=space.to_variable())
-    return out
 
 
 def as_image(obj: xr.Dataset | xr.DataArray) -> xr.DataArray:
@@ -285,6 +144,8 @@ def axis_of(da: xr.DataArray, name: str) -> tuple[NDArray[np.float64], float | N
             f"it back with assign_coords({name}=...)"
         )
     coord = da.coords[name]
+    if coord.dims not in ((), (name,)):
+        raise GeometryError(f"{name!r} lies along {coord.dims} (stack, swap_dims): unstack or swap back first")
     values = np.atleast_1d(np.asarray(coord.values, dtype=np.float64))
     if values.ndim > 1 or not np.isfinite(values).all():
         raise GeometryError(f"the labels of {name!r} are no plain numbers: {values.ravel()[:4].tolist()} ...")
@@ -324,8 +185,9 @@ def affine(da: xr.DataArray) -> NDArray[np.float64]:
 def _why_no_step(name: str, values: NDArray[np.float64]) -> str:
     if values.size == 1:
         return (
-            f"the spacing of the single {name!r} is unknown (it is left of several by coarsen, interp or a mean): "
-            f'assign_coords({name}=("{name}", [label], {{"spacing": mm}})) says it'
+            f"the spacing of the single {name!r} is unknown: it is left of several by coarsen or interp, or was "
+            f"selected before an operation that drops the indexes ({name}=[k] in place of {name}=k, or imd.repair() "
+            f'after selecting, keeps it). assign_coords({name}=("{name}", [label], {{"spacing": mm}})) says it'
         )
     steps = np.diff(values)
     return (
@@ -356,9 +218,7 @@ def canonical(da: xr.DataArray) -> xr.DataArray:
         if name not in da.coords:
             axis_of(da, name)  # says what is lost
         if name not in da.dims:
-            # a label that was selected keeps its spacing; count 1 marks it as true
-            attrs = {**da.coords[name].attrs, "count": 1}
-            da = da.assign_coords({name: xr.Variable((), da.coords[name].values, attrs)}).expand_dims(name)
+            da = da.expand_dims(name)  # its spacing stays, since repair has marked it as that of one label
     da = repair(da.transpose(*volumes, *AXES, *[d for d in TRAILING if d in da.dims]))
     flips = {n: slice(None, None, -1) for n in AXES if da.sizes[n] > 1 and da[n].values[0] > da[n].values[-1]}
     return da.isel(flips) if flips else da

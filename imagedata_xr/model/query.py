@@ -90,7 +90,9 @@ def patient_coords(image: xr.DataArray) -> xr.Dataset:
     space = space_of(image)
     if space is None:
         raise GeometryError("the image has no place in the patient")
-    labels = [image[n] if n in image.coords else axis_of(image, n)[0] for n in AXES]
+    for name in AXES:
+        axis_of(image, name)  # says what is lost
+    labels = [image[n] for n in AXES]
     parts = {}
     for k, name in enumerate("xyz"):
         total = sum(space.direction[k, a] * labels[a].reset_coords(drop=True) for a in range(3))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -12,7 +12,7 @@ from ..errors import GridError, LabelError
 from .geometry import AXES
 from .image import affine, canonical, repair, space_of
 
-_SPLINE = {"nearest": 0, "linear": 1, "cubic": 3}
+_SPLINE: dict[str, Literal[0, 1, 3]] = {"nearest": 0, "linear": 1, "cubic": 3}
 _NOISE = 1e-6  # voxels: a point this near to the border is on it
 
 
@@ -83,7 +83,7 @@ def _check_spaces(source: xr.DataArray, target: xr.DataArray) -> None:
 
 
 def _resample(
-    values: NDArray[Any], to_index: NDArray[np.float64], shape: tuple[int, int, int], spline: int
+    values: NDArray[Any], to_index: NDArray[np.float64], shape: tuple[int, int, int], spline: Literal[0, 1, 3]
 ) -> NDArray[Any]:
     """Values of shape (..., slice, row, col) at the indices ``to_index @ (slice, row, col, 1)`` of a new grid."""
     from scipy.ndimage import map_coordinates
