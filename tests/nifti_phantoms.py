@@ -74,13 +74,14 @@ def series(
     dtype: Any = np.float32,
     stored: str | None = "int16",
     shape: tuple[int, int, int] = (3, 4, 5),
+    **place: Any,
 ) -> xr.DataArray:
     """Image with one dim of volumes and whole numbers as values."""
     data = np.random.default_rng(3).integers(0, 1000, (np.size(values), *shape)).astype(dtype)
     image: xr.DataArray = build(
         data,
         volumes=[Volumes(values, {"order": order, "units": units})],
-        axes=axes(shape),
+        axes=axes(shape, **place),
         space=None if direction is None else Space(direction, "1.2.3.4"),
         coords=coords,
         attrs=attrs,

@@ -30,8 +30,8 @@ class Nifti:
     """NIfTI-1 (NIfTI-2 where an axis is longer than 32767), single files and pairs, plain and gzipped.
 
     Format options for reading: ``form``, which of the file's affines is taken (``"best"``, ``"sform"``, ``"qform"``,
-    ``"none"``). For writing: ``compresslevel`` (1 to 9) and ``sidecars=False``, which leaves out ``.json``, ``.bval``
-    and ``.bvec``.
+    ``"none"``). For writing: ``compresslevel`` (1, the quickest, to 9) and ``sidecars=False``, which leaves out
+    ``.json``, ``.bval`` and ``.bvec``.
     """
 
     name = "nifti"

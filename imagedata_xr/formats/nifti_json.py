@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ..errors import ImagedataWarning
+from ..model.geometry import even_step
 from ..model.image import per_volume, space_of, volume_dims
 from ..model.orders import ORDERS, VECTOR, label_for
 from .gradients import to_bvecs
@@ -64,14 +65,10 @@ def _times(image: xr.DataArray) -> NDArray[np.float64] | None:
 
 
 def _even(times: NDArray[np.float64]) -> float | None:
-    """Interval of evenly spaced times: within 1 % and, for short ones, 1 ms."""
-    if times.size < 2:
+    """Interval of evenly spaced times: no time is further off than 1 % of it or, for short ones, 1 ms."""
+    if times.size < 2 or times[-1] <= times[0]:
         return None
-    steps = np.diff(times)
-    mean = float(steps.mean())
-    if mean <= 0 or np.abs(steps - mean).max() > max(0.01 * mean, 1e-3):
-        return None
-    return mean
+    return even_step(times, max(0.01 * float(np.ptp(times)) / (times.size - 1), 1e-3))
 
 
 def sidecars(image: xr.DataArray, affine_ras: NDArray[np.float64] | None, options: WriteOptions) -> dict[str, str]:

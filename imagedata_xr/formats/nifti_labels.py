@@ -180,12 +180,12 @@ def _auto(
         return [ORDERS["dti"]]
     if count == 1:
         return [ORDERS["none"]]
-    if times is not None and times.own:
+    if times is not None and times.own and np.unique(times.values).size == count:
         return [ORDERS["time"]]
     for order, coord in _LISTS.items():
         if coord in labels and np.unique(labels[coord]).size == count:
             return [ORDERS[order]]
-    return [ORDERS["time" if times is not None else "none"]]
+    return [ORDERS["time" if times is not None and not times.own else "none"]]
 
 
 def _has_values(order: Order, known: set[str]) -> bool:

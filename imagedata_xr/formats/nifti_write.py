@@ -241,7 +241,7 @@ def _write_image(plan: Plan, place: Path, packed: bool, options: WriteOptions) -
             if not packed:
                 done = _stream(plan, raw, fit, options)
             else:
-                level = int(options.format_options.get("compresslevel", 4))
+                level = int(options.format_options.get("compresslevel", 1))
                 with gzip.GzipFile(filename="", mode="wb", compresslevel=level, fileobj=raw, mtime=0) as f:
                     done = _stream(plan, f, fit, options)
         if done:
@@ -281,7 +281,7 @@ def to_nibabel(image: xr.DataArray) -> Any:
         dtype = plan.image.dtype
         fit.dtype = float_type(dtype) if dtype.kind == "f" else first_type(plan.image)
         if dtype.kind in "iu" and dtype.itemsize == 8:
-            fit.dtype = np.dtype(np.float64)
+            fit.dtype = dtype  # whether another type holds them is not known before they are computed
         array = lazy.astype(fit.dtype)
     array = array.transpose(3, 2, 1, 0, *range(4, array.ndim))
     if plan.rgb:

@@ -13,10 +13,12 @@ import numpy as np
 import pydicom
 import pytest
 import xarray as xr
-from nifti_phantoms import DIRECTIONS, OBLIQUE, coordinates, read, write
+from nifti_phantoms import DIRECTIONS, OBLIQUE, coordinates, read, series, write
 from numpy.typing import NDArray
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+
+from imagedata_xr.model.geometry import labels_of
 
 
 @pytest.mark.parametrize("name", [n for n in DIRECTIONS if n != "sheared"])
@@ -57,9 +59,37 @@ def directions() -> NDArray[np.float64]:
     return np.asarray(g)
 
 
+POSITION = (-10.0, -20.0, 30.0)
+SPACING = (3.5, 2.0, 2.0)
+
+
+def voxels() -> NDArray[np.uint16]:
+    """Stored values, (volume, slice, row, col)."""
+    return np.random.default_rng(0).integers(1, 4000, (4, 3, 8, 10), dtype=np.uint16)
+
+
+def diffusion_image(direction: NDArray[np.float64]) -> xr.DataArray:
+    """The series as an image of ours."""
+    first = labels_of(direction, POSITION)
+    coords = {
+        "b_value": (("tag",), np.array(B_VALUES)),
+        **{f"b_vector_{x}": (("tag",), directions()[:, k]) for k, x in enumerate("xyz")},
+    }
+    return series(
+        np.arange(4.0),
+        order="dti",
+        units="1",
+        coords=coords,
+        direction=direction,
+        shape=(3, 8, 10),
+        spacing=SPACING,
+        first=first,
+    ).copy(data=voxels().astype(np.float32))
+
+
 def diffusion_series(folder: Path, direction: NDArray[np.float64]) -> None:
     """Diffusion series as Siemens writes it: 4 volumes of 3 slices."""
-    rng = np.random.default_rng(0)
+    stored = voxels()
     study, series, frame = generate_uid(), generate_uid(), generate_uid()
     number = 0
     for v, (b, g) in enumerate(zip(B_VALUES, directions(), strict=True)):
@@ -85,7 +115,7 @@ def diffusion_series(folder: Path, direction: NDArray[np.float64]) -> None:
             ds.RepetitionTime, ds.EchoTime, ds.FlipAngle = 2000, 80, 90
             ds.Rows, ds.Columns, ds.PixelSpacing, ds.SliceThickness = 8, 10, [2.0, 2.0], 3
             ds.ImageOrientationPatient = [*direction[:, 2], *direction[:, 1]]
-            ds.ImagePositionPatient = [*(np.array([-10.0, -20, 30]) + 3.5 * s * direction[:, 0])]
+            ds.ImagePositionPatient = [*(np.array(POSITION) + SPACING[0] * s * direction[:, 0])]
             ds.BitsAllocated = ds.BitsStored = 16
             ds.HighBit, ds.PixelRepresentation, ds.SamplesPerPixel = 15, 0, 1
             ds.PhotometricInterpretation = "MONOCHROME2"
@@ -95,7 +125,7 @@ def diffusion_series(folder: Path, direction: NDArray[np.float64]) -> None:
             if b:
                 block.add_new(0x0E, "FD", g.tolist())
                 block.add_new(0x27, "FD", (b * np.outer(g, g))[np.triu_indices(3)].tolist())
-            ds.PixelData = rng.integers(1, 4000, (8, 10), dtype=np.uint16).tobytes()
+            ds.PixelData = stored[v, s].tobytes()
             ds.save_as(folder / f"{number:03d}.dcm", enforce_file_format=True)
 
 
@@ -112,7 +142,7 @@ def test_dcm2niix_agrees(tmp_path: Path, require_program: Callable[[str], Path],
         check=False,
     )
     assert (tmp_path / "theirs" / "a.nii").exists(), done.stdout
-    image = xr.open_dataarray(tmp_path / "dicom", engine="imagedata", order="dti")
+    image = diffusion_image(np.round(DIRECTIONS[name], 8))
     write(image, tmp_path / "ours" / "a.nii")
     theirs: Any = nib.load(tmp_path / "theirs" / "a.nii")
     ours: Any = nib.load(tmp_path / "ours" / "a.nii")

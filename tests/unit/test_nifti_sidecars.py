@@ -66,6 +66,13 @@ def test_nearly_even_times_are_even(tmp_path: Path) -> None:
     assert content(tmp_path / "a.nii")["RepetitionTime"] == 2.5
 
 
+def test_times_that_drift_are_uneven(tmp_path: Path) -> None:
+    # each step is within 1 % of the mean, and yet the middle lies off by more than two intervals
+    steps = np.concatenate([np.full(300, 1.009), np.full(300, 0.991)])
+    write(series(np.concatenate([[0.0], steps.cumsum()]), shape=(1, 1, 2)), tmp_path / "a.nii")
+    assert len(content(tmp_path / "a.nii")["VolumeTiming"]) == 601
+
+
 def test_uneven_times(tmp_path: Path) -> None:
     times = (0.0, 2.0, 5.0, 11.0)
     write(series(times, coords={"repetition_time": ((), 2000.0)}), tmp_path / "a.nii")
@@ -230,6 +237,15 @@ def test_equal_values(tmp_path: Path) -> None:
     assert read(tmp_path / "a.nii").tag.attrs["order"] == "none"
 
 
+def test_equal_times_make_no_order(tmp_path: Path) -> None:
+    bare(tmp_path / "a.nii", side={"VolumeTiming": [0, 0, 2, 2]})
+    back = read(tmp_path / "a.nii")
+    assert back.tag.attrs["order"] == "none"
+    assert back["time"].values.tolist() == [0, 0, 2, 2]
+    with pytest.raises(SortError, match="second order"):
+        read(tmp_path / "a.nii", order="time")
+
+
 def grid() -> xr.DataArray:
     """Three times of two echoes."""
     data = np.random.default_rng(0).integers(0, 100, (3, 2, 3, 4, 5)).astype("f4")
@@ -380,6 +396,7 @@ def test_b_values_that_do_not_fit(tmp_path: Path) -> None:
         read(tmp_path / "a.nii", order="none")
 
 
+@pytest.mark.filterwarnings("ignore:the image has no place")
 def test_directions_without_geometry_are_not_written(tmp_path: Path) -> None:
     image, _ = diffusion()
     flat = image.drop_indexes(["slice", "row", "col"]).drop_vars("geometry")

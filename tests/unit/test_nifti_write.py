@@ -354,6 +354,18 @@ def test_to_nibabel_equals_the_file(tmp_path: Path, chunked: bool) -> None:
     np.testing.assert_array_equal(from_nibabel(img).image.values, image.values)
 
 
+def test_to_nibabel_keeps_long_integers_of_dask() -> None:
+    image = with_data(np.array([1, 2**60 + 1]))
+    img = to_nibabel(image.chunk(tag=1))
+    assert int(np.asarray(img.dataobj)[0, 0, 0, 1]) == 2**60 + 1
+
+
+def test_a_single_volume_keeps_its_type(tmp_path: Path) -> None:
+    write(series().isel(tag=1), tmp_path / "a.nii")
+    assert header(tmp_path / "a.nii").get_data_dtype() == np.int16
+    assert header(tmp_path / "a.nii")["dim"][0] == 3
+
+
 def test_to_nibabel_of_one_volume_is_three_dimensional() -> None:
     assert to_nibabel(coordinates().isel(tag=0)).shape == (6, 5, 4)
 
