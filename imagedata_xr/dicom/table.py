@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -149,45 +149,52 @@ def _digests_of(headers: Headers, digests: Sequence[int]) -> list[str]:
     return [headers.pixel_digest(d) for d in digests]
 
 
+@dataclass(frozen=True)
+class _Columns:
+    """A table in memory."""
+
+    row: dict[int, int]
+    texts: dict[str, Any]
+    shared: dict[str, dict[str, Any]]
+
+
+def _columns_of(table: xr.Dataset) -> _Columns:
+    shared = {n: json.loads(str(table[f"{n}_shared"].item())) if f"{n}_shared" in table else {} for n in _NAMES}
+    row = {int(d): k for k, d in enumerate(table["instance"].values.tolist())}
+    return _Columns(row, {n: table[n].values for n in (*_NAMES, "pixels")}, shared)
+
+
 class TableHeaders:
     """Headers of images from a table of `header_table`: they are there without the source.
 
     Parameters
     ----------
-    table : Dataset
-        Of either form; its variables are loaded when they are first asked for.
+    table : Dataset or callable
+        A table of either form, or what gives it when it is first needed.
     """
 
-    def __init__(self, table: xr.Dataset) -> None:
+    def __init__(self, table: xr.Dataset | Callable[[], xr.Dataset]) -> None:
         self._table, self._lock = table, Lock()
-        self._row = {d: k for k, d in enumerate(table["instance"].values.tolist())}
-        self._loaded: dict[str, Any] = {}
+        self._loaded: _Columns | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"table": self._table}
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TableHeaders, (self._table,)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["table"])  # type: ignore[misc]
-
-    def _column(self, name: str) -> Any:
-        """Values of a variable; parsed if it is one of the shared ones."""
+    @property
+    def _columns(self) -> _Columns:
         with self._lock:
-            if name not in self._loaded:
-                shared = name.endswith("_shared")
-                if shared:
-                    text = str(self._table[name].item()) if name in self._table else "{}"
-                    self._loaded[name] = json.loads(text)
-                else:
-                    self._loaded[name] = self._table[name].values
-            return self._loaded[name]
+            if self._loaded is None:
+                self._loaded = _columns_of(self._table() if callable(self._table) else self._table)
+            return self._loaded
 
     def _elements(self, name: str, instance: int) -> dict[str, Any]:
-        own = json.loads(str(self._column(name)[self._row[int(instance)]]))
-        return {**self._column(f"{name}_shared"), **own}
+        columns = self._columns
+        own = json.loads(str(columns.texts[name][columns.row[int(instance)]]))
+        return {**columns.shared[name], **own}
 
     def has(self, instance: int) -> bool:
         """Whether this image is in the table."""
-        return int(instance) in self._row
+        return int(instance) in self._columns.row
 
     def dataset(self, instance: int) -> pydicom.Dataset:
         """One image's whole header, made anew (explicit VR little endian)."""
@@ -197,7 +204,8 @@ class TableHeaders:
 
     def pixel_digest(self, instance: int) -> str:
         """Digest of one image's stored values; see `imagedata_xr.dicom.digests`."""
-        return str(self._column("pixels")[self._row[int(instance)]])
+        columns = self._columns
+        return str(columns.texts["pixels"][columns.row[int(instance)]])
 
     def same_pixels(self, instance: int, stored: NDArray[Any]) -> bool:
         """Whether these stored values are those of the source."""

@@ -1,0 +1,126 @@
+"""A folder of many files, such as a zarr store, that appears under its name only when it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from ..errors import SourceError
+from ..stores.url import reason, strip_credentials
+
+
+class WholeFolder:
+    """A folder that is written elsewhere first.
+
+    A local one is written beside its target and renamed. For other stores it is written to a temporary folder of this
+    machine and uploaded, the main file last, without which it is nothing; so a broken upload leaves nothing that opens.
+
+    Parameters
+    ----------
+    target : str
+        Path or URL.
+    main : str
+        Name of the file that makes the folder one of its format.
+    overwrite : bool
+        Whether a folder of this format is replaced. Others never are.
+    storage_options : mapping, optional
+        For fsspec.
+
+    Raises
+    ------
+    FileExistsError
+        If the target is there and may not be replaced.
+    """
+
+    def __init__(
+        self, target: str, main: str, overwrite: bool, storage_options: Mapping[str, Any] | None = None
+    ) -> None:
+        self.main, self.overwrite = main, overwrite
+        try:
+            fs, path = url_to_fs(str(target), **(storage_options or {}))
+        except (ValueError, ImportError) as error:
+            raise SourceError(f"{strip_credentials(str(target))} can't be written: {error}") from error
+        self.fs, self.local = fs, isinstance(fs, LocalFileSystem)
+        self.path = os.path.realpath(path) if self.local else path.rstrip("/")
+        self.check()
+
+    @property
+    def shown(self) -> str:
+        """Path or URL, without credentials."""
+        return self.path if self.local else strip_credentials(str(self.fs.unstrip_protocol(self.path)))
+
+    def check(self) -> bool:
+        """Return whether there is a folder to replace; raise `FileExistsError` if it may not be."""
+        self.fs.invalidate_cache()
+        if not self.fs.exists(self.path):
+            return False
+        if self.fs.isfile(self.path):
+            raise FileExistsError(f"{self.shown} is a file, where a folder would be written: choose another name")
+        empty = not self.fs.ls(self.path, detail=False)
+        if not self.overwrite and not empty:
+            raise FileExistsError(f"{self.shown} exists: overwrite=True replaces it")
+        if not empty and not self.fs.exists(f"{self.path}/{self.main}"):
+            raise FileExistsError(f"{self.shown} has no {self.main}: a folder of another kind is never replaced")
+        return True
+
+    @contextlib.contextmanager
+    def stage(self) -> Iterator[Path]:
+        """Give the path of a local folder to write; when the block ends well it appears, else nothing is left."""
+        if self.local:
+            try:
+                os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            except OSError as error:
+                raise SourceError(f"the folder of {self.shown} can't be made: {reason(error)}") from error
+        parent = os.path.dirname(self.path) if self.local else tempfile.gettempdir()
+        place = Path(parent) / f".{os.path.basename(self.path)}.{uuid.uuid4().hex[:8]}.part"
+        try:
+            yield place
+            self._publish(place)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def _publish(self, place: Path) -> None:
+        replaces = self.check()
+        put: Callable[[Path, bool], None] = self._rename if self.local else self._upload
+        try:
+            put(place, replaces)
+        except OSError as error:
+            raise SourceError(f"{self.shown} can't be written: {reason(error)}") from error
+
+    def _rename(self, place: Path, replaces: bool) -> None:
+        old = place.with_suffix(".old")
+        if replaces:
+            os.rename(self.path, old)
+        try:
+            os.rename(place, self.path)
+        except OSError:
+            if replaces:
+                os.rename(old, self.path)
+            raise
+        if replaces:
+            shutil.rmtree(old)
+
+    def _upload(self, place: Path, replaces: bool) -> None:
+        if replaces:
+            with contextlib.suppress(FileNotFoundError):
+                self.fs.rm_file(f"{self.path}/{self.main}")
+            self.fs.rm(self.path, recursive=True)
+        files = sorted(p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file())
+        files.sort(key=lambda name: name == self.main)
+        try:
+            for name in files:
+                self.fs.makedirs(f"{self.path}/{name}".rpartition("/")[0], exist_ok=True)
+                self.fs.put_file(str(place / name), f"{self.path}/{name}")
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                self.fs.rm(self.path, recursive=True)
+            raise
