@@ -10,6 +10,7 @@ import click
 
 from ..formats.reading import find_nodes, tree_paths
 from ..formats.seam import Node, ReadOptions
+from ..model.orders import ORDERS
 
 
 def _series(ctx: click.Context, option: click.Parameter, value: str | None) -> str | int | None:
@@ -22,8 +23,7 @@ _OPTIONS = (
         "--order",
         default="auto",
         show_default=True,
-        help="What the volumes are ordered by: none, time, triggertime, b, bvector, dti, fa, te, ti, a DICOM keyword, "
-        "or several joined by commas.",
+        help=f"What the volumes are ordered by: {', '.join(ORDERS)}, a DICOM keyword, or several joined by commas.",
     ),
     click.option(
         "--series",

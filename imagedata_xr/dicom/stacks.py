@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import LabelError, SeriesError
+from ..errors import ImagedataWarning, LabelError, SeriesError
 from ..model.geometry import normal
 from ..model.identity import PATIENT_KEYS, patient_digest
 from .frames import Frames
@@ -171,6 +172,7 @@ def _features(frames: Frames, split: str | Sequence[str] | None) -> dict[str, li
     if known.any():
         known[known] = np.linalg.norm(np.cross(iop[known, :3], iop[known, 3:]), axis=1) > 0.5
         known &= (spacing > 0).all(axis=1)
+    _warn_of_no_place(frames, np.asarray(known))
     out = {
         "place": ["yes" if k else "no" for k in known],
         "matrix": [f"{r} x {c}" for r, c in frames.matrix],
@@ -187,6 +189,21 @@ def _features(frames: Frames, split: str | Sequence[str] | None) -> dict[str, li
             raise LabelError(f"split={word!r}: no image of the series has this element")
         out[word] = texts
     return out
+
+
+def _warn_of_no_place(frames: Frames, known: NDArray[np.bool_]) -> None:
+    """Say that images claim a place in the patient that is none."""
+    told = ~np.isnan(frames.position).any(axis=1) & ~np.isnan(frames.orientation).any(axis=1)
+    bad = told & ~np.isnan(frames.spacing).any(axis=1) & ~known
+    if bad.any():
+        k = int(np.flatnonzero(bad)[0])
+        warnings.warn(
+            f"{int(bad.sum())} of {len(frames)} images of series {frames.text('SeriesNumber')[k] or '?'} have an "
+            f"ImageOrientationPatient or PixelSpacing that is none, e.g. {frames.orientation[k].tolist()} and "
+            f"{frames.spacing[k].tolist()}: they are read without a place in the patient",
+            ImagedataWarning,
+            stacklevel=2,
+        )
 
 
 def _cluster_rows(values: NDArray[np.float64], tolerance: float) -> NDArray[np.intp]:

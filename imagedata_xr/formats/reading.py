@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import xarray as xr
 
-from ..errors import ImagedataError, ImagedataWarning, NotFoundError, SeriesError
+from ..errors import ImagedataError, ImagedataWarning, LabelError, NotFoundError, SeriesError
 from ..stores.url import File, find, source_name
 from .seam import Format, Node, ReadOptions, format_named, formats
 
@@ -31,7 +32,7 @@ def find_nodes(source: Any, format: str | None, options: ReadOptions) -> list[No
     NotFoundError
         Nothing is there, or no image is.
     """
-    options = replace(options, source=options.source or source_name(source))
+    options = replace(options, source=options.source or source_name(source), dtype=_checked(options))
     direct = _whole(source, format, options)
     if direct is not None:
         return direct
@@ -41,8 +42,18 @@ def find_nodes(source: Any, format: str | None, options: ReadOptions) -> list[No
     else:
         nodes = _read_recognised(files, options)
     if not nodes:
-        raise NotFoundError(_nothing(len(files), format))
+        raise NotFoundError(_nothing(len(files), options.source, format))
     return nodes
+
+
+def _checked(options: ReadOptions) -> np.dtype[Any] | None:
+    """Return the dtype asked for; raise `LabelError` for words that no format knows."""
+    if options.errors not in ("warn", "raise"):
+        raise LabelError(f"errors={options.errors!r}: it is 'warn' or 'raise'")
+    try:
+        return None if options.dtype is None else np.dtype(options.dtype)
+    except TypeError as error:
+        raise LabelError(f"dtype={options.dtype!r} is none of numpy, such as 'float64' or 'int16'") from error
 
 
 def _whole(source: Any, format: str | None, options: ReadOptions) -> list[Node] | None:
@@ -72,9 +83,11 @@ def _read_recognised(files: Sequence[File], options: ReadOptions) -> list[Node]:
     return nodes
 
 
-def _nothing(count: int, format: str | None) -> str:
+def _nothing(count: int, source: str, format: str | None) -> str:
     what = f"of format {format!r}" if format else f"of a format known here ({', '.join(formats())})"
-    return f"none of the {count} files in the source is an image {what}"
+    where = f" in {source}" if source else ""
+    which = f"{source or 'the file'} is no image" if count == 1 else f"none of the {count} files{where} is an image"
+    return f"{which} {what}: check the address, and the warnings, which name damaged files"
 
 
 def open_one(source: Any, format: str | None, options: ReadOptions) -> xr.Dataset:
