@@ -25,7 +25,7 @@ PROGRAMS = {  # used by some tests where they are installed
 
 
 def lower_bounds() -> list[str]:
-    """Give the core dependencies as pins to their lower bounds, without extras: ``["xarray==2025.11.0", ...]``."""
+    """Give the core dependencies as pins to their lower bounds, without extras: ``["xarray==2026.7.0", ...]``."""
     return [re.sub(r"\[.*\]", "", item).replace(">=", "==") for item in PROJECT["dependencies"]]
 
 

@@ -146,8 +146,8 @@ class TagIndex(LabelIndex):
                 raise first._refuse(f"cannot concatenate along {dim!r}: {_orders_differ(first, other)}")
             if first.epoch is not None and other.epoch is not None and abs(first.epoch - other.epoch) > 1e-3:
                 raise GridError(
-                    f"cannot concatenate along {dim!r}: one image counts its times from {other.epoch - first.epoch:g} s "
-                    f"after the other. Put both on one epoch: b.assign_coords({dim}=(b.{dim} + shift).assign_attrs("
+                    f"cannot concatenate along {dim!r}: one image counts its times from {other.epoch - first.epoch:g} "
+                    f"s after the other. Put both on one epoch, b.assign_coords({dim}=(b.{dim} + shift).assign_attrs("
                     f"a.{dim}.attrs), time=b.time + shift)"
                 )
         keys = None
