@@ -70,7 +70,7 @@ class ImagedataEntrypoint(BackendEntrypoint):
         "mask_padding", "errors", "storage_options",
     )  # fmt: skip
 
-    def open_dataset(  # type: ignore[override]
+    def open_dataset(
         self,
         filename_or_obj: Any,
         *,
@@ -104,7 +104,7 @@ class ImagedataEntrypoint(BackendEntrypoint):
         ds = open_one(filename_or_obj, format, options)
         return _finish(ds, template, geometry, drop_variables)
 
-    def open_groups_as_dict(  # type: ignore[override]
+    def open_groups_as_dict(
         self,
         filename_or_obj: Any,
         *,
@@ -138,7 +138,7 @@ class ImagedataEntrypoint(BackendEntrypoint):
         found = open_all(filename_or_obj, format, options)
         return {path: _finish(ds, template, geometry, drop_variables) for path, ds in found.items()}
 
-    def open_datatree(self, filename_or_obj: Any, **kwargs: Any) -> xr.DataTree:  # type: ignore[override]
+    def open_datatree(self, filename_or_obj: Any, **kwargs: Any) -> xr.DataTree:
         """Open every image of a source as a tree."""
         return xr.DataTree.from_dict(self.open_groups_as_dict(filename_or_obj, **kwargs))
 
@@ -147,12 +147,16 @@ class ImagedataEntrypoint(BackendEntrypoint):
         if not isinstance(filename_or_obj, (str, os.PathLike)):
             return False
         path = os.fspath(filename_or_obj)
-        if str(path).lower().endswith(_EXTENSIONS):
-            return True
-        if "://" in str(path) or not os.path.isfile(path):
+        named = os.fsdecode(path).lower().endswith(_EXTENSIONS)
+        if "://" in os.fsdecode(path):
+            return named
+        if named or not os.path.isfile(path):
+            return named and not os.path.isdir(path)
+        try:
+            with open(path, "rb") as stream:
+                return stream.read(132)[128:] == b"DICM"
+        except OSError:  # not ours to report: xarray asks every engine
             return False
-        with open(path, "rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
 
 
 def _finish(ds: xr.Dataset, template: Any, geometry: Any, drop: str | Iterable[str] | None) -> xr.Dataset:

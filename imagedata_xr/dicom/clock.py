@@ -56,14 +56,19 @@ def _date_and_time(frames: Frames) -> Clock:
         fallback = [_date(next((d for d in days if d), "")) for days in zip(*other, strict=True)]
         days = np.nan_to_num(np.array(fallback))
         dates = np.where(np.isnan(dates), days.min() if len(days) else 0.0, dates)
-    if (
-        len(times)
-        and len(np.unique(dates)) == 1
-        and np.nanmax(times, initial=0) - np.nanmin(times, initial=DAY) > DAY / 2
-    ):
-        times = np.where(times < DAY / 2, times + DAY, times)
     known = not (dates == 0).any()
-    return Clock(dates + times, "AcquisitionTime", known)
+    return Clock(dates + _past_midnight(times, dates), "AcquisitionTime", known)
+
+
+def _past_midnight(times: NDArray[np.float64], dates: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Times of one date that belong to a night on both sides of midnight: those of the morning a day later.
+
+    Only where the images lie within six hours then: others may really be of the morning and the evening of a day.
+    """
+    if len(times) == 0 or np.isnan(times).any() or len(np.unique(dates)) > 1 or np.ptp(times) <= DAY / 2:
+        return times
+    rolled = np.where(times < DAY / 2, times + DAY, times)
+    return rolled if np.ptp(rolled) <= DAY / 4 else times
 
 
 def tells_apart(seconds: NDArray[np.float64], slot: NDArray[np.intp]) -> bool:
@@ -71,6 +76,31 @@ def tells_apart(seconds: NDArray[np.float64], slot: NDArray[np.intp]) -> bool:
     order = np.lexsort((seconds, slot))
     same_slot = np.diff(slot[order]) == 0
     return bool((np.diff(seconds[order])[same_slot] > 1e-6).all())
+
+
+def starts(seconds: NDArray[np.float64], index: NDArray[np.intp]) -> NDArray[np.float64]:
+    """When each volume began.
+
+    Parameters
+    ----------
+    seconds : ndarray, shape (n,)
+        Of each frame.
+    index : ndarray, shape (volumes..., slice)
+        Frame in each place; -1 for none.
+
+    Returns
+    -------
+    ndarray, shape (volumes...)
+        The least time of each volume; where its first slice is missing, what the others and the delays in complete
+        volumes tell. NaN for a volume without any image.
+    """
+    table = np.where(index >= 0, seconds[index], np.inf)
+    first = table.min(axis=-1)
+    complete = (index >= 0).all(axis=-1)
+    if complete.any() and not complete.all():
+        delay = np.median(table[complete] - first[complete][..., None], axis=0)
+        first = np.where(complete, first, (table - delay).min(axis=-1))
+    return np.where(np.isinf(first), np.nan, first)
 
 
 @lru_cache(maxsize=65536)
@@ -81,7 +111,10 @@ def _time(text: str) -> float:
     if not whole.isdigit() or len(whole) not in (2, 4, 6) or (fraction and not fraction.isdigit()):
         return float("nan")
     whole = whole.ljust(6, "0")
-    return int(whole[:2]) * 3600 + int(whole[2:4]) * 60 + int(whole[4:]) + (float(f"0.{fraction}") if fraction else 0.0)
+    hours, minutes, seconds = int(whole[:2]), int(whole[2:4]), int(whole[4:])
+    if hours > 23 or minutes > 59 or seconds > 60:
+        return float("nan")
+    return hours * 3600 + minutes * 60 + seconds + (float(f"0.{fraction}") if fraction else 0.0)
 
 
 @lru_cache(maxsize=4096)

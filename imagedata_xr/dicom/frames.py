@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ImagedataWarning
 from ..model.identity import instance_digest
 from .scan import Scan
-from .vendors import Diffusion, vendor_of
+from .vendors import Diffusion, Vendor, vendor_of
 
-_UNSUITABLE = "Whole-slide microscopy"
-_WSI = "1.2.840.10008.5.1.4.1.1.77.1.6"
+_COMPONENTS = {"MAGNITUDE": "M", "PHASE": "P", "REAL": "R", "IMAGINARY": "I"}
+"""Complex Image Component (0008,9208), PS3.3 C.8.13.3.1; other words stand for themselves."""
 
 
 @dataclass
@@ -36,11 +34,18 @@ class Frames:
     file: NDArray[np.intp]
     number: NDArray[np.intp]
 
+    @classmethod
+    def of(cls, scan: Scan) -> Frames:
+        """One plane per instance."""
+        return cls(scan, np.arange(len(scan), dtype=np.intp), np.ones(len(scan), dtype=np.intp))
+
     def __len__(self) -> int:
         return len(self.file)
 
     def take(self, rows: NDArray[np.intp]) -> Frames:
-        """Return some of the frames."""
+        """Return some of the frames; this object for all of them in their order, with what it knows already."""
+        if len(rows) == len(self) and bool((rows == np.arange(len(self))).all()):
+            return self
         files, inverse = np.unique(self.file[rows], return_inverse=True)
         return Frames(self.scan.take(files), inverse.astype(np.intp), self.number[rows])
 
@@ -51,7 +56,7 @@ class Frames:
     def strings(self, keyword: str) -> list[tuple[str, ...] | None]:
         """Return an element as decoded texts; None where absent."""
         column = self.scan.strings(keyword)
-        return [column[i] for i in self.file]
+        return [column[i] for i in self.file.tolist()]
 
     def text(self, keyword: str) -> list[str]:
         r"""Return an element as one text, its values joined by ``\``; empty where absent."""
@@ -82,33 +87,33 @@ class Frames:
     # --- what they are -------------------------------------------------------------------------------------------
     @cached_property
     def instance(self) -> NDArray[np.int64]:
-        """Digest of each plane, shape (n,)."""
-        uids = self.text("SOPInstanceUID")
-        return np.array([instance_digest(u, int(f)) for u, f in zip(uids, self.number, strict=True)], dtype=np.int64)
+        """Digest of each plane, shape (n,); 0 where the SOP Instance UID is missing or not the image's own."""
+        planes = list(zip(self.text("SOPInstanceUID"), self.number.tolist(), strict=True))
+        count: dict[tuple[str, int], int] = {}
+        for plane in planes:
+            count[plane] = count.get(plane, 0) + 1
+        own = [instance_digest(*p) if p[0] and count[p] == 1 else 0 for p in planes]
+        return np.array(own, dtype=np.int64)
 
     @cached_property
-    def _by_vendor(self) -> list[tuple[NDArray[np.intp], Scan, object]]:
-        """Rows, their scan and vendor, per manufacturer."""
+    def _by_vendor(self) -> list[tuple[NDArray[np.intp], Scan, Vendor]]:
+        """Rows, their scan and vendor, for each manufacturer that is known."""
         makers = np.array([m[0] if m else "" for m in self.scan.strings("Manufacturer")])
-        out: list[tuple[NDArray[np.intp], Scan, object]] = []
+        out: list[tuple[NDArray[np.intp], Scan, Vendor]] = []
         for maker in sorted(set(makers.tolist())):
-            rows = np.flatnonzero(makers == maker)
-            out.append((rows, self.scan if len(rows) == len(makers) else self.scan.take(rows), vendor_of(maker)))
+            vendor = vendor_of(maker)
+            if vendor is not None:
+                rows = np.flatnonzero(makers == maker).astype(np.intp)
+                out.append((rows, self.scan if len(rows) == len(makers) else self.scan.take(rows), vendor))
         return out
 
     @cached_property
     def diffusion(self) -> Diffusion:
         """b-values and directions: the manufacturer's elements, then the standard's (PS3.3 C.8.13.5.9)."""
-        n = len(self.scan)
-        out = Diffusion.empty(n)
+        out = Diffusion.empty(len(self.scan))
         for rows, part, vendor in self._by_vendor:
-            if vendor is not None:
-                own = vendor.diffusion(part)  # type: ignore[attr-defined]
-                out.b_value[rows], out.vector[rows], out.directionality[rows] = (
-                    own.b_value,
-                    own.vector,
-                    own.directionality,
-                )
+            own = vendor.diffusion(part)
+            out.b_value[rows], out.vector[rows], out.directionality[rows] = own.b_value, own.vector, own.directionality
         out.fill(_standard_diffusion(self.scan))
         done = out.finish()
         return Diffusion(done.b_value[self.file], done.vector[self.file], done.directionality[self.file])
@@ -118,19 +123,19 @@ class Frames:
         """Magnitude, phase, real or imaginary (M, P, R, I), or the vendor's word for another kind of image."""
         words = [""] * len(self.scan)
         for rows, part, vendor in self._by_vendor:
-            if vendor is not None:
-                for k, w in zip(rows, vendor.component(part), strict=True):  # type: ignore[attr-defined]
-                    words[k] = w
-        standard = self.scan.strings("ComplexImageComponent")
-        return [(standard[i][0][:1] if standard[i] else "") or words[i] for i in self.file]  # type: ignore[index]
+            for k, word in zip(rows.tolist(), vendor.component(part), strict=True):
+                words[k] = word
+        for k, standard in enumerate(self.scan.strings("ComplexImageComponent")):
+            if standard:
+                words[k] = _COMPONENTS.get(standard[0], standard[0])
+        return [words[i] for i in self.file.tolist()]
 
     @cached_property
     def vendor_clock(self) -> NDArray[np.float64]:
         """The vendor's own timer, s; NaN without one."""
         out = np.full(len(self.scan), np.nan)
         for rows, part, vendor in self._by_vendor:
-            if vendor is not None:
-                out[rows] = vendor.clock(part)  # type: ignore[attr-defined]
+            out[rows] = vendor.clock(part)
         return out[self.file]
 
 
@@ -145,34 +150,3 @@ def _standard_diffusion(scan: Scan) -> Diffusion:
         if word:
             out.directionality[k] = codes.get(word[0], np.nan)
     return out
-
-
-def frames_of(scan: Scan) -> Frames:
-    """Frames of the images of a scan; what can't be read as images yet is named in a warning and left out.
-
-    Parameters
-    ----------
-    scan : Scan
-        Instances of any kind. Those without pixel data are passed over.
-    """
-    pixels = scan.pixel_tag > 0
-    several = scan.numbers("NumberOfFrames") > 1
-    mosaic = np.array([bool(t) and "MOSAIC" in t for t in scan.strings("ImageType")], dtype=bool)
-    classes = [c[0] if c else "" for c in scan.strings("SOPClassUID")]
-    slides = np.array([c == _WSI for c in classes], dtype=bool)
-    left_out = {
-        "multi-frame images": pixels & several & ~slides,
-        "Siemens mosaic images": pixels & mosaic & ~several,
-        "whole-slide microscopy images": pixels & slides,
-    }
-    for what, which in left_out.items():
-        if which.any():
-            name = scan.files[int(np.flatnonzero(which)[0])].path
-            warnings.warn(
-                f"{int(which.sum())} {what} are not read by this version and left out, the first is {name}",
-                ImagedataWarning,
-                stacklevel=2,
-            )
-        pixels = pixels & ~which
-    rows = np.flatnonzero(pixels).astype(np.intp)
-    return Frames(scan.take(rows), np.arange(len(rows), dtype=np.intp), np.ones(len(rows), dtype=np.intp))

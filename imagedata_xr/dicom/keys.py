@@ -1,8 +1,7 @@
-"""What images can be ordered by: their values of each order, their clock, and which of them vary."""
+"""What images can be ordered by: their values of each order, their clock, and which values vary."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -85,21 +84,22 @@ class Keys:
         return Clock(rank * tr[0] * 1e-3, "InstanceNumber x RepetitionTime", False)
 
     def seconds(self, order: Order) -> NDArray[np.float64]:
-        """Time of each frame on the clock of an order, s; zeros where the order has none."""
-        if order.name == "triggertime":
+        """Time of each frame on the clock of an order, s; zeros where there is no clock."""
+        if _counts_from_trigger(order):
             return self.frames.numbers("TriggerTime") * 1e-3
-        if order.name == "none":
-            # the instance number decides; a clock only where that is missing
-            missing = np.isinf(self.instance_number).all()
-            return self.clock.seconds if missing and self.clock is not None else np.zeros(len(self.frames))
         if self.clock is not None:
             return self.clock.seconds
         have = clocks_of(self.frames)
         return have[0].seconds if have else np.zeros(len(self.frames))
 
+    @property
+    def acquired(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Instance number and then time of each frame: the sequence of acquisition."""
+        return self.instance_number, self.seconds(ORDERS["none"])
+
     def source(self, order: Order) -> str:
         """Name of the element or elements behind an order's clock."""
-        if order.name == "triggertime":
+        if _counts_from_trigger(order):
             return "TriggerTime"
         have = clocks_of(self.frames)
         return self.clock.source if self.clock is not None else have[0].source if have else "time"
@@ -110,7 +110,7 @@ class Keys:
         if order.read is not None:
             return self._call(order)
         if order.by in ("rank", "instance"):
-            return self.seconds(order)
+            return self.seconds(order) * order_factor(order)
         if order.label.coord == "b_value":
             return self.frames.diffusion.b_value
         return self.frames.numbers(order.label.keyword) * order.label.factor
@@ -145,10 +145,8 @@ class Keys:
         if order.by != "diffusion":
             return self._clusters(order)
         d = self.frames.diffusion
-        vector = np.nan_to_num(d.vector)
-        rows = np.column_stack(
-            [cluster(np.nan_to_num(d.b_value), 0.5), np.nan_to_num(d.directionality) == 3, vector.round(3)]
-        )
+        vector = [cluster(component, 1e-4) for component in np.nan_to_num(d.vector).T]
+        rows = np.column_stack([cluster(np.nan_to_num(d.b_value), 0.5), np.nan_to_num(d.directionality) == 3, *vector])
         _, group = np.unique(rows, axis=0, return_inverse=True)
         group = group.ravel().astype(np.intp)
         return group, np.arange(int(group.max()) + 1, dtype=np.float64)
@@ -159,7 +157,7 @@ class Keys:
             return
         if order.by == "diffusion":
             values, what = self.frames.diffusion.b_value, "diffusion b-value"
-        elif order.name == "time":
+        elif order.by == "rank" and not _counts_from_trigger(order):
             values = (
                 np.full(len(self.frames), np.nan)
                 if not clocks_of(self.frames) and self.clock is None
@@ -167,16 +165,17 @@ class Keys:
             )
             what = "acquisition time"
         else:
-            values, what = self.values(order), order.label.keyword or order.name
+            values, what = self.values(order), f"number in {order.label.keyword or order.name}"
         gaps = int(np.isnan(values).sum())
         if gaps:
             raise SortError(f"order {order.name!r}: {gaps} of {len(values)} images have no {what}. {self._advice()}")
 
     def _advice(self) -> str:
-        found = ",".join(o.name for o in self.find_orders(None))
-        return f"What varies here: order={found!r} (found by order='auto')"
+        varies = [*self.varying(), *([self.diffusion_order] if self.diffusion_order else [])]
+        names = [o.name for o in varies] + (["time"] if self.several and self.clock is not None else [])
+        return f"What varies here: {', '.join(names) or 'nothing that has a name'}; order='auto' takes what fits"
 
-    # --- finding out -------------------------------------------------------------------------------------------------
+    # --- what varies -------------------------------------------------------------------------------------------------
     def varying(self) -> list[Order]:
         """Orders of values (echo time, inversion time, flip angle) that take several values at one position."""
         out = []
@@ -205,64 +204,29 @@ class Keys:
             return None
         return ORDERS["dti"] if (self.frames.diffusion.vector != 0).any() else ORDERS["b"]
 
-    def find_orders(self, allowed: Sequence[str] | None) -> list[Order]:
-        """Orders by which the images vary: diffusion, else all that vary independently, else the one that does.
-
-        Parameters
-        ----------
-        allowed : sequence of str, optional
-            Names that may be found; all by default.
-        """
-        if allowed is not None:
-            parse_order(",".join(allowed), lambda word: False)  # names the unknown ones
-        may = set(allowed if allowed is not None else ORDERS)
-        if not self.several:
-            return [ORDERS["none"]]
-        found = [o for o in self.varying() if o.name in may]
-        diffusion = self.diffusion_order
-        if diffusion is not None and diffusion.name in may:
-            return [*found, diffusion] if self._fills(found, diffusion) else [diffusion]
-        if found and self._fills(found, None):
-            return found
-        alone = next((o for o in found if self._fills([o], None)), None)
-        if alone is not None:
-            return [alone]
-        if self.clock is not None and "time" in may and (self.clock.source != "TriggerTime" or "triggertime" in may):
-            if self._fills(found, ORDERS["time"]):
-                return [ORDERS["time"], *found]
-            if tells_apart(self.clock.seconds, self.slot):
-                return [ORDERS["time"]]
-        return [ORDERS["none"]]
-
-    def _fills(self, orders: list[Order], last: Order | None) -> bool:
-        """Whether the orders, and one more, make a full grid with one image in each place."""
-        place, size = self.slot, self.slices
-        for order in orders:
-            group, values = self._clusters(order)
-            place, size = place * len(values) + group, size * len(values)
-        if last is not None and last.by == "diffusion":
-            # repeated directions make volumes of their own, so only the counts must agree
-            last = None if not orders else last
-            if last is None:
-                return True
-        counts = np.bincount(place, minlength=size)
-        if last is None:
-            return bool((counts == 1).all())
-        return bool(counts.min() == counts.max() and counts.min() > 0)
-
     def refuse_mixing(self, orders: list[Order], index: NDArray[np.intp]) -> None:
         """Raise where a volume of the grid holds images of several echo times, b-values and so on."""
         named = {o.name for o in orders}
         rows = index.reshape(-1, index.shape[-1])
         for order in (*self.varying(), *([self.diffusion_order] if self.diffusion_order else [])):
             group = self.groups(order)[0].astype(np.float64)
-            table = np.where(rows >= 0, group[rows], np.nan)
-            if (np.nanmax(table, axis=1) > np.nanmin(table, axis=1)).any():
+            high = np.where(rows >= 0, group[rows], -np.inf).max(axis=1)
+            if (high > np.where(rows >= 0, group[rows], np.inf).min(axis=1)).any():
+                names = [o.name for o in orders]
+                grid = ",".join([*sorted(named - {"none"}), order.name])
                 raise SortError(
-                    f"order {','.join(o.name for o in orders)!r} puts images of different {order.name} into one volume. "
-                    f"order='{','.join([*sorted(named - {'none'}), order.name])}' makes a grid of them; echo=, acquisition= "
-                    "or split= selects some"
+                    f"order {','.join(names)!r} puts images of different {order.name} into one volume. order={grid!r} "
+                    "makes a grid of them; echo=, acquisition= or split= selects some"
                 )
+
+
+def order_factor(order: Order) -> float:
+    """From seconds to the units of an order by rank."""
+    return 1e3 if _counts_from_trigger(order) else 1.0
+
+
+def _counts_from_trigger(order: Order) -> bool:
+    return order.by == "rank" and order.label.coord == "trigger_time"
 
 
 def known_orders(order: Any, known: Any) -> list[Order] | None:

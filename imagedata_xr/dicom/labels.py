@@ -1,77 +1,21 @@
-"""Elements as labels and attrs: what varies by volume becomes a coord, what is equal everywhere an attr."""
+"""Labels of an image from its elements: what varies by volume becomes a coord, and where the axes lie."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
-from pydicom.datadict import keyword_for_tag
-from pydicom.multival import MultiValue
 
 from ..model.geometry import direction_of, labels_of
 from ..model.image import Axis, Volumes
 from ..model.indexes import Space
 from ..model.orders import VECTOR, Order, label_for
-from .clock import clocks_of, datetime64, iso
+from .attrs import NUMERIC, SAID_ELSEWHERE
+from .clock import clocks_of, datetime64, iso, starts
 from .frames import Frames
 from .sort import Grid
 from .stacks import Stack
-
-_NUMERIC = {"DS", "IS", "FD", "FL", "US", "SS", "UL", "SL", "UV", "SV"}
-_SKIPPED_VR = {"OB", "OW", "OF", "OD", "OL", "OV", "UN", "OB or OW", "US or OW"}
-
-SAID_ELSEWHERE = frozenset(
-    [
-        "SOPInstanceUID",
-        "InstanceNumber",
-        "SpecificCharacterSet",
-        "InstanceCreationDate",
-        "InstanceCreationTime",
-        "ImagePositionPatient",
-        "ImageOrientationPatient",
-        "PixelSpacing",
-        "SliceLocation",
-        "SpacingBetweenSlices",
-        "FrameOfReferenceUID",
-        "Rows",
-        "Columns",
-        "BitsAllocated",
-        "BitsStored",
-        "HighBit",
-        "PixelRepresentation",
-        "SamplesPerPixel",
-        "PlanarConfiguration",
-        "NumberOfFrames",
-        "RescaleSlope",
-        "RescaleIntercept",
-        "RescaleType",
-        "WindowCenter",
-        "WindowWidth",
-        "WindowCenterWidthExplanation",
-        "VOILUTFunction",
-        "SmallestImagePixelValue",
-        "LargestImagePixelValue",
-        "SmallestPixelValueInSeries",
-        "LargestPixelValueInSeries",
-        "AcquisitionDate",
-        "AcquisitionTime",
-        "AcquisitionDateTime",
-        "ContentDate",
-        "ContentTime",
-        "DiffusionBValue",
-        "DiffusionGradientOrientation",
-        "DiffusionDirectionality",
-        "PixelData",
-        "FloatPixelData",
-        "DoubleFloatPixelData",
-        "DataSetTrailingPadding",
-    ]
-)
-"""Elements that a label, the geometry or the pixel format says, and those of one image only: never attrs."""
-
 
 # --- volumes --------------------------------------------------------------------------------------------------------
 
@@ -90,7 +34,7 @@ def _volumes(frames: Frames, grid: Grid, order: Order, values: NDArray[np.float6
     if not order.scalar:
         return Volumes(values, attrs, dim)
     attrs["source"] = order.label.keyword or order.name
-    if order.name == "time":
+    if order.by == "rank" and order.label.coord == "time":
         attrs |= {"source": _time_source(frames, grid), "epoch": _epoch(frames, grid, values)}
         values = np.round(values - values[0], 6)
     if order.by == "rank":
@@ -131,12 +75,13 @@ def coords_of(frames: Frames, grid: Grid, volumes: list[Volumes]) -> dict[str, t
 
 def _by_volume(values: NDArray[np.float64], grid: Grid) -> NDArray[np.float64] | None:
     """Value of each volume; None where it varies within one or is missing."""
-    table = np.where(grid.index >= 0, values[grid.index], np.nan)
     filled = grid.index >= 0
-    if np.isnan(table[filled]).any():
+    if np.isnan(values[grid.index[filled]]).any():
         return None
-    low, high = np.nanmin(table, axis=-1), np.nanmax(table, axis=-1)
-    return low if bool((low == high).all()) else None
+    low = np.where(filled, values[grid.index], np.inf).min(axis=-1)
+    high = np.where(filled, values[grid.index], -np.inf).max(axis=-1)
+    empty = ~filled.any(axis=-1)  # a place of a grid of orders without any image
+    return np.where(empty, np.nan, low) if bool((empty | (low == high)).all()) else None
 
 
 def _squeeze(values: NDArray[Any], dims: tuple[str, ...]) -> tuple[tuple[str, ...], Any]:
@@ -154,7 +99,7 @@ def _elements(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, tu
     """Numbers that vary by volume, and those equal everywhere that have a name in the table of labels."""
     out = {}
     for keyword in frames.scan.keywords():
-        if keyword in SAID_ELSEWHERE or _vr(frames, keyword) not in _NUMERIC:
+        if keyword in SAID_ELSEWHERE or _vr(frames, keyword) not in NUMERIC:
             continue
         label = label_for(keyword)
         named = bool(label.units) or label.coord in ("cardiac_phase", "number_of_averages")
@@ -190,11 +135,12 @@ def _diffusion(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, t
     tables = {name: _by_volume(values, grid) for name, values in columns.items()}
     if any(t is None for t in tables.values()):
         # directions that vary a little from slice to slice: the first slice speaks for its volume
-        near = np.where(grid.index >= 0, d.b_value[grid.index], np.nan)
-        if (np.nanmax(near, axis=-1) - np.nanmin(near, axis=-1) > 1).any():
+        filled = grid.index >= 0
+        high = np.where(filled, d.b_value[grid.index], -np.inf).max(axis=-1)
+        if (high - np.where(filled, d.b_value[grid.index], np.inf).min(axis=-1) > 1).any():
             return {}
-        first = np.take_along_axis(grid.index, (grid.index >= 0).argmax(axis=-1)[..., None], axis=-1)[..., 0]
-        tables = {name: values[first] for name, values in columns.items()}
+        first = np.take_along_axis(grid.index, filled.argmax(axis=-1)[..., None], axis=-1)[..., 0]
+        tables = {name: np.where(first >= 0, values[first], np.nan) for name, values in columns.items()}
     stacked = np.stack([np.asarray(t) for t in tables.values()])
     keep = [ax for ax in range(len(dims)) if not (stacked == stacked.take([0], axis=ax + 1)).all()] or [len(dims) - 1]
     pick = tuple(slice(None) if ax in keep else 0 for ax in range(len(dims)))
@@ -209,17 +155,16 @@ def _times(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, tuple
     if clock is None:
         return {}
     table = np.where(grid.index >= 0, clock.seconds[grid.index], np.nan)
-    start = np.nanmin(table, axis=-1)
+    start = starts(clock.seconds, grid.index)
     out: dict[str, tuple[tuple[str, ...], Any]] = {}
     if clock is grid.clock and start.size > 1:
-        out["time"] = _squeeze(np.round(start - start.min(), 6), dims)
+        out["time"] = _squeeze(np.round(start - np.nanmin(start), 6), dims)
     late = np.round(table - start[..., None], 6)
     if (late > 0).any():
         out["slice_time"] = ((*dims, "slice"), late)
     absolute = clock if clock.absolute else next((c for c in clocks if c.absolute), None)
     if absolute is not None:
-        moments = np.where(grid.index >= 0, absolute.seconds[grid.index], np.nan)
-        out["acquisition_time"] = _squeeze(datetime64(np.nanmin(moments, axis=-1)), dims)
+        out["acquisition_time"] = _squeeze(datetime64(starts(absolute.seconds, grid.index)), dims)
     return out
 
 
@@ -254,78 +199,3 @@ def _slice_step(frames: Frames) -> float | None:
         if value > 0:
             return float(value)
     return None
-
-
-# --- attrs ------------------------------------------------------------------------------------------------------------
-
-
-def attrs_of(frames: Frames, labelled: set[str]) -> dict[str, Any]:
-    """Elements that all instances share, by keyword; text decoded, sequences as DICOM JSON.
-
-    Parameters
-    ----------
-    frames : Frames
-    labelled : set of str
-        Names of the coords: their elements are no attrs.
-    """
-    scan = frames.scan
-    ds = scan.dataset(0)
-    out: dict[str, Any] = {}
-    for tag in sorted(k for k in scan.columns if isinstance(k, int)):
-        keyword = keyword_for_tag(tag)
-        if not keyword or tag < 0x00080000 or keyword in SAID_ELSEWHERE or label_for(keyword).coord in labelled:
-            continue
-        if tag & 0xFFFF == 0 or scan.varies(tag) or tag not in ds:
-            continue
-        value = attr_value(ds[tag])
-        if value is not None:
-            out[keyword] = value
-    units = units_of(frames)
-    return out | ({"units": units} if units else {})
-
-
-def attr_value(element: pydicom.DataElement) -> Any:
-    """Return an element as str, number or flat list; None for binary ones."""
-    if element.VR in _SKIPPED_VR or element.VR == "AT":
-        return None
-    if element.VR == "SQ":
-        return json.dumps([item.to_json_dict() for item in element.value])
-    value = element.value
-    if value is None:
-        return ""
-    if isinstance(value, (MultiValue, list, tuple)):
-        return [_plain(v, element.VR) for v in value]
-    return _plain(value, element.VR)
-
-
-def _plain(value: Any, vr: str) -> Any:
-    if value is None or value == "":
-        return ""
-    if vr == "IS" or vr in ("US", "SS", "UL", "SL", "UV", "SV"):
-        return int(value)
-    return float(value) if vr in _NUMERIC else str(value)
-
-
-_PET_UNITS = {
-    "BQML": "Bq/ml",
-    "GML": "g/ml",
-    "CNTS": "counts",
-    "CPS": "counts/s",
-    "PROPCPS": "counts/s",
-    "NONE": "",
-    "PCNT": "%",
-}
-
-
-def units_of(frames: Frames) -> str:
-    """Units of the values after the modality rescale, where the elements say them (PS3.3 C.11.1.1.2, C.8.9.1)."""
-    rescale, modality = set(frames.text("RescaleType")), set(frames.text("Modality"))
-    if modality == {"PT"}:
-        units = set(frames.text("Units"))
-        return _PET_UNITS.get(next(iter(units)), next(iter(units))) if len(units) == 1 else ""
-    if modality == {"CT"} and rescale <= {"", "HU"}:
-        localizer = any("LOCALIZER" in (t or ()) for t in frames.strings("ImageType"))
-        return "" if localizer and rescale == {""} else "HU"
-    if len(rescale) == 1 and not rescale & {"", "US", "NORMALIZED", "normalized"}:
-        return next(iter(rescale))
-    return ""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import SourceError
 from ..model.lazy import axis_indices
-from ..stores.url import File, file_name, is_local, read_ranges
+from ..stores.url import File, is_local, read_ranges
+from .decode import decode_frame
 
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
@@ -29,6 +29,8 @@ class PixelFormat:
         Colour by plane rather than by pixel.
     floating : bool
         Float (32 bits) or Double Float Pixel Data.
+    converted : bool
+        Colour in another space than RGB, which pydicom converts.
     """
 
     rows: int
@@ -40,12 +42,20 @@ class PixelFormat:
     signed: bool
     planar: bool = False
     floating: bool = False
+    converted: bool = False
 
     @property
     def stored_dtype(self) -> np.dtype[Any]:
-        """Type of the numbers as they lie in the file, little endian."""
+        """Type of the numbers as they lie in the file, little endian; single bits are bytes once read."""
         kind = "f" if self.floating else "i" if self.signed else "u"
-        return np.dtype(f"<{kind}{self.bits_allocated // 8}")
+        return np.dtype(f"<{kind}{max(1, self.bits_allocated // 8)}")
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Lowest and highest stored integer."""
+        if self.signed:
+            return -(2 ** (self.bits_stored - 1)), 2 ** (self.bits_stored - 1) - 1
+        return 0, 2**self.bits_stored - 1
 
     @property
     def frame_bytes(self) -> int:
@@ -54,12 +64,25 @@ class PixelFormat:
 
     def clean(self, stored: NDArray[Any]) -> NDArray[Any]:
         """Mask bits outside of Bits Stored and extend the sign (PS3.5 8.1.1: they may hold anything)."""
-        if self.floating or (self.bits_stored == self.bits_allocated and self.high_bit == self.bits_stored - 1):
+        if self.floating or self.bits_stored == self.bits_allocated:
             return stored
         shift = self.bits_allocated - self.high_bit - 1
         # left to drop what is above the high bit, then right (arithmetic for signed types) to drop what is below
         up = np.left_shift(stored, np.array(shift, stored.dtype))
-        return np.right_shift(up, np.array(self.bits_allocated - self.bits_stored, stored.dtype))
+        return np.asarray(np.right_shift(up, np.array(self.bits_allocated - self.bits_stored, stored.dtype)))
+
+
+@dataclass(frozen=True)
+class ModalityLut:
+    """Modality LUT (PS3.3 C.11.1.1): the values of stored integers from `first` on; those outside get the nearest."""
+
+    first: int
+    values: NDArray[np.float64]
+
+    def apply(self, stored: NDArray[Any]) -> NDArray[np.float64]:
+        """Values of stored integers."""
+        place = np.clip(stored.astype(np.int64) - self.first, 0, len(self.values) - 1)
+        return self.values[place]
 
 
 @dataclass
@@ -82,8 +105,11 @@ class FrameArray:
     dtype : numpy.dtype
     slope, intercept : ndarray, shape (volumes..., slice), optional
         Modality rescale of each plane; None for stored values.
-    padding : ndarray, shape (volumes..., slice), optional
-        Stored value of each plane that becomes NaN; NaN for none.
+    padding : ndarray, shape (2, volumes..., slice), optional
+        Lowest and highest stored value of each plane that becomes NaN; NaN for none.
+    luts : list of ModalityLut
+    lut : ndarray, optional
+        Which of the luts each file has, -1 for none; it stands in for slope and intercept.
     """
 
     files: list[File]
@@ -98,6 +124,8 @@ class FrameArray:
     slope: NDArray[np.float64] | None = None
     intercept: NDArray[np.float64] | None = None
     padding: NDArray[np.float64] | None = None
+    luts: list[ModalityLut] = field(default_factory=list)
+    lut: NDArray[np.intp] | None = None
 
     @property
     def plane_shape(self) -> tuple[int, ...]:
@@ -116,7 +144,7 @@ class FrameArray:
         picks = [axis_indices(k, n) for k, n in zip(key, self.shape, strict=True)]
         wanted = np.ix_(*picks[:grid])
         file, number = self.file[wanted].ravel(), self.number[wanted].ravel()
-        params = [None if p is None else p[wanted].ravel() for p in (self.slope, self.intercept, self.padding)]
+        places = list(zip(*(ix.ravel() for ix in np.broadcast_arrays(*wanted)), strict=True))
         rows, inner = picks[grid], picks[grid + 1 :]
         out = np.empty((file.size, *(p.size for p in picks[grid:])), dtype=self.dtype)
         if out.size:
@@ -127,22 +155,24 @@ class FrameArray:
                 if plane is None:
                     out[k] = np.nan
                 else:
-                    self._convert(plane if whole else plane[part], out[k], params, k)
+                    self._convert(plane if whole else plane[part], out[k], places[k])
         shaped = out.reshape(tuple(p.size for p in picks))
         drop = tuple(0 if isinstance(k, (int, np.integer)) else slice(None) for k in key)
         return shaped[drop]
 
-    def _convert(
-        self, plane: NDArray[Any], out: NDArray[Any], params: list[NDArray[np.float64] | None], k: int
-    ) -> None:
+    def _convert(self, plane: NDArray[Any], out: NDArray[Any], place: tuple[Any, ...]) -> None:
         """Rescale a plane of stored values into its place: one pass in float64, rounded once."""
-        slope, intercept, padding = params
-        if slope is None or intercept is None or (slope[k] == 1 and intercept[k] == 0):
+        lut = -1 if self.lut is None else int(self.lut[self.file[place]])
+        if lut >= 0:
+            out[...] = self.luts[lut].apply(plane)
+        elif self.slope is None or self.intercept is None or (self.slope[place] == 1 and self.intercept[place] == 0):
             out[...] = plane
         else:
-            np.add(plane * slope[k], intercept[k], out=out, casting="unsafe")
-        if padding is not None and padding[k] == padding[k]:
-            out[plane == padding[k]] = np.nan
+            np.add(plane * self.slope[place], self.intercept[place], out=out, casting="unsafe")
+        if self.padding is not None:
+            low, high = self.padding[(0, *place)], self.padding[(1, *place)]
+            if low <= high:
+                out[(plane >= low) & (plane <= high)] = np.nan
 
     # --- stored values -----------------------------------------------------------------------------------------------
     def _planes(
@@ -162,14 +192,14 @@ class FrameArray:
                 values = np.frombuffer(data, dtype=f.stored_dtype)
                 yield f.clean(values.reshape(last - first, *self.plane_shape[1:]))
             else:
-                values = decode_frame(self.files[i], int(number[k]), f)
+                values = decode_frame(self.files[i], int(number[k]), f.samples == 1).astype(f.stored_dtype, copy=False)
                 yield f.clean(values.reshape(self.plane_shape)[first:last])
 
     def _addressable(self, i: int) -> bool:
         """Whether rows of a file's frames can be read by their position."""
         f = self.formats[self.kind[i]]
         native = self.length[i] >= 0 and self.offset[i] >= 0 and self.syntax[i] != BIG_ENDIAN
-        return bool(native and f.bits_allocated in (8, 16, 32, 64) and not f.planar)
+        return bool(native and f.bits_allocated in (8, 16, 32, 64) and not f.planar and not f.converted)
 
     def _fetch_remote(
         self, file: NDArray[np.intp], number: NDArray[np.intp], first: int, last: int
@@ -198,32 +228,3 @@ class FrameArray:
 
 def _ascending(*indices: NDArray[np.intp]) -> bool:
     return all(bool((np.diff(i) == 1).all()) for i in indices)
-
-
-def decode_frame(file: File, number: int, kind: PixelFormat) -> NDArray[Any]:
-    """Stored values of one frame through pydicom: compressed, big endian, deflated, or odd in another way.
-
-    Raises
-    ------
-    SourceError
-        Where it can't be decoded, with the reason; a missing decoder is named.
-    """
-    import pydicom
-    from pydicom.pixels import pixel_array
-
-    try:
-        with file.fs.open(file.path, "rb") as stream:
-            ds = pydicom.dcmread(stream, force=True)
-            out = pixel_array(ds, index=number - 1, raw=kind.samples == 1)
-            return np.asarray(out).astype(kind.stored_dtype, copy=False)
-    except (
-        RuntimeError,
-        NotImplementedError,
-        ValueError,
-        AttributeError,
-        OSError,
-        EOFError,
-        KeyError,
-        IndexError,
-    ) as error:
-        raise SourceError(f"{file_name(file)}: frame {number} can't be decoded: {error}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -25,13 +25,43 @@ NAMED = 10
 """How many damaged files the warning names."""
 
 
+class _Taken(Mapping[Key, "list[Cell]"]):
+    """The columns of some files of a scan, each made when it is first asked for: most are not."""
+
+    def __init__(self, whole: Mapping[Key, list[Cell]], rows: list[int]) -> None:
+        self._whole: Mapping[Key, list[Cell]] = whole
+        self._rows: list[int] = rows
+        if isinstance(whole, _Taken):  # a part of a part is a part of the whole
+            self._whole, self._rows = whole._whole, [whole._rows[k] for k in rows]
+        self._made: dict[Key, list[Cell] | None] = {}
+
+    def _make(self, key: Key) -> list[Cell] | None:
+        if key not in self._made:
+            cells = self._whole.get(key)
+            part = None if cells is None else [cells[k] for k in self._rows]
+            self._made[key] = part if part and any(cell is not None for cell in part) else None
+        return self._made[key]
+
+    def __getitem__(self, key: Key) -> list[Cell]:
+        part = self._make(key)
+        if part is None:
+            raise KeyError(key)
+        return part
+
+    def __iter__(self) -> Iterator[Key]:
+        return (key for key in self._whole if self._make(key) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 @dataclass
 class Scan:
     """The headers of DICOM instances, by column. Files without pixel data are among them (`pixel_tag` 0)."""
 
     files: list[File]
     """Readable instances only, in the order they were given."""
-    columns: dict[Key, list[Cell]]
+    columns: Mapping[Key, list[Cell]]
     """Each top-level element below the pixel data: (VR, value bytes, little endian), None where a file lacks it."""
     syntax: list[str]
     """Transfer Syntax UID."""
@@ -53,10 +83,9 @@ class Scan:
         """Select files by numbers, by a mask or by a slice; `damaged` stays as it is."""
         where = np.arange(len(self))[index if isinstance(index, slice) else np.asarray(index, dtype=_kind(index))]
         chosen: list[int] = np.atleast_1d(where).tolist()
-        columns = {key: [cells[k] for k in chosen] for key, cells in self.columns.items()}
         return Scan(
             files=[self.files[k] for k in chosen],
-            columns={key: cells for key, cells in columns.items() if any(cell is not None for cell in cells)},
+            columns=_Taken(self.columns, chosen),
             syntax=[self.syntax[k] for k in chosen],
             implicit=self.implicit[chosen],
             pixel_tag=self.pixel_tag[chosen],
@@ -70,11 +99,14 @@ class Scan:
         return self.columns.get(key_of(keyword)) or [None] * len(self)
 
     def keywords(self) -> list[str]:
-        """List the DICOM keywords of the public columns, in the order of their tags; unknown tags are left out."""
-        from pydicom.datadict import keyword_for_tag
+        """List the DICOM keywords of the public columns, in the order of their tags; unknown tags are left out.
+
+        So are those of repeating groups (overlays, curves), whose keyword stands for several tags.
+        """
+        from pydicom.datadict import keyword_for_tag, tag_for_keyword
 
         tags = sorted(key for key in self.columns if isinstance(key, int))
-        return [keyword for tag in tags if (keyword := keyword_for_tag(tag))]
+        return [keyword for tag in tags if (keyword := keyword_for_tag(tag)) and tag_for_keyword(keyword) is not None]
 
     def varies(self, keyword: str | Key) -> bool:
         """Tell whether any two files differ in an element, one that lacks it from one that has it included."""

@@ -5,17 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImagedataWarning, LabelError, SortError
 from ..model.geometry import normal
-from ..model.orders import ORDERS, Order
-from .clock import Clock, tells_apart
-from .keys import Keys
-from .stacks import POSITION_TOLERANCE, Stack, cluster
+from ..model.orders import Order
+from .auto import find_orders
+from .clock import Clock, starts
+from .keys import Keys, order_factor
+from .rank import by_group, by_rank, rank
+from .stacks import Stack, cluster, position_tolerance
 
 
 @dataclass
@@ -57,6 +58,7 @@ def sort(
     auto_order : sequence of str, optional
         Names of the orders that may be found out; by default time, b and directions, te, ti, fa.
     missing : {"raise", "drop", "fill"}
+        ``drop`` leaves out the incomplete entries of the first order.
     duplicates : {"raise", "keep"}, optional
         By default that of the order.
 
@@ -74,7 +76,7 @@ def sort(
     slot = slice_numbers(stack)
     keys = Keys(frames, slot)
     if orders is None:
-        orders = keys.find_orders(auto_order)
+        orders = find_orders(keys, auto_order)
     elif len(orders) > 1 and len({o.dim for o in orders}) < len(orders):
         raise LabelError(f"the orders {[o.name for o in orders]} would give one dim twice")
     if len(orders) > 1 and any(o.by == "instance" for o in orders):
@@ -101,7 +103,7 @@ def slice_numbers(stack: Stack) -> NDArray[np.intp]:
     frames = stack.frames
     if not stack.place:
         return np.zeros(len(frames), dtype=np.intp)
-    return cluster(frames.position @ normal(frames.orientation[0]), POSITION_TOLERANCE)
+    return cluster(frames.position @ normal(frames.orientation[0]), position_tolerance(frames))
 
 
 # --- one order ----------------------------------------------------------------------------------------------------
@@ -109,106 +111,15 @@ def slice_numbers(stack: Stack) -> NDArray[np.intp]:
 
 def _one_order(keys: Keys, order: Order, missing: str, duplicates: str) -> Grid:
     if order.by in ("instance", "rank"):
-        volume, values = _by_rank(keys, order, missing, duplicates)
+        volume = by_rank(keys, order, missing, duplicates)
+        values = np.arange(int(volume.max()) + 1, dtype=np.float64)
     else:
-        group, values = keys.groups(order)
-        volume, values = _by_group(keys, order, group, values, duplicates)
-    index = _table(keys.slot, [volume], [int(volume.max()) + 1], keys.slices)
+        volume, values = by_group(keys, order, duplicates)
+    index = _table(keys.slot, [volume], [len(values)], keys.slices)
+    if order.by == "rank":
+        values = starts(keys.seconds(order), index) * order_factor(order)
     index, kept = _complete(index, keys, [order], missing)
     return Grid(index, [order], [values[kept]], keys.clock)
-
-
-def _by_rank(keys: Keys, order: Order, missing: str, duplicates: str) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Volume of each frame: the k-th at its position, by clock and instance number."""
-    seconds = keys.seconds(order)
-    if order.by == "rank" and duplicates == "raise" and not tells_apart(seconds, keys.slot):
-        raise SortError(
-            f"order {order.name!r}: several images at one position have the same {keys.source(order)}; "
-            "duplicates='keep' numbers them by InstanceNumber, order='none' numbers all so"
-        )
-    counts = np.bincount(keys.slot)
-    if counts.min() == counts.max():
-        volume = _rank(keys.slot, seconds, keys.instance_number)
-    else:
-        volume = _by_identifier(keys, seconds, counts, missing)
-    if order.by == "instance":
-        return volume, np.arange(int(volume.max()) + 1, dtype=np.float64)
-    values = np.full(int(volume.max()) + 1, np.inf)
-    np.minimum.at(values, volume, seconds)
-    return volume, values * (1e3 if order.name == "triggertime" else 1.0)
-
-
-def _rank(slot: NDArray[np.intp], *by: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Rank of each entry within its slot, by the keys in turn."""
-    order = np.lexsort((*reversed(by), slot))
-    first = np.searchsorted(slot[order], slot[order], side="left")
-    out = np.empty(len(slot), dtype=np.intp)
-    out[order] = np.arange(len(slot)) - first
-    return out
-
-
-def _by_identifier(
-    keys: Keys, seconds: NDArray[np.float64], counts: NDArray[np.intp], missing: str
-) -> NDArray[np.intp]:
-    """Volumes of a series with holes, by an element that numbers them."""
-    if missing == "raise":
-        raise SortError(
-            f"the positions have between {counts.min()} and {counts.max()} images ({_short(counts)}): images are "
-            "missing or doubled. missing='drop' leaves incomplete volumes out, missing='fill' fills them with NaN"
-        )
-    candidates = (
-        keys.frames.numbers("TemporalPositionIdentifier"),
-        keys.frames.numbers("AcquisitionNumber"),
-        cluster(seconds, 1e-3).astype(np.float64),
-    )
-    for identifier in candidates:
-        values, volume = np.unique(identifier, return_inverse=True)
-        if np.isnan(values).any() or len(values) != counts.max():
-            continue
-        if len(np.unique(keys.slot * len(values) + volume)) == len(volume):
-            return volume.astype(np.intp)
-    raise SortError(
-        f"the positions have between {counts.min()} and {counts.max()} images, and no element "
-        "(TemporalPositionIdentifier, AcquisitionNumber, equal times) says to which volume each belongs"
-    )
-
-
-def _by_group(
-    keys: Keys, order: Order, group: NDArray[np.intp], values: NDArray[np.float64], duplicates: str
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Volume of each frame by groups of equal value; repeated ones follow each other as they were acquired."""
-    seconds = keys.seconds(ORDERS["none"])
-    repeat = _rank(group * keys.slices + keys.slot, seconds, keys.instance_number)
-    if repeat.max() > 0 and duplicates == "raise":
-        k = int(np.flatnonzero(repeat == 1)[0])
-        raise SortError(
-            f"order {order.name!r} does not tell all images apart: {int((repeat > 0).sum())} have the position and "
-            f"value of another, e.g. {order.name} = {values[group[k]]:g}. duplicates='keep' keeps them as volumes of "
-            "equal value; or add an order, such as order='time," + order.name + "'"
-        )
-    pair = group * (int(repeat.max()) + 1) + repeat
-    pairs, volume = np.unique(pair, return_inverse=True)
-    of_group = pairs // (int(repeat.max()) + 1)
-    if order.by == "diffusion":
-        volume, of_group = _as_acquired(keys, order, volume, of_group, seconds)
-        return volume, np.arange(len(of_group), dtype=np.float64)
-    return volume.astype(np.intp), values[of_group]
-
-
-def _as_acquired(
-    keys: Keys, order: Order, volume: NDArray[np.intp], of_group: NDArray[np.intp], seconds: NDArray[np.float64]
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Renumber diffusion volumes as they were acquired (``dti``), or by b-value first (``bvector``)."""
-    n = len(of_group)
-    start, number, b = np.full(n, np.inf), np.full(n, np.inf), np.zeros(n)
-    np.minimum.at(start, volume, seconds)
-    np.minimum.at(number, volume, keys.instance_number)
-    b[volume] = np.nan_to_num(keys.frames.diffusion.b_value)
-    by = (number, start, b) if order.name == "bvector" else (number, start)
-    sequence = np.lexsort(by)
-    new = np.empty(n, dtype=np.intp)
-    new[sequence] = np.arange(n)
-    return new[volume], of_group[sequence]
 
 
 # --- several orders -----------------------------------------------------------------------------------------------
@@ -229,10 +140,10 @@ def _several_orders(keys: Keys, orders: list[Order], missing: str, duplicates: s
     if ranked:
         k = ranked[0]
         seconds = keys.seconds(orders[k])
-        numbers[k] = _rank(slot, seconds, keys.instance_number)
+        numbers[k] = rank(slot, seconds, keys.instance_number)
         start = np.full(int(numbers[k].max()) + 1, np.inf)
         np.minimum.at(start, numbers[k], seconds)
-        values[k] = start * (1e3 if orders[k].name == "triggertime" else 1.0)
+        values[k] = start * order_factor(orders[k])
     index = _table(keys.slot, numbers, [len(v) for v in values], keys.slices)
     index, kept = _complete(index, keys, orders, missing)
     return Grid(index, orders, [values[0][kept], *values[1:]], keys.clock)
@@ -246,7 +157,7 @@ def _table(slot: NDArray[np.intp], numbers: list[NDArray[np.intp]], sizes: list[
     if (counts > 1).any():
         at = np.unravel_index(places[counts > 1][0], index.shape)
         raise SortError(
-            f"{int(counts.max())} images claim one place (volume {tuple(int(a) for a in at[:-1])}, slice {int(at[-1])}): "
+            f"{int(counts.max())} images claim one place (volume {tuple(map(int, at[:-1]))}, slice {int(at[-1])}): "
             "these orders do not tell all images apart. Add an order, or split='KEYWORD' where an element differs"
         )
     index.ravel()[flat] = np.arange(len(slot))
@@ -275,10 +186,3 @@ def _complete(
         raise SortError(f"order {where!r}: missing='drop' leaves nothing, every volume is incomplete")
     warnings.warn(f"{index.shape[0] - len(kept)} incomplete volumes are left out", ImagedataWarning, stacklevel=2)
     return index[kept], kept
-
-
-def _short(counts: NDArray[np.intp]) -> str:
-    """Counts of images per position, as runs."""
-    edges = [0, *(np.flatnonzero(np.diff(counts)) + 1).tolist(), len(counts)]
-    runs = [f"{b - a} positions with {counts[a]}" for a, b in pairwise(edges)]
-    return ", ".join(runs[:3]) + (", ..." if len(runs) > 3 else "")

@@ -16,8 +16,7 @@ from ..model.geometry import normal
 from ..model.identity import PATIENT_KEYS, patient_digest
 from .frames import Frames
 
-LINE_TOLERANCE = 1e-2  # mm: planes further off the stack's line do not belong to it
-POSITION_TOLERANCE = 1e-2  # mm: planes nearer than this along the normal lie at one position
+POSITION_TOLERANCE = 1e-2  # mm: nearer along the normal is one position, further off the line is another stack
 ORIENTATION_TOLERANCE = 1e-4  # components of direction cosines
 SPACING_TOLERANCE = 1e-4  # mm
 
@@ -53,7 +52,9 @@ class Series:
         if isinstance(wanted, (int, np.integer)):
             return self.number.strip() == str(int(wanted))
         text = str(wanted)
-        return text in (self.uid, self.number) or fnmatch.fnmatchcase(self.description.lower(), text.lower())
+        if text in (self.uid, self.number, self.description):
+            return True
+        return bool(self.description) and fnmatch.fnmatchcase(self.description.lower(), text.lower())
 
 
 @dataclass
@@ -110,11 +111,11 @@ def choose_series(found: Sequence[Series], wanted: Any) -> list[Series]:
     """Series that a user's ``series=`` selects (all of them for None), or `SeriesError` listing what there is."""
     if wanted is None:
         return list(found)
-    many = wanted if isinstance(wanted, (list, tuple, set)) else [wanted]
-    hits = [s for s in found if any(s.matches(w) for w in many)]
-    if not hits:
-        raise SeriesError(f"no series matches {wanted!r}; there are:\n" + "\n".join(f"  {s}" for s in found))
-    return hits
+    many = list(wanted) if isinstance(wanted, (list, tuple, set, np.ndarray)) else [wanted]
+    for one in many:
+        if not any(s.matches(one) for s in found):
+            raise SeriesError(f"no series matches {one!r}; there are:\n" + "\n".join(f"  {s}" for s in found))
+    return [s for s in found if any(s.matches(one) for one in many)]
 
 
 def restrict(series: Series, acquisition: Any = None, echo: Any = None) -> Series:
@@ -134,7 +135,7 @@ def restrict(series: Series, acquisition: Any = None, echo: Any = None) -> Serie
 
 
 def stacks_of(series: Series, split: str | Sequence[str] | None = None) -> list[Stack]:
-    """Stacks of a series, the largest kind of image first as they were acquired.
+    """Stacks of a series, in the order of their first images.
 
     Parameters
     ----------
@@ -168,7 +169,7 @@ def _features(frames: Frames, split: str | Sequence[str] | None) -> dict[str, li
     """What tells stacks apart, one text per frame and feature."""
     words = [split] if isinstance(split, str) else list(split or ())
     iop, spacing = frames.orientation, frames.spacing
-    known = ~np.isnan(frames.position).any(axis=1) & ~np.isnan(iop).any(axis=1) & ~np.isnan(spacing).any(axis=1)
+    known = np.isfinite(np.hstack([frames.position, iop, spacing]).sum(axis=1))
     if known.any():
         known[known] = np.linalg.norm(np.cross(iop[known, :3], iop[known, 3:]), axis=1) > 0.5
         known &= (spacing > 0).all(axis=1)
@@ -176,8 +177,8 @@ def _features(frames: Frames, split: str | Sequence[str] | None) -> dict[str, li
     out = {
         "place": ["yes" if k else "no" for k in known],
         "matrix": [f"{r} x {c}" for r, c in frames.matrix],
-        "orientation": [str(k) for k in _cluster_rows(np.where(known[:, None], iop, 0), ORIENTATION_TOLERANCE)],
-        "spacing": [str(k) for k in _cluster_rows(np.where(known[:, None], spacing, 0), SPACING_TOLERANCE)],
+        "orientation": _cluster_names(np.where(known[:, None], iop, 0), ORIENTATION_TOLERANCE),
+        "spacing": _cluster_names(np.where(known[:, None], spacing, 0), SPACING_TOLERANCE),
         "frame of reference": frames.text("FrameOfReferenceUID"),
         "image type": frames.text("ImageType"),
         "component": frames.component,
@@ -219,6 +220,21 @@ def _cluster_rows(values: NDArray[np.float64], tolerance: float) -> NDArray[np.i
     return number[inverse.ravel()]
 
 
+def _cluster_names(values: NDArray[np.float64], tolerance: float) -> list[str]:
+    """The first member of each row's cluster, as text."""
+    number = _cluster_rows(values, tolerance)
+    first = {int(k): row for k, row in zip(number[::-1], values[::-1], strict=True)}
+    names = {k: "\\".join(f"{v + 0.0:g}" for v in row.round(4)) for k, row in first.items()}
+    doubled = len(set(names.values())) < len(names)
+    return [names[k] + (f" ({k})" if doubled else "") for k in number.tolist()]
+
+
+def position_tolerance(frames: Frames) -> float:
+    """How far positions may differ and be the same, mm: less where pixels are so small that slices may be as near."""
+    finest = float(np.nanmin(frames.spacing, initial=np.inf))
+    return min(POSITION_TOLERANCE, 0.1 * finest)
+
+
 def cluster(values: NDArray[np.float64], tolerance: float) -> NDArray[np.intp]:
     """Number of the cluster of each value, ascending; a gap larger than the tolerance begins a new one."""
     order = np.argsort(values, kind="stable")
@@ -230,17 +246,17 @@ def cluster(values: NDArray[np.float64], tolerance: float) -> NDArray[np.intp]:
 
 def _lines(frames: Frames) -> list[NDArray[np.intp]]:
     """Rows of the frames by the line that they lie on: along the normal, or sheared as with a tilted gantry."""
-    p, n = frames.position, normal(frames.orientation[0])
+    p, n, near = frames.position, normal(frames.orientation[0]), position_tolerance(frames)
     along = p @ n
     first, last = int(np.argmin(along)), int(np.argmax(along))
     travel = p[last] - p[first]
-    if along[last] - along[first] > POSITION_TOLERANCE:
+    if along[last] - along[first] > near:
         share = (along - along[first]) / (along[last] - along[first])
         off = p - (p[first] + share[:, None] * travel)
-        if np.linalg.norm(off, axis=1).max() <= LINE_TOLERANCE:
+        if np.linalg.norm(off, axis=1).max() <= near:
             return [np.arange(len(p), dtype=np.intp)]
     beside = p - along[:, None] * n
-    number = _cluster_rows(beside, LINE_TOLERANCE)
+    number = _cluster_rows(beside, near)
     return [np.flatnonzero(number == k).astype(np.intp) for k in range(int(number.max()) + 1)]
 
 

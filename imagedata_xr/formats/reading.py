@@ -76,8 +76,7 @@ def _read_recognised(files: Sequence[File], options: ReadOptions) -> list[Node]:
             taken = {id(f) for f in mine}
             rest = [f for f in rest if id(f) not in taken]
     nodes = format_named("dicom").read(rest, options) if rest else []
-    # pictures or NIfTI files that lie among DICOM files are strangers there
-    if not any(True for n in nodes):
+    if not nodes:  # else pictures or NIfTI files that lie among DICOM files are strangers there
         for form, mine in claimed:
             nodes += form.read(mine, options)
     return nodes
@@ -131,26 +130,35 @@ def open_all(source: Any, format: str | None, options: ReadOptions) -> dict[str,
 
 
 def tree_paths(nodes: Sequence[Node]) -> list[tuple[str, Node]]:
-    """Path of each node: parts percent-encoded, empty ones as ``_``, repeated ones with ``~2``, ``~3``..."""
-    out: list[tuple[str, Node]] = []
+    """Path of each node: parts percent-encoded, empty ones as ``_``, repeated ones with ``~2``, ``~3``...
+
+    Two patients (studies, series) of equal name stay apart, where nodes tell who they are (`Node.identity`).
+    """
+    known: dict[tuple[str, str, object], str] = {}
     taken: set[str] = set()
-    series_of: dict[tuple[str, str], str] = {}
-    for node in nodes:
-        parts = [_encode(p) for p in node.parts]
-        stacked = len(parts) > 3
-        base = "/" + "/".join(parts[:3])
-        # stacks of one series share its path; another series of the same name gets a path of its own
-        owner = node.select.partition(", stack")[0] or str(id(node))
-        if (base, owner) not in series_of:
-            path, n = base, 1
-            while path in taken:
-                n += 1
-                path = f"{base}~{n}"
-            taken.add(path)
-            series_of[base, owner] = path
-        path = series_of[base, owner]
-        out.append((f"{path}/{parts[3]}" if stacked else path, node))
+    out: list[tuple[str, Node]] = []
+    for number, node in enumerate(nodes):
+        path = ""
+        for depth, part in enumerate(node.parts):
+            who: object = node.identity[depth] if depth < len(node.identity) else ""
+            if depth == len(node.parts) - 1 and depth >= len(node.identity):
+                who = number
+            key = (path, part, who)
+            if key not in known:
+                known[key] = _free(f"{path}/{_encode(part)}", taken)
+            path = known[key]
+        out.append((path, node))
     return out
+
+
+def _free(path: str, taken: set[str]) -> str:
+    """The path, or the first of ``path~2``, ``path~3``, ... that is not taken yet; takes it."""
+    name, n = path, 1
+    while name in taken:
+        n += 1
+        name = f"{path}~{n}"
+    taken.add(name)
+    return name
 
 
 def _encode(part: str) -> str:

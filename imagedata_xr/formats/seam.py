@@ -73,6 +73,8 @@ class Node:
         The ``series=`` and ``stack=`` values that select it, for error messages.
     kind : str
         What tells it from the other stacks of its series; empty where it is the only one.
+    identity : tuple of str
+        What tells apart nodes whose `parts` are equal, level by level: digest of the patient, study, series.
     """
 
     parts: tuple[str, ...]
@@ -80,6 +82,7 @@ class Node:
     title: str = ""
     select: str = ""
     kind: str = ""
+    identity: tuple[str, ...] = ()
 
     def open(self) -> xr.Dataset:
         """Return the Dataset, built if need be."""

@@ -36,7 +36,8 @@ def diffusion(scan: Scan) -> Diffusion:
     if not known.any() or not (out.b_value > 0).any():
         out.b_value[:] = np.nan
         return out
-    rows = np.array([bool(p) and p[0].upper().startswith("ROW") for p in scan.strings("InPlanePhaseEncodingDirection")])
+    encoded = scan.strings("InPlanePhaseEncodingDirection")
+    rows = np.array([(p or ("",))[0].upper().startswith("ROW") for p in encoded], dtype=np.bool_)
     x, y, z = xyz.T
     along_r = np.where(rows, -y, -x)
     along_c = np.where(rows, x, -y)
@@ -48,7 +49,21 @@ def diffusion(scan: Scan) -> Diffusion:
 def component(scan: Scan) -> list[str]:
     """Kind of image by (0043,102F); a B0 map in Hz mixed with a magnitude is told by (0043,1030)."""
     kind = scan.numbers((PARM, 0x43, 0x2F))
-    return [_KINDS.get(int(k), "") if k == k else "" for k in kind]
+    words = [_KINDS.get(int(k), "") if k == k else "" for k in kind]
+    flag = scan.numbers((PARM, 0x43, 0x30))
+    if not _is_field_map(scan, flag):
+        return words
+    return [f"{word} collapse {f:g}".lstrip() for word, f in zip(words, flag, strict=True)]
+
+
+def _is_field_map(scan: Scan, flag: NDArray[np.float64]) -> bool:
+    """Whether the Vas collapse flag (0043,1030) tells two kinds of image of the same places apart."""
+    values = np.unique(flag)
+    if len(values) < 2 or np.isnan(values).any() or (diffusion(scan).b_value > 0).any():
+        return False
+    position = scan.strings("ImagePositionPatient")
+    places = [{position[k] for k in np.flatnonzero(flag == v)} for v in values]
+    return all(p == places[0] for p in places)
 
 
 def clock(scan: Scan) -> NDArray[np.float64]:

@@ -26,11 +26,11 @@ def diffusion(scan: Scan) -> Diffusion:
     out.vector = scan.numbers((HEADER, 0x19, 0x0E), width=3)
     words = scan.strings((HEADER, 0x19, 0x0D))
     names = scan.strings("SequenceName")
-    for k in range(len(scan)):
-        if words[k] and words[k][0] in DIRECTIONALITY:
-            out.directionality[k] = DIRECTIONALITY.index(words[k][0])
+    for k, (word, name) in enumerate(zip(words, names, strict=True)):
+        if word and word[0] in DIRECTIONALITY:
+            out.directionality[k] = DIRECTIONALITY.index(word[0])
         # a trace image: "*ep_b800t"; it may still carry the direction of the last measurement
-        if names[k] and re.search(r"_b\d+t", names[k][0]):
+        if name and re.search(r"_b\d+t", name[0]):
             out.directionality[k] = 3
     return out
 

@@ -1,0 +1,149 @@
+"""Attrs of an image: the elements that all its instances share, by DICOM keyword."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import Any
+
+import pydicom
+from pydicom.datadict import keyword_for_tag
+from pydicom.multival import MultiValue
+
+from ..model.orders import label_for
+from .frames import Frames
+
+NUMERIC = {"DS", "IS", "FD", "FL", "US", "SS", "UL", "SL", "UV", "SV"}
+_SKIPPED_VR = {"OB", "OW", "OF", "OD", "OL", "OV", "UN", "OB or OW", "US or OW", "AT"}
+
+SAID_ELSEWHERE = frozenset(
+    [
+        "SOPInstanceUID",
+        "InstanceNumber",
+        "SpecificCharacterSet",
+        "InstanceCreationDate",
+        "InstanceCreationTime",
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "PixelSpacing",
+        "SliceLocation",
+        "SpacingBetweenSlices",
+        "FrameOfReferenceUID",
+        "Rows",
+        "Columns",
+        "BitsAllocated",
+        "BitsStored",
+        "HighBit",
+        "PixelRepresentation",
+        "SamplesPerPixel",
+        "PlanarConfiguration",
+        "NumberOfFrames",
+        "RescaleSlope",
+        "RescaleIntercept",
+        "RescaleType",
+        "WindowCenter",
+        "WindowWidth",
+        "WindowCenterWidthExplanation",
+        "VOILUTFunction",
+        "SmallestImagePixelValue",
+        "LargestImagePixelValue",
+        "SmallestPixelValueInSeries",
+        "LargestPixelValueInSeries",
+        "AcquisitionDate",
+        "AcquisitionTime",
+        "AcquisitionDateTime",
+        "ContentDate",
+        "ContentTime",
+        "DiffusionBValue",
+        "DiffusionGradientOrientation",
+        "DiffusionDirectionality",
+        "PixelData",
+        "FloatPixelData",
+        "DoubleFloatPixelData",
+        "DataSetTrailingPadding",
+    ]
+)
+"""Elements that a label, the geometry or the pixel format says, and those of one image only: never attrs."""
+
+
+def attrs_of(frames: Frames, labelled: set[str]) -> dict[str, Any]:
+    """Elements that all instances share, by keyword; text decoded, sequences as DICOM JSON.
+
+    Parameters
+    ----------
+    frames : Frames
+    labelled : set of str
+        Names of the coords: their elements are no attrs.
+    """
+    scan = frames.scan
+    ds = scan.dataset(0)
+    out: dict[str, Any] = {}
+    for tag in sorted(k for k in scan.columns if isinstance(k, int)):
+        keyword = keyword_for_tag(tag)
+        if not keyword or tag < 0x00080000 or keyword in SAID_ELSEWHERE or label_for(keyword).coord in labelled:
+            continue
+        if tag & 0xFFFF == 0 or scan.varies(tag) or tag not in ds:
+            continue
+        value = _value_of(ds, tag)
+        if value is not None:
+            out[keyword] = value
+    units = units_of(frames)
+    return out | ({"units": units} if units else {})
+
+
+def _value_of(ds: pydicom.Dataset, tag: int) -> Any:
+    """Value of an element for attrs; its bytes as text where they are none that its VR allows."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydicom finds fault with the form of values that are kept as they are
+            return attr_value(ds[tag])
+    except (ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError):
+        value = getattr(ds.get_item(tag), "value", None)
+        return value.decode("latin-1").rstrip("\0 ") if isinstance(value, bytes) else None
+
+
+def attr_value(element: pydicom.DataElement) -> Any:
+    """Return an element as str, number or flat list; None for binary ones."""
+    if element.VR in _SKIPPED_VR:
+        return None
+    if element.VR == "SQ":
+        return json.dumps([item.to_json_dict() for item in element.value])
+    value: Any = element.value
+    if value is None:
+        return ""
+    if isinstance(value, (MultiValue, list, tuple)):
+        return [_plain(v, element.VR) for v in value]
+    return _plain(value, element.VR)
+
+
+def _plain(value: Any, vr: str) -> Any:
+    if value is None or value == "":
+        return ""
+    if vr == "IS" or vr in ("US", "SS", "UL", "SL", "UV", "SV"):
+        return int(value)
+    return float(value) if vr in NUMERIC else str(value)
+
+
+_PET_UNITS = {
+    "BQML": "Bq/ml",
+    "GML": "g/ml",
+    "CNTS": "counts",
+    "CPS": "counts/s",
+    "PROPCPS": "counts/s",
+    "NONE": "",
+    "PCNT": "%",
+}
+
+
+def units_of(frames: Frames) -> str:
+    """Units of the values after the modality rescale, where the elements say them (PS3.3 C.11.1.1.2, C.8.9.1)."""
+    rescale, modality = set(frames.text("RescaleType")), set(frames.text("Modality"))
+    if modality == {"PT"}:
+        units = set(frames.text("Units"))
+        return _PET_UNITS.get(next(iter(units)), next(iter(units))) if len(units) == 1 else ""
+    if modality == {"CT"} and rescale <= {"", "HU"}:
+        localizer = any("LOCALIZER" in (t or ()) for t in frames.strings("ImageType"))
+        return "" if localizer and rescale == {""} else "HU"
+    if len(rescale) == 1 and not rescale & {"", "US", "NORMALIZED", "normalized"}:
+        return next(iter(rescale))
+    return ""

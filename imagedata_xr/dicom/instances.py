@@ -1,0 +1,110 @@
+"""Which instances of a scan are images that can be read: each once, in an order that does not depend on file names."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ImagedataWarning
+from ..stores.url import File, file_name, read_range
+from .frames import Frames
+from .scan import Scan
+
+_WSI = "1.2.840.10008.5.1.4.1.1.77.1.6"
+_GRID = ("Image Private Header", 0x65, 0x50)
+_SHARED_GROUPS, _FRAME_GROUPS = 0x52009229, 0x52009230
+
+
+def frames_of(scan: Scan) -> Frames:
+    """Frames of the images of a scan; what can't be read as images yet is named in a warning and left out.
+
+    Parameters
+    ----------
+    scan : Scan
+        Instances of any kind. Those without pixel data are passed over.
+
+    Returns
+    -------
+    Frames
+        By instance number and UID, so that nothing depends on the names of files.
+
+    Warns
+    -----
+    ImagedataWarning
+        Of images of a kind that is not read, of files that are copies of others, and of UIDs that are not unique.
+    """
+    rows = _readable(scan)
+    number = np.nan_to_num(scan.numbers("InstanceNumber")[rows], nan=np.inf)
+    uids = np.array([(u or ("",))[0] if u else "" for u in scan.strings("SOPInstanceUID")], dtype=object)[rows]
+    rows = rows[np.lexsort((uids.astype(str), number))] if len(rows) else rows
+    part = scan.take(rows)
+    return Frames.of(_without_copies(part))
+
+
+def _readable(scan: Scan) -> NDArray[np.intp]:
+    """Rows of the instances that hold one image plane."""
+    pixels = scan.pixel_tag > 0
+    grouped = [a is not None or b is not None
+               for a, b in zip(scan.column(_SHARED_GROUPS), scan.column(_FRAME_GROUPS), strict=True)]  # fmt: skip
+    several = (scan.numbers("NumberOfFrames") > 1) | np.array(grouped, dtype=np.bool_)
+    mosaic = np.array(["MOSAIC" in (t or ()) for t in scan.strings("ImageType")], dtype=np.bool_)
+    slides = np.array([_WSI in (c or ()) for c in scan.strings("SOPClassUID")], dtype=np.bool_)
+    left_out = {
+        "whole-slide microscopy images": slides,
+        "multi-frame images": several,
+        "Siemens mosaic images": mosaic,
+        "United Imaging grid images": scan.numbers(_GRID) > 1,
+    }
+    for what, which in left_out.items():
+        hit = pixels & which
+        if hit.any():
+            name = file_name(scan.files[int(np.flatnonzero(hit)[0])])
+            _warn(f"{int(hit.sum())} {what} are not read by this version and left out, the first is {name}")
+        pixels = pixels & ~which
+    return np.flatnonzero(pixels).astype(np.intp)
+
+
+def _without_copies(scan: Scan) -> Scan:
+    """Drop files that are copies of another; say where one UID stands for several images."""
+    first: dict[str, int] = {}
+    copies: list[int] = []
+    others: list[int] = []
+    for k, uid in enumerate(scan.strings("SOPInstanceUID")):
+        if not uid:
+            continue
+        twin = first.setdefault(uid[0], k)
+        if twin != k:
+            (copies if _same(scan, twin, k) else others).append(k)
+    if copies:
+        _warn(f"{len(copies)} files are copies of others and left out, the first is {file_name(scan.files[copies[0]])}")
+    if others:
+        _warn(
+            f"{len(others)} images have the SOPInstanceUID of another image, the first is in "
+            f"{file_name(scan.files[others[0]])}: such images are kept, but their headers can't be found again"
+        )
+    return scan if not copies else scan.take(np.setdiff1d(np.arange(len(scan)), copies))
+
+
+def _same(scan: Scan, a: int, b: int) -> bool:
+    """Whether two files hold the same header and pixels, whatever their file meta information says."""
+    places = [(scan.pixel_tag[k], scan.pixel_length[k], scan.syntax[k]) for k in (a, b)]
+    if places[0] != places[1]:
+        return False
+    for key, cells in scan.columns.items():
+        if not (isinstance(key, int) and key >> 16 == 2) and cells[a] != cells[b]:
+            return False
+    return _pixel_bytes(scan, a) == _pixel_bytes(scan, b)
+
+
+def _pixel_bytes(scan: Scan, k: int) -> bytes:
+    file: File = scan.files[k]
+    offset, length = int(scan.pixel_offset[k]), int(scan.pixel_length[k])
+    if offset >= 0 and length >= 0:
+        return read_range(file, offset, length)
+    return bytes(file.fs.cat_file(file.path)[max(offset, 0) :])
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, ImagedataWarning, stacklevel=2)
