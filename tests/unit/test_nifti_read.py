@@ -247,6 +247,18 @@ def test_gzip_resumes_where_it_was(tmp_path: Path) -> None:
     assert sorted(results) == sorted(content[k << 20 : (k << 20) + 3] + bytes([k]) for k in range(0, 40, 5))
 
 
+def test_checksum_is_tested_although_all_bytes_are_there(tmp_path: Path) -> None:
+    # the checksum begins where a block of input ends, so that all content is there before it is seen
+    content = next(c for n in range(260_000, 262_144) if len(gzip.compress(c := bytes(n), 0)) == (1 << 18) + 8)
+    packed = bytearray(gzip.compress(content, 0))
+    packed[-8] ^= 1
+    (tmp_path / "a.gz").write_bytes(bytes(packed))
+    file = File(local(), str(tmp_path / "a.gz"))
+    assert bytes(Gzip(file, len(content)).read([0], [100])[0]) == content[:100]
+    with pytest.raises(SourceError, match="damaged"):
+        Gzip(file, len(content)).read([len(content) - 1], [1])
+
+
 def test_other_filesystems(tmp_path: Path) -> None:
     image = series()
     write(image, tmp_path / "a.nii.gz")

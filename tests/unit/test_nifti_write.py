@@ -137,6 +137,7 @@ def test_equal_bytes_when_written_twice(tmp_path: Path) -> None:
     write(image, tmp_path / "two.nii.gz")
     assert (tmp_path / "one.nii.gz").read_bytes() == (tmp_path / "two.nii.gz").read_bytes()
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+    assert (tmp_path / "one.nii.gz").read_bytes()[3:8] == bytes(5)  # neither name nor time
     write(image, tmp_path / "three.nii")
     assert gzip.decompress((tmp_path / "one.nii.gz").read_bytes()) == (tmp_path / "three.nii").read_bytes()
 
