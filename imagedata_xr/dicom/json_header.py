@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import struct
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
@@ -116,7 +117,7 @@ def _element(tag: int, elem: Any, ancestors: list[Dataset], encodings: Encodings
         if items is not None:
             return {"vr": vr, "Value": items} if items else {"vr": vr}
         vr = "UN"  # a sequence that can't be parsed is kept as bytes
-    value, little = _bytes(elem, ancestors[0], encodings)
+    value, little = _bytes(elem, vr, encodings)
     return _with_value(vr, value, little, encodings)
 
 
@@ -162,16 +163,18 @@ def _one_of(vrs: str, ancestors: list[Dataset]) -> str:
     return "US"
 
 
-def _bytes(elem: Any, ds: Dataset, encodings: Encodings) -> tuple[bytes, bool]:
+def _bytes(elem: Any, vr: str, encodings: Encodings) -> tuple[bytes, bool]:
     """Bytes of an element, and whether they are little endian."""
     if elem.is_raw:
         return elem.value or b"", bool(elem.is_little_endian)
+    from pydicom import config
+    from pydicom.dataelem import DataElement
     from pydicom.filebase import DicomBytesIO
     from pydicom.filewriter import write_data_element
 
     fp = DicomBytesIO()
     fp.is_little_endian, fp.is_implicit_VR = True, True
-    write_data_element(fp, elem, list(encodings))
+    write_data_element(fp, DataElement(elem.tag, vr, elem.value, validation_mode=config.IGNORE), list(encodings))
     return fp.getvalue()[8:], True
 
 
@@ -209,7 +212,7 @@ def _swapped(vr: str, value: bytes) -> bytes:
 
 
 def _texts(vr: str, value: bytes, encodings: Encodings) -> list[Any] | None:
-    text = _decoded(value, ("iso8859",) if vr in _ASCII else encodings, vr)
+    text = _decoded(value, _DEFAULT_ENCODINGS if vr in _ASCII else encodings, vr)
     if text is None:
         return None
     if len(value) % 2 == 0 and text[-1:] in (" ", "\0"):
@@ -235,14 +238,14 @@ def _decoded(value: bytes, encodings: Encodings, vr: str) -> str | None:
         return value.decode("ascii")
     try:
         text = _decode(value, encodings, vr)
-        return text if _decode(_encode(text, encodings), encodings, vr) == text else None
+        return text if _decode(_encode(text, encodings, vr), encodings, vr) == text else None
     except (UnicodeError, LookupError, ValueError):
         return None
 
 
-def _delimiters(vr: str) -> set[int]:
+def _delimiters(vr: str) -> str:
     # PS3.5 6.1.2.5.3: what ends the effect of an escape sequence
-    return {0x5C, 0x3D, 0x5E} if vr == "PN" else {0x5C, 0x0D, 0x0A, 0x09, 0x0C}
+    return "\\=^" if vr == "PN" else "\\\r\n\t\f"
 
 
 def _decode(value: bytes, encodings: Encodings, vr: str) -> str:
@@ -250,16 +253,21 @@ def _decode(value: bytes, encodings: Encodings, vr: str) -> str:
 
     if _ESCAPE not in value:
         return value.decode(encodings[0])
-    text = decode_bytes(value, list(encodings), _delimiters(vr))
+    text = decode_bytes(value, list(encodings), set(map(ord, _delimiters(vr))))
     if "\ufffd" in text:
         raise UnicodeError("characters were replaced")
     return text
 
 
-def _encode(text: str, encodings: Encodings) -> bytes:
+def _encode(text: str, encodings: Encodings, vr: str) -> bytes:
     from pydicom.charset import encode_string
 
-    return text.encode("ascii") if text.isascii() else encode_string(text, list(encodings))
+    if text.isascii():
+        return text.encode("ascii")
+    if len(encodings) == 1:
+        return encode_string(text, list(encodings))
+    parts = re.split(f"([{re.escape(_delimiters(vr))}])", text)
+    return b"".join(p.encode("ascii") if p.isascii() else encode_string(p, list(encodings)) for p in parts)
 
 
 # --- from JSON --------------------------------------------------------------------------------------------------------
@@ -330,7 +338,7 @@ def _value(vr: str, values: Sequence[Any], encodings: Encodings) -> bytes:
     if vr == "PN":
         values = ["" if v is None else _name_text(cast("Mapping[str, str]", v)) for v in values]
     text = "\\".join("" if v is None else str(v) for v in values)
-    data = _encode(text, ("iso8859",) if vr in _ASCII else encodings)
+    data = _encode(text, _DEFAULT_ENCODINGS if vr in _ASCII else encodings, vr)
     return data + (b"\0" if vr == "UI" else b" ") * (len(data) % 2)
 
 

@@ -192,6 +192,10 @@ class TableHeaders:
         own = json.loads(str(columns.texts[name][columns.row[int(instance)]]))
         return {**columns.shared[name], **own}
 
+    def instances(self) -> list[int]:
+        """Digests of all images of the table."""
+        return list(self._columns.row)
+
     def has(self, instance: int) -> bool:
         """Whether this image is in the table."""
         return int(instance) in self._columns.row

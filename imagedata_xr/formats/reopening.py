@@ -148,7 +148,7 @@ def _check(image: xr.DataArray, options: ReadOptions) -> None:
     """Raise where something is asked for that an image once saved can't give."""
     orders = ",".join(str(image.coords[d].attrs.get("order", "none")) for d in volume_dims(image))
     if options.order != "auto" and options.order != orders:
-        raise FormatError(f"order={options.order!r}: the image was saved in the order {orders!r}, and is not sorted anew")
+        raise FormatError(f"order={options.order!r}: the image was saved in the order {orders!r}, it isn't sorted anew")
     if not options.mask_and_scale and image.encoding.get("stored_dtype", str(image.dtype)) != str(image.dtype):
         raise FormatError("mask_and_scale=False: the image was saved with its values, not those stored in its source")
     if options.mask_padding:

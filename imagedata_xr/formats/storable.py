@@ -62,7 +62,8 @@ def storable(image: xr.DataArray, any_json: bool) -> xr.Dataset:
     variables = {str(n): _storable_coord(str(n), c.variable, any_json) for n, c in image.coords.items()}
     if NAME in variables:
         raise FormatError(f"the image has a coord {NAME!r}, which is the name of its own variable: rename it")
-    variable = xr.Variable(image.dims, image.variable._data, _storable_attrs(NAME, image.attrs, any_json))
+    variable = image.variable.copy(deep=False)
+    variable.attrs, variable.encoding = _storable_attrs(NAME, image.attrs, any_json), {}
     ds = xr.Dataset({NAME: variable}, coords=xr.Coordinates(variables, indexes={}))
     ds.attrs = {MARK: _version(), "layout": LAYOUT}
     ds.attrs |= {k: _plain(k, image.encoding[k]) for k in _ENCODING if k in image.encoding}
@@ -200,8 +201,8 @@ def restored(ds: xr.Dataset, source: str, chunks: Mapping[str, int]) -> xr.Datas
         coords.pop("source", None)
     encoding: dict[str, Any] = {k: v for k, v in _restored_attrs(ds.attrs).items() if k in _ENCODING}
     encoding["preferred_chunks"] = dict(chunks)
-    stored = ds[NAME].variable
-    image = xr.Variable(stored.dims, stored._data, _restored_attrs(stored.attrs), encoding)
+    image = ds[NAME].variable.copy(deep=False)
+    image.attrs, image.encoding = _restored_attrs(image.attrs), encoding
     out = repair(xr.Dataset({NAME: image}, coords=xr.Coordinates(coords, indexes={})))
     out.set_close(ds.close)
     return out  # type: ignore[no-any-return]
