@@ -49,7 +49,7 @@ def by_rank(keys: Keys, order: Order, missing: str, duplicates: str) -> NDArray[
     _warn_of_ties(keys, *by)
     volume = rank(keys.slot, *by)
     if order.by == "rank" and keys.clock is not None and keys.clock.absolute:
-        _warn_of_overlap(volume, seconds)
+        _warn_of_shifts(keys, volume, seconds)
     return volume
 
 
@@ -67,17 +67,19 @@ def _warn_of_ties(keys: Keys, *by: NDArray[np.float64]) -> None:
         )
 
 
-def _warn_of_overlap(volume: NDArray[np.intp], seconds: NDArray[np.float64]) -> None:
-    """Say so where some volumes overlap in time and others do not: images may be missing, as many at each position."""
+def _warn_of_shifts(keys: Keys, volume: NDArray[np.intp], seconds: NDArray[np.float64]) -> None:
+    """Say so where a slice keeps another delay in some volumes: images may be missing, as many at each position."""
     n = int(volume.max()) + 1
-    low, high = np.full(n, np.inf), np.full(n, -np.inf)
-    np.minimum.at(low, volume, seconds)
-    np.maximum.at(high, volume, seconds)
-    over = high[:-1] > low[1:] + 1e-3
-    if over.any() and not over.all():
+    table = np.empty((n, keys.slices))
+    table[volume, keys.slot] = seconds
+    start = table.min(axis=1)
+    delay = table - start[:, None]
+    off = np.abs(delay - np.median(delay, axis=0)).max(axis=1)
+    if n > 2 and off.max() > 0.4 * np.median(np.diff(start)):
         warnings.warn(
-            f"volume {int(np.flatnonzero(over)[0])} ends after the next one begins, and other volumes do not: are "
-            "images missing at several positions? Volumes may hold images of different moments",
+            f"the slices of volume {int(off.argmax())} were measured up to {off.max():.3g} s earlier or later than "
+            "those of other volumes: are images missing, as many at each position? Volumes may hold images of several "
+            "moments",
             ImagedataWarning,
             stacklevel=2,
         )
