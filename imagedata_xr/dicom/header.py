@@ -73,6 +73,10 @@ class FileHeaders:
     def __init__(self, places: dict[int, tuple[File, int]], pixels: Any) -> None:
         self._places, self._pixels = places, pixels
 
+    def instances(self) -> list[int]:
+        """Digests of all images of the source."""
+        return list(self._places)
+
     def has(self, instance: int) -> bool:
         """Whether this image is known."""
         return int(instance) in self._places
@@ -107,6 +111,11 @@ class JoinedHeaders:
 
     def _of(self, instance: int) -> Headers | None:
         return next((p for p in self._parts if p.has(instance)), None)
+
+    def instances(self) -> list[int]:
+        """Digests of all images of those sources that can list them."""
+        lists: list[list[int]] = [getattr(p, "instances", list)() for p in self._parts]
+        return list(dict.fromkeys(i for part in lists for i in part))
 
     def has(self, instance: int) -> bool:
         """Whether any part knows this image."""

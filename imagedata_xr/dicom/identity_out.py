@@ -34,7 +34,7 @@ STUDY_KEYWORDS = frozenset(
     NameOfPhysiciansReadingStudy PhysiciansReadingStudyIdentificationSequence RequestingServiceCodeSequence
     ReferencedStudySequence ProcedureCodeSequence ReasonForPerformedProcedureCodeSequence
     AdmittingDiagnosesDescription AdmittingDiagnosesCodeSequence ReferencedPerformedProcedureStepSequence
-    ReferencedVisitSequence ReferencedStudyComponentSequence StudyComments StudyStatusID
+    ReferencedVisitSequence StudyComments StudyStatusID
     PerformedProcedureStepID PerformedProcedureStepStartDate PerformedProcedureStepStartTime
     PerformedProcedureStepEndDate PerformedProcedureStepEndTime PerformedProcedureStepDescription
     PerformedProtocolCodeSequence PerformedStationAETitle PerformedStationName PerformedLocation

@@ -43,10 +43,11 @@ class Job:
     sources: dict[str, tuple[tuple[int, int], int, int]] = field(default_factory=dict)
     neutral: set[str] = field(default_factory=set)
     lossy: bool = False
+    overlays: bool = False
 
     def __call__(self) -> Written:
         """Write the series."""
-        self.sources, self.neutral, self.lossy = {}, set(), False
+        self.sources, self.neutral, self.lossy, self.overlays = {}, set(), False, False
         why = self.first_change()
         if why is not None and self.options.keep_uid:
             raise FormatError(
@@ -85,7 +86,8 @@ class Job:
         if self.series.assigned:
             return "elements were assigned"
         if self.headers is None:
-            return "its source is not known or not reachable"
+            computed = "instance" not in self.image.coords
+            return "its images were computed" if computed else "its source is not known or not reachable"
         if not self.instances.all() or len(np.unique(self.instances)) != self.instances.size:
             return "some of its images have no source instance of their own (they were computed)"
         for v, k, values in self._planes():
@@ -195,6 +197,7 @@ class Job:
             uid = SC
         ds, neutral = self.series.header(base, own is not None, v, k, uid)
         self.neutral |= set(neutral)
+        self.overlays |= any(0x6000 <= tag.group <= 0x60FF for tag in base.keys())  # noqa: SIM118 - iterating decodes
         ds.InstanceNumber = self._number(v, k)
         self.series.put_pixels(ds, coded, uid, colour)
         ds.file_meta = FileMetaDataset()
@@ -211,6 +214,12 @@ class Job:
 
     def _warn(self) -> None:
         warn_neutral(self.neutral)
+        if self.overlays:
+            warnings.warn(
+                "the overlays of the source are left out of derived images: they may no longer lie where they belong",
+                ImagedataWarning,
+                stacklevel=4,
+            )
         if self.lossy:
             warnings.warn(
                 "integers that span more than 16 bits were written in steps: they come back rounded. NIfTI and zarr "

@@ -12,9 +12,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from ..model.geometry import even_step
 from ..model.image import volume_dims
 from ..model.orders import DIRECTIONALITY, ORDERS, VECTOR, label_for
 from .fields import drop, element_of, numbers, put, put_moment
+from .header import Headers
+from .source_labels import diffusion_of, unknown_b_values
 
 _OWN_RULE = ("time", "acquisition_time", "slice_time", "instance", "tag", "diffusion_directionality", *VECTOR)
 _IDENTITY = ("patient", "study", "source", "geometry", "slice", "row", "col")
@@ -82,15 +85,25 @@ class Labels:
             put(ds, "DiffusionGradientOrientation", self.vector[v])
 
     def differs(self, header: pydicom.Dataset, v: int, k: int) -> str | None:
-        """Say which label is another than in a header; None where none is, as far as standard elements tell."""
+        """Say which label is another than in a header; None where none is, as far as its elements tell."""
+        if (why := self._diffusion_differs(header, v, k)) is not None:
+            return why
         for keyword, values in self.numbers.items():
             own, value = numbers(header, keyword, 1), values[v, k]
             if own is not None and not abs(own[0] - value) <= 1e-6 * abs(value) + 1e-4:
                 return f"its {keyword} is {value:g}, in its source {own[0]:g}"
-        own = numbers(header, "DiffusionGradientOrientation", 3)
-        if own is not None and self.vector is not None and np.abs(own - self.vector[v]).max() > 1e-3:
-            return "its diffusion direction is another than in its source"
         return self._time_differs(header, v, k)
+
+    def _diffusion_differs(self, header: pydicom.Dataset, v: int, k: int) -> str | None:
+        values = self.numbers.get("DiffusionBValue")
+        if values is None:
+            return None
+        own = diffusion_of(header)
+        if own is None or not abs(own[0] - values[v, k]) <= 1:
+            return "its b-value is another than in its source"
+        if self.vector is not None and np.abs(own[1] - self.vector[v]).max() > 1e-2:
+            return "its diffusion direction is another than in its source"
+        return None
 
     def _time_differs(self, header: pydicom.Dataset, v: int, k: int) -> str | None:
         when = self.moment(v, k)
@@ -167,7 +180,7 @@ def _add_times(image: xr.DataArray, out: Labels, spread: Any) -> None:
     late = spread("slice_time")
     late = np.zeros(out.shape) if late is None else np.nan_to_num(late.astype(np.float64))
     delay = np.round(late * 1e6).astype("timedelta64[us]")
-    dim = next((d for d in (*volume_dims(image), "tag") if _is_time(image, d)), None)
+    dim = next((d for d in (*volume_dims(image), "tag", "time") if _is_time(image, d)), None)
     if dim is not None:
         attrs = image.coords[dim].attrs
         out.source = str(attrs.get("source", ""))
@@ -176,12 +189,20 @@ def _add_times(image: xr.DataArray, out: Labels, spread: Any) -> None:
             offset = np.round(seconds * 1e6).astype("timedelta64[us]")
             out.moments = np.datetime64(epoch, "us") + offset + delay
             return
-        if not np.isnan(seconds).any():
-            # a clock without a date is kept as time since the first volume
-            out.numbers.setdefault("TriggerTime", np.round((seconds + late) * 1e3, 3))
+        if not np.isnan(seconds).any() and len(seconds) > 1 and "TriggerTime" not in out.numbers:
+            _add_relative_times(out, seconds, late)
     start = spread("acquisition_time")
     if start is not None and start.dtype.kind == "M":
         out.moments = start.astype("datetime64[us]") + delay
+
+
+def _add_relative_times(out: Labels, seconds: NDArray[np.float64], late: NDArray[np.float64]) -> None:
+    """Say times on a clock without a date by the step from volume to volume, else as times since a trigger (ms)."""
+    step = even_step(seconds[:, 0], 1e-6)
+    if step is not None and step > 0:
+        out.numbers["TemporalResolution"] = np.full(out.shape, round(step * 1e3, 3))
+    else:
+        out.numbers["TriggerTime"] = np.round((seconds + late) * 1e3, 3)
 
 
 def _is_time(image: xr.DataArray, dim: str) -> bool:
@@ -210,24 +231,24 @@ def _add_diffusion(out: Labels, spread: Any) -> None:
 def _averaged(name: str, value: float) -> FormatError:
     return FormatError(
         f"{name} is {value:g}, which no measured volume has: volumes of different b-value or direction were averaged "
-        "(coarsen, mean, interp). Select volumes of one b-value first, say the true value with assign_coords, or "
-        "drop_vars the diffusion labels"
+        "(coarsen, interp). Select volumes of one b-value first; or say the true value with assign_coords and "
+        "drop_vars 'instance'; or drop_vars the diffusion labels"
     )
 
 
-def check_b_values(out: Labels, known: set[float] | None) -> None:
-    """Refuse b-values that no source volume has.
+def check_b_values(out: Labels, averaged: NDArray[np.bool_], headers: Headers) -> None:
+    """Refuse b-values that no source volume has, where volumes were averaged.
 
     Parameters
     ----------
     out : Labels
-    known : set of float or None
-        b-values of the source; None where they are not known.
+    averaged : ndarray of bool, shape (volumes, slices)
+        Images whose label ``instance`` was averaged, and so their other labels.
+    headers : Headers
+        Of the source.
     """
     values = out.numbers.get("DiffusionBValue")
-    if values is None or not known:
+    if values is None or not averaged.any():
         return
-    have = np.array(sorted(known))
-    off = np.abs(values.ravel()[:, None] - have).min(axis=1)
-    if (off > 1).any():
-        raise _averaged("b_value", float(values.ravel()[int(off.argmax())]))
+    if unknown := unknown_b_values(set(values[averaged].tolist()), headers):
+        raise _averaged("b_value", min(unknown))

@@ -231,26 +231,39 @@ def _scaled(values: NDArray[Any], pet: bool) -> Coded:
     """16-bit codes from the lowest to the highest value: no value is off by more than half a step."""
     numbers_ = np.asarray(values, dtype=np.float64)
     missing = np.isnan(numbers_)
-    reserved = int(missing.any())
     known = numbers_[~missing]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
-    if pet:
-        signed, intercept = low < 0, "0"
-        span, steps = (max(-low, high), 32767) if signed else (high, _CODES - reserved)
-        padding = -32768 if signed else _CODES
-    else:
-        # with NaN, code 0 is the padding and code 1 the lowest value
-        signed, steps, padding = False, _CODES, 0
-        intercept = _at_most(low - reserved * (high / (steps - reserved) - low / (steps - reserved)))
-        span = high - float(intercept)
-    if not np.isfinite(span):
-        raise FormatError(f"values from {low:g} to {high:g} span more than a 64-bit float: they can't be scaled")
-    slope = decimal(span / steps * (1 + 2e-10)) if high > low and span / steps > 1e-300 else "1"
-    codes = np.rint((known - float(intercept)) / float(slope))
-    stored = np.full(values.shape, padding, dtype=np.int64)
+    coding = (_pet_steps if pet else _steps)(low, high, int(missing.any()))
+    codes = np.rint((known - float(coding.intercept)) / float(coding.slope))
+    stored = np.full(values.shape, coding.padding or 0, dtype=np.int64)
     stored[~missing] = codes.astype(np.int64)
-    coding = Coding(slope, intercept, signed=signed, padding=padding if reserved else None)
     return Coded(stored.astype(coding.dtype), coding, False)
+
+
+def _pet_steps(low: float, high: float, missing: int) -> Coding:
+    """Steps from zero, since PET has no intercept (PS3.3 C.8.9.4)."""
+    signed = low < 0
+    span, steps = (max(-low, high), 32767) if signed else (high, _CODES - missing)
+    padding = (-32768 if signed else _CODES) if missing else None
+    return Coding(_slope(span, steps), "0", signed=signed, padding=padding)
+
+
+def _steps(low: float, high: float, missing: int) -> Coding:
+    """Steps from the lowest value; with NaN, code 0 is the padding and code 1 the lowest value."""
+    first = low - missing * (high / (_CODES - missing) - low / (_CODES - missing))
+    if not np.isfinite(high - first):
+        raise FormatError(f"values from {low:g} to {high:g} span more than a 64-bit float: they can't be scaled")
+    intercept = _at_most(low if high == low else first)
+    if high == low:
+        # one value only: code 0 where the intercept is it, else code 1 with a slope that makes up for the digits
+        rest = low - float(intercept)
+        return Coding(decimal(rest) if rest > 0 else "1", intercept, padding=2 if missing else None)
+    return Coding(_slope(high - float(intercept), _CODES), intercept, padding=0 if missing else None)
+
+
+def _slope(span: float, steps: int) -> str:
+    """Step as a decimal string, not below `span` / `steps`."""
+    return decimal(span / steps * (1 + 2e-10)) if span / steps > 1e-300 else "1"
 
 
 def _at_most(value: float) -> str:

@@ -166,11 +166,9 @@ def _pet(ds: pydicom.Dataset, slices: int, volumes: int) -> list[str]:
     guessed = [k for k, v in needed if _default(ds, k, v)]
     _default(ds, "CollimatorType", "NONE")
     _empty(ds, "CorrectedImage", "SliceThickness", "AcquisitionDate", "AcquisitionTime")
-    for keyword in (
-        "PatientOrientationCodeSequence",
-        "PatientGantryRelationshipCodeSequence",
-        "RadiopharmaceuticalInformationSequence",
-    ):
+    # who lies how is said by a position or by codes, not by both (PS3.3 C.7.3.1)
+    codes = ("PatientOrientationCodeSequence", "PatientGantryRelationshipCodeSequence")
+    for keyword in ("RadiopharmaceuticalInformationSequence", *(() if "PatientPosition" in ds else codes)):
         if keyword not in ds:
             put(ds, keyword, [])
     return guessed

@@ -22,7 +22,7 @@ from ..model.image import canonical, volume_dims
 from .derived import Series
 from .fields import from_attrs
 from .files_out import check_target
-from .header import Headers, headers_of
+from .header import Headers, JoinedHeaders, headers_of
 from .identity_out import identity_of
 from .job import Job
 from .labels_out import check_b_values, labels_of
@@ -87,11 +87,11 @@ def _job(image: xr.DataArray, target: str, options: WriteOptions) -> Job:
         raise FormatError(f"values of type {image.dtype} are none of a DICOM image{advice}")
     if not image.size:
         raise FormatError(f"the image is empty: its sizes are {dict(image.sizes)}")
-    headers, instances = _own_headers(image)
+    headers, instances, averaged = _own_headers(image)
     attrs = from_attrs(image.attrs)
     place, labels = place_of(image), labels_of(image)
     if headers is not None:
-        check_b_values(labels, _source_b_values(headers))
+        check_b_values(labels, averaged, headers)
     keep = {tag_for_keyword(k) for k in _words(image.attrs.get("assigned_elements"))} - {None}
     assigned = pydicom.Dataset()
     for element in attrs:
@@ -119,19 +119,20 @@ def _words(value: Any) -> list[str]:
     return [w for w in value.split("\\") if w] if isinstance(value, str) else [str(v) for v in value]
 
 
-def _own_headers(image: xr.DataArray) -> tuple[Headers | None, NDArray[np.int64]]:
-    """Where the headers of the images are, and the digest of each image's own one; 0 for none."""
+def _own_headers(image: xr.DataArray) -> tuple[Headers | None, NDArray[np.int64], NDArray[np.bool_]]:
+    """Where the headers of the images are, the digest of each image's own one (0 for none), and which were averaged."""
     dims = [*volume_dims(image), "slice"]
     sizes = [image.sizes[d] for d in dims]
     none = np.zeros((int(np.prod(sizes[:-1])), sizes[-1]), dtype=np.int64)
     coord = image.coords.get("instance")
     if coord is None or not set(coord.dims) <= set(dims):
-        return None, none
+        return None, none, none > 0
     values = coord.variable.set_dims(dict(zip(dims, sizes, strict=True))).transpose(*dims).values.reshape(none.shape)
     if values.dtype.kind == "f":
-        values = np.where(values % 1 == 0, values, 0)  # an averaged digest is none
-    digests = values.astype(np.int64)
-    headers = headers_of(image)
+        values = np.where(np.isfinite(values), values, 0)
+    named = values != 0
+    digests = np.where(values % 1 == 0, values, 0).astype(np.int64)  # an averaged digest is none
+    headers = _headers(image)
     if headers is None:
         if digests.any():
             warnings.warn(
@@ -140,14 +141,21 @@ def _own_headers(image: xr.DataArray) -> tuple[Headers | None, NDArray[np.int64]
                 ImagedataWarning,
                 stacklevel=5,
             )
-        return None, none
+        return None, none, none > 0
     known = {d: headers.has(int(d)) for d in np.unique(digests) if d}
-    return headers, np.vectorize(lambda d: d if known.get(d) else 0, otypes=[np.int64])(digests)
+    own = np.vectorize(lambda d: d if known.get(d) else 0, otypes=[np.int64])(digests)
+    return headers, own, named & (own == 0)
 
 
-def _source_b_values(headers: Headers) -> set[float] | None:
-    known = getattr(headers, "b_values", None)
-    return known() if callable(known) else None
+def _headers(image: xr.DataArray) -> Headers | None:
+    """Headers of an image; of all its sources where images of several were joined."""
+    source = image.coords.get("source")
+    if source is None or not source.ndim:
+        return headers_of(image)
+    each = {str(s) for s in source.values.ravel().tolist()}
+    found = [headers_of(image.assign_coords(source=xr.Variable((), s))) for s in sorted(each)]
+    known = [h for h in found if h is not None]
+    return JoinedHeaders(known) if known else None
 
 
 def _next_number(attrs: pydicom.Dataset, headers: Headers | None, instances: NDArray[np.int64]) -> int | None:

@@ -1,0 +1,88 @@
+"""What a source header says of diffusion, private elements included: by the same vendors' modules as reading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+
+from ..model.orders import DIRECTIONALITY
+from .header import Headers
+from .scan import Scan
+from .vendors import Diffusion, vendor_of
+
+
+class _OneHeader:
+    """A header with those members of a `Scan` that vendors' modules use."""
+
+    def __init__(self, header: pydicom.Dataset) -> None:
+        self._header = header
+
+    def __len__(self) -> int:
+        return 1
+
+    def _value(self, key: str | tuple[str, int, int]) -> list[Any]:
+        try:
+            if isinstance(key, str):
+                value = self._header.get(key)
+            else:
+                creator, group, element = key
+                value = self._header.get_private_item(group, element, creator).value
+        except KeyError:
+            return []
+        if value is None or value == "":
+            return []
+        if isinstance(value, bytes):  # of unknown VR, in a file with implicit ones
+            value = value.decode("ascii", "replace").strip("\0 ").split("\\")
+        return [value] if isinstance(value, (str, int, float)) else list(value)
+
+    def numbers(self, key: str | tuple[str, int, int], width: int = 1) -> NDArray[np.float64]:
+        """Return an element as floats; NaN where absent."""
+        out = np.full(width, np.nan)
+        for i, value in enumerate(self._value(key)[:width]):
+            try:
+                out[i] = float(value)
+            except (TypeError, ValueError):
+                break
+        return out if width == 1 else out[None]
+
+    def strings(self, key: str | tuple[str, int, int]) -> list[tuple[str, ...] | None]:
+        """Return an element as texts."""
+        return [tuple(map(str, self._value(key))) or None]
+
+
+def diffusion_of(header: pydicom.Dataset) -> tuple[float, NDArray[np.float64]] | None:
+    """b-value (s/mm2) and direction (shape (3,), LPS; zero without one) of a header; None where it says nothing."""
+    one = _OneHeader(header)
+    found = Diffusion.empty(1)
+    vendor = vendor_of(str(header.get("Manufacturer") or ""))
+    if vendor is not None:
+        found = vendor.diffusion(cast(Scan, one))
+    word = str(header.get("DiffusionDirectionality") or "")
+    code = float(DIRECTIONALITY.index(word)) if word in DIRECTIONALITY else np.nan
+    found.fill(
+        Diffusion(one.numbers("DiffusionBValue"), one.numbers("DiffusionGradientOrientation", 3), np.array([code]))
+    )
+    done = found.finish()
+    return None if np.isnan(done.b_value[0]) else (float(done.b_value[0]), done.vector[0])
+
+
+def unknown_b_values(wanted: Iterable[float], headers: Headers) -> set[float]:
+    """Those of some b-values that no image of the source has; none where the source can't list its images.
+
+    Headers are read until every value is found.
+    """
+    missing = set(wanted)
+    instances = getattr(headers, "instances", None)
+    if not callable(instances):
+        return set()
+    for instance in instances():
+        if not missing:
+            break
+        found = diffusion_of(headers.dataset(instance))
+        if found is not None:
+            missing = {b for b in missing if abs(b - found[0]) > 1}
+    return missing

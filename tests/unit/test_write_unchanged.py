@@ -1,0 +1,198 @@
+"""Images that are what their source says: everything is kept, but the identifiers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import phantoms
+import pydicom
+import pytest
+import xarray as xr
+from phantoms import make, opened
+
+from imagedata_xr.dicom.write import write
+from imagedata_xr.errors import FormatError
+from imagedata_xr.formats.seam import WriteOptions, Written
+
+IDENTIFIERS = {"SOPInstanceUID", "SeriesInstanceUID"}
+
+
+def files(written: Written) -> list[pydicom.Dataset]:
+    return [pydicom.dcmread(p) for p in written.paths]
+
+
+def differing(a: pydicom.Dataset, b: pydicom.Dataset) -> set[str]:
+    """Keywords (or tags) of the elements that differ, raw bytes compared."""
+    tags = {*a.keys(), *b.keys()}
+    return {pydicom.datadict.keyword_for_tag(t) or str(t) for t in tags if t not in a or t not in b or a[t] != b[t]}
+
+
+@pytest.fixture
+def series() -> phantoms.Series:
+    return phantoms.mr(shape=(2, 3, 6, 8))
+
+
+def written(image: xr.DataArray, target: Path, **options: Any) -> Written:
+    done = write(image, str(target), WriteOptions(**options))
+    assert isinstance(done, Written)
+    return done
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        phantoms.mr(shape=(2, 3, 6, 8)),
+        phantoms.mr(slope=2.5, intercept=-3142.0, orientation=phantoms.OBLIQUE),
+        phantoms.ct(),
+        phantoms.ct(travel=(0.0, 0.8, 3.0)),
+        phantoms.pet(),
+        phantoms.mr(shape=(2, 2, 6, 8), volumes=phantoms.diffusion([0, 1000], [(0, 0, 0), (0.6, 0, 0.8)])),
+    ],
+    ids=["mr", "mr rescaled", "ct", "ct tilted", "pet", "diffusion"],
+)
+def test_every_element_but_the_identifiers_is_kept(series: phantoms.Series, tmp_path: Path) -> None:
+    source = make(tmp_path / "in", series)
+    done = written(opened(tmp_path / "in"), tmp_path / "out")
+    assert done.count == len(source)
+    for new, path in zip(files(done), source, strict=True):
+        assert differing(new, pydicom.dcmread(path)) == IDENTIFIERS
+        assert new.file_meta.MediaStorageSOPInstanceUID == new.SOPInstanceUID
+    assert len({d.SOPInstanceUID for d in files(done)}) == len(source)
+    assert {d.SeriesInstanceUID for d in files(done)} == {done.series}
+
+
+def test_asked_for_series_number_and_description_change_and_nothing_else(
+    series: phantoms.Series, tmp_path: Path
+) -> None:
+    source = make(tmp_path / "in", series)
+    done = written(opened(tmp_path / "in"), tmp_path / "out", series_number=77, series_description="sent")
+    new = files(done)[0]
+    assert differing(new, pydicom.dcmread(source[0])) == IDENTIFIERS | {"SeriesNumber", "SeriesDescription"}
+    assert (new.SeriesNumber, new.SeriesDescription) == (77, "sent")
+
+
+def test_keep_uid_changes_nothing(series: phantoms.Series, tmp_path: Path) -> None:
+    source = make(tmp_path / "in", series)
+    done = written(opened(tmp_path / "in"), tmp_path / "out", keep_uid=True)
+    for new, path in zip(files(done), source, strict=True):
+        old = pydicom.dcmread(path)
+        assert differing(new, old) == set()
+        assert new.file_meta.ImplementationClassUID == old.file_meta.ImplementationClassUID
+    assert done.series == series.uid
+    assert set(done.uids) == {pydicom.dcmread(p).SOPInstanceUID for p in source}
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda a: a + 1, "pixels"),
+        (lambda a: a.isel(row=slice(1, None)), "pixels, its source"),
+        (lambda a: a.assign_coords(tag=a.tag + xr.Variable("tag", [0.0, 1.0], a.tag.attrs)), "acquisition time"),
+        (lambda a: a.assign_coords(echo_time=9.0), "EchoTime"),
+        (lambda a: a.mean("tag"), "computed"),
+        (lambda a: a.assign_attrs(assigned_elements=["SeriesDescription"]), "assigned"),
+        (lambda a: a.drop_vars("patient"), "patient"),
+        (lambda a: a.assign_coords(slice=a.slice + 0.5), "ImagePositionPatient"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::imagedata_xr.errors.ImagedataWarning")
+def test_keep_uid_refuses_what_was_changed_and_writes_nothing(
+    change: Any, why: str, series: phantoms.Series, tmp_path: Path
+) -> None:
+    make(tmp_path / "in", series)
+    with pytest.raises(FormatError, match=why):
+        written(change(opened(tmp_path / "in")), tmp_path / "out", keep_uid=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
+def test_keep_uid_can_not_be_asked_for_together_with_a_change(series: phantoms.Series, tmp_path: Path) -> None:
+    make(tmp_path / "in", series)
+    with pytest.raises(FormatError, match="series_number"):
+        written(opened(tmp_path / "in"), tmp_path / "out", keep_uid=True, series_number=3)
+
+
+def test_one_changed_pixel_makes_one_image_derived_and_the_others_stay(series: phantoms.Series, tmp_path: Path) -> None:
+    source = make(tmp_path / "in", series)
+    image = opened(tmp_path / "in").load()
+    image[1, 2, 3, 4] += 5
+    done = files(written(image, tmp_path / "out"))
+    kinds = [d.ImageType[0] for d in done]
+    assert kinds == ["ORIGINAL"] * 5 + ["DERIVED"]
+    assert differing(done[0], pydicom.dcmread(source[0])) == IDENTIFIERS | {"SeriesNumber"}
+    assert {d.SeriesNumber for d in done} == {1005}
+    assert [d.InstanceNumber for d in done] == [1, 2, 3, 4, 5, 6]
+    assert done[5].pixel_array[3, 4] == pydicom.dcmread(source[5]).pixel_array[3, 4] + 5
+
+
+def test_a_selection_of_slices_and_volumes_is_unchanged(series: phantoms.Series, tmp_path: Path) -> None:
+    source = make(tmp_path / "in", series)
+    image = opened(tmp_path / "in").isel(tag=1, slice=[0, 2])
+    done = files(written(image, tmp_path / "out"))
+    assert [differing(d, pydicom.dcmread(source[i])) for d, i in zip(done, (3, 5), strict=True)] == [IDENTIFIERS] * 2
+
+
+def test_a_flipped_and_transposed_image_is_unchanged(series: phantoms.Series, tmp_path: Path) -> None:
+    source = make(tmp_path / "in", series)
+    image = opened(tmp_path / "in").isel(row=slice(None, None, -1)).transpose("col", "row", "slice", "tag")
+    done = files(written(image, tmp_path / "out"))
+    assert differing(done[0], pydicom.dcmread(source[0])) == IDENTIFIERS
+
+
+def test_a_computation_that_gives_the_same_values_is_unchanged(series: phantoms.Series, tmp_path: Path) -> None:
+    source = make(tmp_path / "in", series)
+    image = opened(tmp_path / "in") * 2 / 2
+    assert differing(files(written(image, tmp_path / "out"))[0], pydicom.dcmread(source[0])) == IDENTIFIERS
+
+
+def test_bits_outside_of_bits_stored_do_not_matter(tmp_path: Path) -> None:
+    source = make(tmp_path / "in", phantoms.mr())
+    for path in source:
+        ds = pydicom.dcmread(path)
+        ds.PixelData = (np.frombuffer(ds.PixelData, "<u2") | 0xF000).astype("<u2").tobytes()
+        ds.save_as(path)
+    done = files(written(opened(tmp_path / "in"), tmp_path / "out"))
+    assert differing(done[0], pydicom.dcmread(source[0])) == IDENTIFIERS
+
+
+def test_a_compressed_image_stays_compressed(tmp_path: Path) -> None:
+    source = make(tmp_path / "in", phantoms.mr())
+    for path in source:
+        ds = pydicom.dcmread(path)
+        ds.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
+        ds.save_as(path)
+    done = files(written(opened(tmp_path / "in"), tmp_path / "out"))
+    assert done[0].file_meta.TransferSyntaxUID == pydicom.uid.RLELossless
+    assert differing(done[0], pydicom.dcmread(source[0])) == IDENTIFIERS
+
+
+def test_stored_integers_that_were_asked_for_are_unchanged(tmp_path: Path) -> None:
+    source = make(tmp_path / "in", phantoms.ct())
+    image = opened(tmp_path / "in", mask_and_scale=False)
+    done = files(written(image, tmp_path / "out"))
+    assert differing(done[0], pydicom.dcmread(source[0])) == IDENTIFIERS
+
+
+def test_masked_padding_is_written_back_as_it_was(tmp_path: Path) -> None:
+    series = phantoms.ct(elements={"PixelPaddingValue": 0})
+    source = make(tmp_path / "in", series)
+    for path in source:
+        ds = pydicom.dcmread(path)
+        pixels = ds.pixel_array.copy()
+        pixels[:2] = 0
+        ds.PixelData = pixels.tobytes()
+        ds.save_as(path)
+    image = opened(tmp_path / "in", mask_padding=True)
+    assert np.isnan(image.values[..., :2, :]).all()
+    done = files(written(image, tmp_path / "out"))
+    assert differing(done[0], pydicom.dcmread(source[0])) == IDENTIFIERS
+
+
+def test_values_of_another_image_that_are_its_stored_integers_are_no_unchanged_image(tmp_path: Path) -> None:
+    make(tmp_path / "in", phantoms.ct())
+    image = (opened(tmp_path / "in") + 1024).astype("int16")
+    new = files(written(image, tmp_path / "out"))[0]
+    assert new.ImageType[0] == "DERIVED"
+    values = new.pixel_array * float(new.RescaleSlope) + float(new.RescaleIntercept)
+    assert np.array_equal(values, image.values[0, 0])
