@@ -1,4 +1,4 @@
-"""Small DICOM series for the tests of the command and of bad input: of one patient, whose name and IDs are easy to find."""
+"""Small DICOM series for the tests of the command and of bad input, of a patient whose name is easy to find."""
 
 from __future__ import annotations
 

@@ -12,6 +12,8 @@ _NAMES = ("PatientName", "OtherPatientNames", "PatientBirthName", "PatientMother
 _NUMBERS = ("PatientID", "OtherPatientIDs", "AccessionNumber", "PatientBirthDate")
 NAMING = (*_NAMES, *_NUMBERS)
 """Keywords of the elements that name a patient."""
+_STROKES = str.maketrans({"ø": "o", "Ø": "O", "æ": "ae", "Æ": "AE", "ß": "ss", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D"})
+_SPELLED = str.maketrans({c: f"{c}e" for c in "äöüÄÖÜøØ"} | {"å": "aa", "Å": "AA"})  # as where keys lack the letter
 _LONG = 4  # letters: a part of a name this long is masked within words too, a shorter one as a word
 
 
@@ -24,7 +26,7 @@ def mask(text: str, elements: Mapping[str, Any]) -> str:
     elements : mapping
         Elements by DICOM keyword; several values are a list, or joined by backslashes. Those that name the patient are
         looked at: names part by part, and patient ID, birth date and accession number as a whole, however they are
-        separated. Upper and lower case are one, and letters with and without accents.
+        separated. Upper and lower case are one, and letters with and without accents or spelled out (ø, o, oe).
 
     Returns
     -------
@@ -50,13 +52,14 @@ def _values(elements: Mapping[str, Any], keywords: Iterable[str]) -> list[str]:
         value = elements.get(keyword)
         for one in value if isinstance(value, list | tuple) else str(value or "").split("\\"):
             text = str(one).strip()
-            out += dict.fromkeys((text, _plain(text))) if text else ()
+            out += dict.fromkeys((text, _plain(text), _plain(text.translate(_SPELLED)))) if text else ()
     return out
 
 
 def _plain(text: str) -> str:
-    """Text without accents."""
-    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    """Text without accents and strokes."""
+    parts = unicodedata.normalize("NFKD", text.translate(_STROKES))
+    return "".join(c for c in parts if not unicodedata.combining(c))
 
 
 def _name_pattern(part: str) -> str:
