@@ -1,0 +1,87 @@
+"""Canon and Toshiba: the standard's diffusion elements; older classic images write them as a comment.
+
+The comment (0020,4000) reads ``b=1500(0.445,0.000,0.895)``. Its vector is in axes of the image and its components are
+exchanged, neither is documented, and its signs depend on the polarity of the phase encoding, which these files do not
+give. So the b-value is taken from it, and never the direction.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import warn
+from ..scan import Scan
+from . import Diffusion
+
+_COMMENT = re.compile(r"\s*b\s*=\s*(\d+(?:\.\d*)?)\s*\(([^()]*)\)")
+DIRECTIONAL = 1.0
+
+
+def claims(manufacturer: str) -> bool:
+    """Whether a Manufacturer is Canon or Toshiba."""
+    return manufacturer.startswith(("CANON", "TOSHIBA"))
+
+
+def diffusion(scan: Scan) -> Diffusion:
+    """b-values that the standard's elements do not give: from comments, and 0 for the unweighted images of a series.
+
+    Images without weighting lack Diffusion b-value (0018,9087) altogether, so 0 is given to the images of a series
+    that say nothing while others of the same series and image type have more than 0.
+
+    Returns
+    -------
+    Diffusion
+        Without directions: those of the standard, Diffusion Gradient Orientation (0018,9089), are in patient axes.
+
+    Warns
+    -----
+    ImagedataWarning
+        Directions stand in comments only: they are left out.
+    """
+    out = Diffusion.empty(len(scan))
+    standard = scan.numbers("DiffusionBValue")
+    known = np.isfinite(scan.numbers("DiffusionGradientOrientation", 3)).all(axis=1)
+    left_out = 0
+    for k, comment in enumerate(scan.strings("ImageComments")):
+        found = _COMMENT.match(comment[0]) if comment else None
+        if found is None:
+            continue
+        if np.isnan(standard[k]):
+            out.b_value[k] = float(found[1])
+        b = standard[k] if np.isfinite(standard[k]) else out.b_value[k]
+        if b > 0 and not known[k] and _is_vector(found[2]):
+            out.directionality[k] = DIRECTIONAL
+            left_out += 1
+    if left_out:
+        warn(
+            f"{left_out} images give their diffusion direction in ImageComments only, in axes that are not documented: "
+            "they are read without direction. Export them as enhanced images, which give it in patient axes"
+        )
+    _fill_zeros(out, standard, scan)
+    return out
+
+
+def _is_vector(words: str) -> bool:
+    """Whether a comment gives a direction, and not only zeros."""
+    return any(re.search("[1-9]", word) for word in words.split(","))
+
+
+def _fill_zeros(out: Diffusion, standard: NDArray[np.float64], scan: Scan) -> None:
+    b = np.where(np.isnan(standard), out.b_value, standard)
+    series = list(zip(scan.strings("SeriesInstanceUID"), scan.strings("ImageType"), strict=True))
+    weighted = {one for one, value in zip(series, b.tolist(), strict=True) if value > 0}
+    silent = np.isnan(b) & np.array([one in weighted for one in series], dtype=bool)
+    out.b_value[silent] = 0
+
+
+def component(scan: Scan) -> list[str]:
+    """Nothing beyond the standard's Image Type."""
+    return [""] * len(scan)
+
+
+def clock(scan: Scan) -> NDArray[np.float64]:
+    """None."""
+    return np.full(len(scan), np.nan)

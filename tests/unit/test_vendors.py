@@ -1,0 +1,175 @@
+"""What private elements of manufacturers mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from numpy.typing import NDArray
+from series import Elements, open_image, places, series, straight
+
+from imagedata_xr.dicom.vendors import VENDORS, vendor_of, vendors
+
+OBLIQUE = [0.8, 0.6, 0.0, 0.0, 0.0, -1.0]  # rows, columns; normal = cross
+B = [0, 1000, 1000, 1000]
+DIRECTIONS = np.array([[0, 0, 0], [1, 0, 0], [0, 0.6, 0.8], [0.6, 0, -0.8]])
+
+
+def vectors(a: xr.DataArray) -> NDArray[np.float64]:
+    return np.stack([a[f"b_vector_{c}"].values for c in "xyz"], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("manufacturer", "name"),
+    [
+        ("SIEMENS", "siemens"),
+        ("Siemens Healthineers", "siemens"),
+        ("GE MEDICAL SYSTEMS", "ge"),
+        ("Philips Medical Systems", "philips"),
+        ("Philips", "philips"),
+        ("GENERIC", None),
+        ("", None),
+    ],
+)
+def test_manufacturers(manufacturer: str, name: str | None) -> None:
+    vendor = vendor_of(manufacturer)
+    assert vendor is (None if name is None else vendors()[VENDORS.index(name)])
+
+
+def test_siemens(tmp_path: Path) -> None:
+    head = "SIEMENS MR HEADER"
+
+    def vary(v: int, k: int) -> Elements:
+        out: Elements = {"Manufacturer": "SIEMENS", (head, 0x19, 0x0C): B[v]}
+        return {**out, (head, 0x19, 0x0E): DIRECTIONS[v].tolist(), (head, 0x19, 0x0D): "DIRECTIONAL"} if v else out
+
+    a = open_image(series(tmp_path, 4, 2, vary))
+    assert a.tag.attrs["order"] == "dti"
+    assert a.b_value.values.tolist() == B
+    np.testing.assert_allclose(vectors(a), DIRECTIONS)
+    assert a.diffusion_directionality.values.tolist() == [0, 1, 1, 1]
+
+
+def test_siemens_traces_have_no_direction(tmp_path: Path) -> None:
+    head = "SIEMENS MR HEADER"
+
+    def vary(v: int, k: int) -> Elements:
+        return {"Manufacturer": "SIEMENS", (head, 0x19, 0x0C): B[v], (head, 0x19, 0x0E): [1, 0, 0],
+                "SequenceName": "*ep_b1000t" if v == 1 else "*ep_b0"}  # fmt: skip
+
+    a = open_image(series(tmp_path, 2, 2, vary))
+    assert (vectors(a) == 0).all()
+    assert a.diffusion_directionality.values.tolist() == [0, 3]
+
+
+@pytest.mark.parametrize("encoded", ["COL", "ROW"])
+@pytest.mark.parametrize("extra", [0, 1_000_000_000])
+def test_ge(tmp_path: Path, encoded: str, extra: int) -> None:
+    def vary(v: int, k: int) -> Elements:
+        n = np.cross(OBLIQUE[:3], OBLIQUE[3:])
+        out: Elements = {
+            "Manufacturer": "GE MEDICAL SYSTEMS",
+            "ImageOrientationPatient": OBLIQUE,
+            "ImagePositionPatient": (3 * k * n).tolist(),
+            "InPlanePhaseEncodingDirection": encoded,
+            ("GEMS_PARM_01", 0x43, 0x39): [B[v] + extra * (v > 0), 8, 0, 0],
+        }
+        return {**out, **{("GEMS_ACQU_01", 0x19, 0xBB + c): DIRECTIONS[v][c] for c in range(3)}}
+
+    a = open_image(series(tmp_path, 4, 2, vary))
+    assert a.b_value.values.tolist() == B
+    r, c = np.array(OBLIQUE[:3]), np.array(OBLIQUE[3:])
+    x, y, z = DIRECTIONS.T[..., None]
+    flat = -x * r - y * c if encoded == "COL" else -y * r + x * c
+    np.testing.assert_allclose(vectors(a), flat + z * np.cross(r, c), atol=1e-12)
+    np.testing.assert_allclose(np.linalg.norm(vectors(a), axis=1), [0, 1, 1, 1])
+
+
+def test_ge_without_diffusion_says_nothing_of_it(tmp_path: Path) -> None:
+    vary = lambda v, k: {"Manufacturer": "GE MEDICAL", ("GEMS_PARM_01", 0x43, 0x39): [0, 8, 0, 0]}  # noqa: E731
+    assert "b_value" not in open_image(series(tmp_path, 2, 2, vary)).coords
+
+
+def test_ge_kinds_of_image(tmp_path: Path) -> None:
+    vary = lambda v, k: {"Manufacturer": "GE MEDICAL", ("GEMS_PARM_01", 0x43, 0x2F): v}  # noqa: E731
+    folder = series(tmp_path, 4, 2, vary)
+    for v in range(4):
+        assert places(open_image(folder, stack=v)) == straight(4, 2)[v : v + 1]
+
+
+def test_ge_field_map_is_told_from_its_magnitude(tmp_path: Path) -> None:
+    def vary(v: int, k: int) -> Elements:
+        return {"Manufacturer": "GE MEDICAL", ("GEMS_PARM_01", 0x43, 0x2F): 0, ("GEMS_PARM_01", 0x43, 0x30): 2 * v}
+
+    folder = series(tmp_path, 2, 3, vary)
+    for v in range(2):
+        assert places(open_image(folder, stack=v)) == straight(2, 3)[v : v + 1]
+
+
+def test_ge_flags_of_other_places_make_no_field_map(tmp_path: Path) -> None:
+    vary = lambda v, k: {"Manufacturer": "GE MEDICAL", ("GEMS_PARM_01", 0x43, 0x30): k % 2}  # noqa: E731
+    assert places(open_image(series(tmp_path, 2, 4, vary))) == straight(2, 4)
+
+
+def test_ge_timer(tmp_path: Path) -> None:
+    def vary(v: int, k: int) -> Elements:
+        return {"Manufacturer": "GE MEDICAL", "AcquisitionTime": "101500", ("GEMS_RELA_01", 0x21, 0x5E): 30000.0 * v}
+
+    a = open_image(series(tmp_path, 3, 2, vary), order="time")
+    assert a.tag.values.tolist() == [0, 3, 6]
+    assert a.tag.attrs["source"] == "vendor's timer"
+    assert a.tag.attrs["epoch"] == "2024-01-02T10:15:00.000000"
+
+
+def test_philips(tmp_path: Path) -> None:
+    imaging, mr = "Philips Imaging DD 001", "Philips MR Imaging DD 001"
+
+    def vary(v: int, k: int) -> Elements:  # the last volume is the trace, numbered slice by slice
+        out: Elements = {
+            "Manufacturer": "Philips",
+            "InstanceNumber": 5 * k + v + 1,
+            (imaging, 0x2001, 0x03): [*B, 1000][v],
+        }
+        direction = [*DIRECTIONS, [0, 0, 0]][v]
+        vector = {(mr, 0x2005, 0xB0 + c): direction[c] for c in range(3)}
+        return {**out, **vector, (imaging, 0x2001, 0x04): "I" if v in (0, 4) else "O"}
+
+    a = open_image(series(tmp_path, 5, 3, vary))
+    assert places(a) == straight(5, 3)
+    assert a.b_value.values.tolist() == [*B, 1000]
+    np.testing.assert_allclose(vectors(a), [*DIRECTIONS, [0, 0, 0]], atol=1e-6)
+    assert a.diffusion_directionality.values.tolist() == [0, 1, 1, 1, 3]
+
+
+def test_philips_components(tmp_path: Path) -> None:
+    vary = lambda v, k: {"Manufacturer": "Philips", ("Philips MR Imaging DD 001", 0x2005, 0x11): "MPRI"[v]}  # noqa: E731
+    folder = series(tmp_path, 4, 2, vary)
+    for v in range(4):
+        assert places(open_image(folder, stack=v)) == straight(4, 2)[v : v + 1]
+
+
+def test_the_standard_elements_and_repeated_directions(tmp_path: Path) -> None:
+    directions = [DIRECTIONS[1], DIRECTIONS[2], DIRECTIONS[1]]
+    words = ["DIRECTIONAL", "BMATRIX", "DIRECTIONAL"]
+
+    def vary(v: int, k: int) -> Elements:
+        noise = 1e-6 * k  # slices differ in the last digits
+        return {"DiffusionBValue": 700, "DiffusionGradientOrientation": (directions[v] + noise).tolist(),
+                "DiffusionDirectionality": words[v]}  # fmt: skip
+
+    a = open_image(series(tmp_path, 3, 2, vary))
+    assert places(a) == straight(3, 2)
+    assert a.tag.attrs["order"] == "dti"
+    np.testing.assert_allclose(vectors(a), directions, atol=1e-5)
+    assert a.diffusion_directionality.values.tolist() == [1, 2, 1]
+
+
+def test_isotropic_images_and_b0_have_no_direction(tmp_path: Path) -> None:
+    def vary(v: int, k: int) -> Elements:
+        return {"DiffusionBValue": [0, 800, 800][v], "DiffusionGradientOrientation": [0, 0.6, 0.8],
+                "DiffusionDirectionality": ["NONE", "ISOTROPIC", "DIRECTIONAL"][v]}  # fmt: skip
+
+    a = open_image(series(tmp_path, 3, 2, vary))
+    np.testing.assert_allclose(vectors(a), [[0, 0, 0], [0, 0, 0], [0, 0.6, 0.8]])
