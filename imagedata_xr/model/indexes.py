@@ -74,10 +74,10 @@ class LabelIndex(PandasIndex):
             return why
         if self._permutation(other) is not None:
             return None
-        (mine, tol), (theirs, _) = self._keys(), other._keys()
+        (mine, tol), (theirs, tol2) = self._keys(), other._keys()
         if len(mine) != len(theirs):
             return f"{self.dim!r} has {len(mine)} and {len(theirs)} entries"
-        return self._values_differ(mine, theirs, tol)
+        return self._values_differ(mine, theirs, np.maximum(tol, tol2) if len(tol) == len(tol2) else tol)
 
     def _values_differ(self, mine: NDArray[np.float64], theirs: NDArray[np.float64], tol: NDArray[np.float64]) -> str:
         off = np.nanmax(np.abs(mine[:, 0] - theirs[:, 0]), initial=0.0)
@@ -231,8 +231,8 @@ class AxisIndex(LabelIndex):
     def concat(cls, indexes: Sequence[Self], dim: Hashable, positions: Iterable[Iterable[int]] | None = None) -> Self:
         """Join along the axis; raises `GridError` where the spaces differ."""
         new = super().concat(indexes, dim, positions)
-        first = indexes[0]
-        for other in indexes[1:]:
+        first, *others = (i for i in indexes if isinstance(i, cls))  # a plain one has nothing to compare
+        for other in others:
             if why := first._context(other):
                 raise first._refuse(f"cannot concatenate along {dim!r}: {why}")
         new.space = first.space

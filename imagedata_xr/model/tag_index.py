@@ -140,8 +140,8 @@ class TagIndex(LabelIndex):
     def concat(cls, indexes: Sequence[Self], dim: Hashable, positions: Iterable[Iterable[int]] | None = None) -> Self:
         """Join along the volumes."""
         new = super().concat(indexes, dim, positions)
-        first = indexes[0]
-        for other in indexes[1:]:
+        first, *others = (i for i in indexes if isinstance(i, cls))  # a plain one has only labels
+        for other in others:
             if other.order != first.order:
                 raise first._refuse(f"cannot concatenate along {dim!r}: {_orders_differ(first, other)}")
             if first.epoch is not None and other.epoch is not None and abs(first.epoch - other.epoch) > 1e-3:
@@ -151,8 +151,9 @@ class TagIndex(LabelIndex):
                     f"a.{dim}.attrs), time=b.time + shift)"
                 )
         keys = None
-        if all(i.keys is not None for i in indexes):
-            keys = np.concatenate([i.keys for i in indexes if i.keys is not None])
+        parts = [i.keys for i in indexes if isinstance(i, cls) and i.keys is not None]
+        if len(parts) == len(indexes):
+            keys = np.concatenate(parts)
             if positions is not None:
                 keys = keys[np.argsort(np.concatenate([np.asarray(p) for p in positions]))]
         return first._with(new.index, keys, dim, new.coord_dtype)

@@ -1,4 +1,4 @@
-"""Which attributes xarray keeps: the reason for the lowest xarray that we allow."""
+"""Which attributes xarray keeps when two images are combined."""
 
 from __future__ import annotations
 

@@ -28,6 +28,18 @@ def test_concat_makes_a_scalar_coord_that_differs_one_dimensional() -> None:
     assert joined.patient.dims == ("tag",)
 
 
+def test_concat_that_overrides_keeps_the_first_identity_which_the_docs_warn_of() -> None:
+    for dim in ("tag", "subject"):
+        joined = xr.concat([one(patient=1), one(patient=2)], dim, coords="minimal", compat="override")
+        assert int(joined.patient) == 1
+
+
+def test_assigning_a_coord_of_another_array_brings_its_scalar_coords() -> None:
+    a, b = one(patient=1), one(patient=2)
+    assert int(b.assign_coords(tag=a.tag).patient) == 1
+    assert int(b.assign_coords(tag=a.tag.variable).patient) == 2
+
+
 def test_in_place_addition_keeps_the_left_identity() -> None:
     a = one(patient=1)
     a += one(patient=2)
