@@ -43,7 +43,7 @@ def diffusion(scan: Scan) -> Diffusion:
     """
     out = Diffusion.empty(len(scan))
     standard = scan.numbers("DiffusionBValue")
-    known = np.isfinite(scan.numbers("DiffusionGradientOrientation", 3)).all(axis=1)
+    direction = scan.numbers("DiffusionGradientOrientation", 3)
     left_out = 0
     for k, comment in enumerate(scan.strings("ImageComments")):
         found = _COMMENT.match(comment[0]) if comment else None
@@ -52,7 +52,7 @@ def diffusion(scan: Scan) -> Diffusion:
         if np.isnan(standard[k]):
             out.b_value[k] = float(found[1])
         b = standard[k] if np.isfinite(standard[k]) else out.b_value[k]
-        if b > 0 and not known[k] and _is_vector(found[2]):
+        if b > 0 and np.isnan(direction[k]).any() and _is_vector(found[2]):
             out.directionality[k] = DIRECTIONAL
             left_out += 1
     if left_out:

@@ -72,8 +72,8 @@ def clock(scan: Scan) -> NDArray[np.float64]:
 
 def is_grid(scan: Scan) -> NDArray[np.bool_]:
     """Tell which files are grids of tiles: Image Type (0008,0008) has the value VFRAME, and tiles are listed."""
-    listed = np.array([cell is not None for cell in scan.column(TILES)], dtype=bool)
-    return has_word(scan, WORD) & listed
+    listed = [cell is not None for cell in scan.column(TILES)]
+    return np.logical_and(has_word(scan, WORD), listed)
 
 
 def grid_columns(scan: Scan, k: int) -> TileColumns:
@@ -165,7 +165,7 @@ def _times(items: Sequence[Dataset]) -> NDArray[np.float64]:
     for keyword in ("AcquisitionDateTime", "AcquisitionTime"):
         moments = np.array([_moment(str(item.get(keyword) or ""), keyword) for item in items])
         if np.isfinite(moments).all():
-            return (moments - moments.min()) * 1e3
+            return np.asarray((moments - moments.min()) * 1e3)
     return np.full(len(items), np.nan)
 
 
