@@ -27,7 +27,7 @@ def extremes(bits: int, signed: bool, seed: int) -> NDArray[Any]:
 def test_arithmetic_equals_that_of_64_bits(bits: int, signed: bool, chunks: Any, tmp_path: Path) -> None:
     slope, intercept = (1.0, 0.0) if bits % 2 else (2.5, -100.0)
     x, y = (extremes(bits, signed, seed) for seed in (1, 2))
-    options = {"bits": bits, "slope": slope, "intercept": intercept}
+    options: dict[str, Any] = {"bits": bits, "slope": slope, "intercept": intercept}
     a, b = (
         xr.open_dataarray(write_series(tmp_path / n, v, **options), engine="imagedata", order="time", chunks=chunks)
         for n, v in (("a", x), ("b", y))
@@ -39,5 +39,5 @@ def test_arithmetic_equals_that_of_64_bits(bits: int, signed: bool, chunks: Any,
     np.testing.assert_allclose((a - a.isel(tag=0, drop=True)).values, p - p[0], rtol=0, atol=2 * eps)
     np.testing.assert_allclose((a - a.isel(tag=0)).values, p - p[0], rtol=0, atol=2 * eps)
     np.testing.assert_allclose(((a + b) / 2).values, (p + q) / 2, rtol=0, atol=2 * eps)
-    np.testing.assert_allclose((a**2).values, p**2, rtol=4 * np.finfo(np.float32).eps)
+    np.testing.assert_allclose((a**2).values, p**2, rtol=4 * float(np.finfo(np.float32).eps))
     np.testing.assert_allclose(a.mean("tag").values, p.mean(axis=0), rtol=0, atol=2 * eps)
