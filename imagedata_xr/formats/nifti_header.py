@@ -233,7 +233,7 @@ def _affine(header: Any, shape: tuple[int, ...], name: str, form: str) -> NDArra
             stacklevel=2,
         )
         return None
-    if len(found) == 2 and form == "best" and np.abs(found["sform"] - found["qform"]).max() > 1e-3:
+    if len(found) == 2 and form == "best" and np.abs(found["sform"] - found["qform"]).max() > 1e-2:
         off = float(np.abs(found["sform"] - found["qform"]).max())
         warnings.warn(
             f"{name} has two geometries that differ by up to {off:.3g} mm: the sform (code {codes['sform']}) is taken, "
