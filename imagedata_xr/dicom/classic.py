@@ -28,6 +28,7 @@ _PASSED_OVER = (
     "IconImageSequence",
     "RealWorldValueMappingSequence",
 )
+_MOST_TILES = 1024  # of a mosaic, whose header does not count them in a standard element
 _NESTED = ("AnatomicRegionSequence", "PrimaryAnatomicStructureSequence")
 
 # keyword of an enhanced MR header, values that mean nothing, code of Sequence Variant (PS3.3 C.8.3.1.1.2)
@@ -49,6 +50,8 @@ def frame_number(header: pydicom.Dataset, instance: int) -> int | None:
     """Number (from 1) of the frame that a digest names; None where it is none of this instance."""
     uid = str(header.get("SOPInstanceUID") or "")
     count = int(header.get("NumberOfFrames") or 1)
+    if "MOSAIC" in (header.get("ImageType") or ()):
+        count = _MOST_TILES
     return next((n for n in range(1, count + 1) if instance_digest(uid, n) == instance), None)
 
 

@@ -100,7 +100,7 @@ class Series:
             Number of the volume and the slice.
         sop_class : str
         """
-        ds = cleaned(base)
+        ds = cleaned(base, own)
         if own:
             for element in self.assigned:
                 ds[element.tag] = copy.deepcopy(element)
@@ -189,8 +189,15 @@ def _whole(value: object) -> int:
         return 0
 
 
-def cleaned(base: pydicom.Dataset) -> pydicom.Dataset:
-    """Copy of a header without what is stale in a derived image: text in UTF-8, no private elements, no overlays."""
+def cleaned(base: pydicom.Dataset, encoded: bool) -> pydicom.Dataset:
+    """Copy of a header without what is stale in a derived image: text in UTF-8, no private elements, no overlays.
+
+    Parameters
+    ----------
+    base : pydicom.Dataset
+    encoded : bool
+        Whether its text is bytes in the character set that it names (of a file), not yet text.
+    """
     ds = pydicom.Dataset()
     for tag in base.keys():  # noqa: SIM118 - iterating decodes
         keep = not tag.is_private and 0x0008 <= tag.group < 0x7FE0 and tag.element != 0
@@ -199,7 +206,8 @@ def cleaned(base: pydicom.Dataset) -> pydicom.Dataset:
     if (charset := base.get("SpecificCharacterSet")) is not None:
         ds.SpecificCharacterSet = charset
     drop(ds, STALE)
-    ds.decode()
+    if encoded:
+        ds.decode()
     ds = copy.deepcopy(ds)
     ds.remove_private_tags()
     _forget_charsets(ds)

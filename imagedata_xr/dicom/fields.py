@@ -23,7 +23,7 @@ _WHOLE = ("US", "SS", "UL", "SL", "UV", "SV")
 _NOT_LABELS = (0x0002, 0x0010, 0x0012, 0x0028, 0x0040, 0x5200, 0x7FE0)  # groups that no coord speaks for
 _NOT_LABEL_KEYWORDS = frozenset(
     """
-    InstanceNumber SeriesNumber AcquisitionNumber ImagePositionPatient ImageOrientationPatient SliceLocation
+    InstanceNumber SeriesNumber ImagePositionPatient ImageOrientationPatient SliceLocation
     SpacingBetweenSlices TemporalPositionIdentifier TemporalPositionIndex NumberOfTemporalPositions ImageIndex
     NumberOfSlices NumberOfTimeSlices ImagesInAcquisition InStackPositionNumber StackID
     """.split()  # noqa: SIM905
@@ -93,9 +93,10 @@ def from_attrs(attrs: Mapping[str, Any]) -> pydicom.Dataset:
         Where a sequence's text is no DICOM JSON, or a value does not suit its element.
     """
     ds = pydicom.Dataset()
+    ds.SpecificCharacterSet = "ISO_IR 192"
     for name, value in attrs.items():
         tag = tag_for_keyword(str(name))
-        if tag is None or tag < 0x00080000:
+        if tag is None or tag <= 0x00080005:  # the text of attrs is decoded
             continue
         vr = dictionary_VR(tag)
         if " or " in vr:

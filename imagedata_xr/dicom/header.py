@@ -114,8 +114,7 @@ class JoinedHeaders:
 
     def instances(self) -> list[int]:
         """Digests of all images of those sources that can list them."""
-        lists: list[list[int]] = [getattr(p, "instances", list)() for p in self._parts]
-        return list(dict.fromkeys(i for part in lists for i in part))
+        return list(dict.fromkeys(i for part in self._parts for i in _instances(part)))
 
     def has(self, instance: int) -> bool:
         """Whether any part knows this image."""
@@ -146,14 +145,22 @@ class JoinedHeaders:
         return None if part is None else part.original(instance)
 
 
+def _instances(headers: Headers) -> list[int]:
+    """Digests of all images of a source; none where it can't list them."""
+    lister = getattr(headers, "instances", None)
+    return [] if lister is None else list(lister())
+
+
 def remember(source: str, headers: Headers) -> None:
     """Keep the headers of a source that was opened, for as long as it is among the last ones."""
     with _lock:
         before = _sources.pop(source, None)
         if before is not None and before is not headers:
-            # the same folder opened twice with other options knows other images
-            parts = [headers, *(before._parts if isinstance(before, JoinedHeaders) else [before])]
-            headers = JoinedHeaders(parts[:4])
+            # a folder with several series, or opened again with other options, knows other images
+            known = set(_instances(headers))
+            parts = before._parts if isinstance(before, JoinedHeaders) else [before]
+            others = [p for p in parts if not known or not known.issuperset(_instances(p))]
+            headers = JoinedHeaders([headers, *others]) if others else headers
         _sources[source] = headers
         while len(_sources) > _KEPT:
             _sources.popitem(last=False)

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from ..errors import FormatError, ImagedataWarning
+from ..errors import FormatError, ImagedataWarning, SourceError
 from ..formats.seam import WriteOptions, Written
 from ..model.image import volume_dims
 from .blocks import blocks
-from .classic import frame_header
+from .classic import frame_header, frame_number
 from .derived import Series, rgb
 from .files_out import Folder, encode, open_folder
 from .header import Headers
@@ -125,7 +125,13 @@ class Job:
         instance = int(self.instances[v, k])
         if self.headers is None or not instance:
             return None
-        header = frame_header(self.headers.dataset(instance), instance)
+        header = self.headers.dataset(instance)
+        if frame_number(header, instance) is None:
+            raise SourceError(
+                f"the source of image {k + 1} of volume {v + 1} holds another image by now: its files were replaced "
+                "since they were opened. Open them again"
+            )
+        header = frame_header(header, instance)
         return header if self.series.identity.trusts(header) else None
 
     # --- writing ---------------------------------------------------------------------------------------------------

@@ -269,7 +269,7 @@ def _slope(span: float, steps: int) -> str:
 def _at_most(value: float) -> str:
     """Highest decimal string that is not above a value, nearly."""
     text = decimal(value)
-    return text if float(text) <= value else decimal(value - abs(value) * 2e-9)
+    return text if float(text) <= value else decimal(value - abs(value) * 1e-8)
 
 
 def may_lose(values: NDArray[Any], coded: Coded) -> bool:

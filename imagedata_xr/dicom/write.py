@@ -7,6 +7,7 @@ are whole.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydicom.datadict import tag_for_keyword
 
-from ..errors import FormatError, ImagedataWarning
+from ..errors import FormatError, ImagedataWarning, SourceError
 from ..formats.seam import WriteOptions
 from ..model.image import canonical, volume_dims
 from .derived import Series
@@ -133,7 +134,8 @@ def _own_headers(image: xr.DataArray) -> tuple[Headers | None, NDArray[np.int64]
     named = values != 0
     digests = np.where(values % 1 == 0, values, 0).astype(np.int64)  # an averaged digest is none
     headers = _headers(image)
-    if headers is None:
+    known = {} if headers is None else {d: headers.has(int(d)) for d in np.unique(digests) if d}
+    if headers is None or not _reachable(headers, known):
         if digests.any():
             warnings.warn(
                 "the source of this image can't be reached: what is written comes from its labels and attributes, "
@@ -142,9 +144,17 @@ def _own_headers(image: xr.DataArray) -> tuple[Headers | None, NDArray[np.int64]
                 stacklevel=5,
             )
         return None, none, none > 0
-    known = {d: headers.has(int(d)) for d in np.unique(digests) if d}
     own = np.vectorize(lambda d: d if known.get(d) else 0, otypes=[np.int64])(digests)
     return headers, own, named & (own == 0)
+
+
+def _reachable(headers: Headers, known: Mapping[int, bool]) -> bool:
+    """Whether the files are still there: the headers of a source are remembered when it is gone."""
+    first = next((d for d, has in known.items() if has), None)
+    try:
+        return first is None or headers.dataset(int(first)) is not None
+    except SourceError:
+        return False
 
 
 def _headers(image: xr.DataArray) -> Headers | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from phantoms import make, opened
 
 from imagedata_xr.dicom.derived import NAN_MARK, padding_is_nan
 from imagedata_xr.dicom.write import write
-from imagedata_xr.errors import FormatError, ImagedataWarning
+from imagedata_xr.errors import FormatError, ImagedataWarning, SourceError
 from imagedata_xr.formats.seam import WriteOptions
 
 Dataset = pydicom.Dataset
@@ -309,6 +310,52 @@ def test_an_unreachable_source_is_said_and_the_attrs_are_enough(image: xr.DataAr
         ds = headers(gone.load(), tmp_path / "out")[0]
     assert (str(ds.PatientName), ds.StudyInstanceUID, ds.Modality) == ("Müller^Zoé", phantoms.ANNA.study, "MR")
     assert ds.RequestAttributesSequence[0].RequestedProcedureID == "R1"
+
+
+def test_a_source_that_was_deleted_is_said_and_the_attrs_are_enough(image: xr.DataArray, tmp_path: Path) -> None:
+    image = image.load()
+    shutil.rmtree(tmp_path / "in")
+    with pytest.warns(ImagedataWarning, match="can't be reached"):
+        ds = headers(image, tmp_path / "out")[0]
+    assert (ds.PatientID, ds.EchoTime) == ("P-1", 4.5)
+
+
+def test_a_source_that_was_replaced_is_not_taken_for_the_old_one(image: xr.DataArray, tmp_path: Path) -> None:
+    image = image.load()
+    make(tmp_path / "in", phantoms.mr(shape=(2, 3, 6, 8), who=phantoms.BERT, uid="1.2.826.0.1.3680043.8.498.99"))
+    with pytest.raises(SourceError, match="replaced"):
+        headers(image, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["Müller^Zoé", "山田^太郎", "Διονυσιος", "Yamada^Tarou=山田^太郎=やまだ^たろう", "قباني^لنزار"]
+)
+def test_names_of_every_script_are_kept(name: str, tmp_path: Path) -> None:
+    make(tmp_path / "in", phantoms.mr(elements={"SpecificCharacterSet": "ISO_IR 192", "PatientName": name}))
+    image = opened(tmp_path / "in") * 0.3
+    for k, changed in enumerate((image, image.drop_vars("instance"))):
+        assert str(headers(changed, tmp_path / str(k))[0].PatientName) == name
+
+
+def test_text_of_other_character_sets_becomes_utf_8(tmp_path: Path) -> None:
+    item = pydicom.Dataset()
+    item.CodeMeaning = "Люкceмбypг"
+    elements = {"SpecificCharacterSet": "ISO_IR 144", "PatientName": "Люкceмбypг", "AnatomicRegionSequence": [item]}
+    make(tmp_path / "in", phantoms.mr(elements=elements))
+    ds = headers(opened(tmp_path / "in") * 0.3, tmp_path / "out")[0]
+    assert (str(ds.PatientName), ds.AnatomicRegionSequence[0].CodeMeaning) == ("Люкceмбypг", "Люкceмбypг")
+    assert "SpecificCharacterSet" not in ds.AnatomicRegionSequence[0]
+
+
+def test_many_series_in_one_folder_all_find_their_headers(tmp_path: Path) -> None:
+    for k in range(7):
+        make(tmp_path / "in" / str(k), phantoms.mr(number=k, uid=f"1.2.826.0.1.3680043.8.498.8{k}"))
+    tree = xr.open_datatree(str(tmp_path / "in"), engine="imagedata")
+    images = [node.to_dataset()["image"] for node in tree.subtree if "image" in node]
+    assert len(images) == 7
+    for k, image in enumerate(images):
+        assert headers(image, tmp_path / f"out{k}")[0].ImageType[0] == "ORIGINAL"
 
 
 def test_a_readable_warning_free_write(image: xr.DataArray, tmp_path: Path) -> None:
