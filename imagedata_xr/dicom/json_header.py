@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import struct
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+from .json_text import DEFAULT_ENCODINGS, TEXT, Encodings, bytes_of, encodings_of, texts_of
 from .vr import PIXEL_TAGS
 
 if TYPE_CHECKING:
@@ -30,13 +30,7 @@ if TYPE_CHECKING:
 Items = list[dict[str, Any]]
 
 _NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
-_ASCII = ("AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI")
-_TEXT = ("LO", "SH", "UC")
-_ONE_TEXT = ("LT", "ST", "UT", "UR")
 _WORDS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
-_PN_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
-_DEFAULT_ENCODINGS = ("iso8859",)
-_ESCAPE = 0x1B
 
 _DAMAGED = (
     ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, OSError, TypeError, ValueError,
@@ -44,7 +38,6 @@ _DAMAGED = (
 )  # fmt: skip
 """What pydicom raises where the bytes of a sequence can't be parsed."""
 
-Encodings = tuple[str, ...]
 
 
 # --- to JSON ----------------------------------------------------------------------------------------------------------
@@ -70,7 +63,7 @@ class HeaderEncoder:
             Tag as 8 hexadecimal digits -> JSON text of the element.
         """
         out = {}
-        encodings = encodings_of(ds, _DEFAULT_ENCODINGS)
+        encodings = encodings_of(ds, DEFAULT_ENCODINGS)
         for tag, elem in _kept(ds):
             key = _identity(tag, elem, ds, encodings)
             text = self._known.get(key) if key is not None else None
@@ -85,15 +78,6 @@ class HeaderEncoder:
 def json_text(elements: Mapping[str, str]) -> str:
     """Join encoded elements into one JSON object."""
     return "{" + ",".join(f'"{tag}":{elements[tag]}' for tag in sorted(elements)) + "}"
-
-
-def encodings_of(ds: Dataset, inherited: Encodings) -> Encodings:
-    """Python encodings of a data set by its Specific Character Set, else those of the one that it lies in."""
-    from pydicom.charset import convert_encodings
-
-    if "SpecificCharacterSet" not in ds:
-        return inherited
-    return tuple(convert_encodings(ds.SpecificCharacterSet))
 
 
 def _kept(ds: Dataset) -> list[tuple[int, RawDataElement | DataElement]]:
@@ -186,8 +170,8 @@ def _with_value(vr: str, value: bytes, little: bool, encodings: Encodings) -> di
     elif vr == "AT":
         words = struct.unpack(f"{'<' if little else '>'}{len(value) // 2}H", value) if len(value) % 4 == 0 else ()
         values = [f"{a:04X}{b:04X}" for a, b in zip(words[::2], words[1::2], strict=True)] or None
-    elif vr in _ASCII or vr in _TEXT or vr in _ONE_TEXT or vr == "PN":
-        values = _texts(vr, value, encodings)
+    elif vr in TEXT:
+        values = texts_of(vr, value, encodings)
     else:
         values = None
     if values is not None:
@@ -211,69 +195,10 @@ def _swapped(vr: str, value: bytes) -> bytes:
     return b"".join(value[i : i + width][::-1] for i in range(0, len(value), width))
 
 
-def _texts(vr: str, value: bytes, encodings: Encodings) -> list[Any] | None:
-    text = _decoded(value, _DEFAULT_ENCODINGS if vr in _ASCII else encodings, vr)
-    if text is None:
-        return None
-    if len(value) % 2 == 0 and text[-1:] in (" ", "\0"):
-        text = text[:-1]  # the padding to an even length, which comes back when a header is made
-    parts = [text] if vr in _ONE_TEXT else text.split("\\")
-    if vr == "PN":
-        if any(part.count("=") > 2 for part in parts):
-            return None
-        return [_name(part) if part else None for part in parts]
-    return [part or None for part in parts]
-
-
-def _name(text: str) -> dict[str, str]:
-    groups = dict(zip(_PN_GROUPS, text.split("="), strict=False))
-    # trailing "=" come back as they were: an empty last group is kept
-    last = text.count("=")
-    return {name: part for k, (name, part) in enumerate(groups.items()) if part or k == last}
-
-
-def _decoded(value: bytes, encodings: Encodings, vr: str) -> str | None:
-    """Text of a value; None where it can't be decoded and encoded again without loss."""
-    if _ESCAPE not in value and value.isascii():
-        return value.decode("ascii")
-    try:
-        text = _decode(value, encodings, vr)
-        return text if _decode(_encode(text, encodings, vr), encodings, vr) == text else None
-    except (UnicodeError, LookupError, ValueError):
-        return None
-
-
-def _delimiters(vr: str) -> str:
-    # PS3.5 6.1.2.5.3: what ends the effect of an escape sequence
-    return "\\=^" if vr == "PN" else "\\\r\n\t\f"
-
-
-def _decode(value: bytes, encodings: Encodings, vr: str) -> str:
-    from pydicom.charset import decode_bytes
-
-    if _ESCAPE not in value:
-        return value.decode(encodings[0])
-    text = decode_bytes(value, list(encodings), set(map(ord, _delimiters(vr))))
-    if "\ufffd" in text:
-        raise UnicodeError("characters were replaced")
-    return text
-
-
-def _encode(text: str, encodings: Encodings, vr: str) -> bytes:
-    from pydicom.charset import encode_string
-
-    if text.isascii():
-        return text.encode("ascii")
-    if len(encodings) == 1:
-        return encode_string(text, list(encodings))
-    parts = re.split(f"([{re.escape(_delimiters(vr))}])", text)
-    return b"".join(p.encode("ascii") if p.isascii() else encode_string(p, list(encodings)) for p in parts)
-
-
 # --- from JSON --------------------------------------------------------------------------------------------------------
 
 
-def header_from(elements: Mapping[str, Any], encodings: Encodings = _DEFAULT_ENCODINGS) -> Dataset:
+def header_from(elements: Mapping[str, Any], encodings: Encodings = DEFAULT_ENCODINGS) -> Dataset:
     """Make a header of a parsed JSON object.
 
     Parameters
@@ -333,15 +258,6 @@ def _value(vr: str, values: Sequence[Any], encodings: Encodings) -> bytes:
         return struct.pack(f"<{len(values)}{_NUMBERS[vr]}", *values)
     if vr == "AT":
         return b"".join(struct.pack("<HH", int(v[:4], 16), int(v[4:], 16)) for v in values)
-    if not values:
-        return b""
-    if vr == "PN":
-        values = ["" if v is None else _name_text(cast("Mapping[str, str]", v)) for v in values]
-    text = "\\".join("" if v is None else str(v) for v in values)
-    data = _encode(text, _DEFAULT_ENCODINGS if vr in _ASCII else encodings, vr)
-    return data + (b"\0" if vr == "UI" else b" ") * (len(data) % 2)
-
-
-def _name_text(name: Mapping[str, str]) -> str:
-    last = max((k for k, group in enumerate(_PN_GROUPS) if group in name), default=0)
-    return "=".join(name.get(group, "") for group in _PN_GROUPS[: last + 1])
+    if values and vr not in TEXT:
+        raise ValueError(f"an element of VR {vr} has values where it should have InlineBinary")
+    return bytes_of(vr, values, encodings)

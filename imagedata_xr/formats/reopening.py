@@ -149,7 +149,7 @@ def _check(image: xr.DataArray, options: ReadOptions) -> None:
     orders = ",".join(str(image.coords[d].attrs.get("order", "none")) for d in volume_dims(image))
     if options.order != "auto" and options.order != orders:
         raise FormatError(f"order={options.order!r}: the image was saved in the order {orders!r}, it isn't sorted anew")
-    if not options.mask_and_scale and image.encoding.get("stored_dtype", str(image.dtype)) != str(image.dtype):
+    if not options.mask_and_scale and image.dtype.kind not in "iub":
         raise FormatError("mask_and_scale=False: the image was saved with its values, not those stored in its source")
     if options.mask_padding:
         raise FormatError("mask_padding=True: padding is masked when the DICOM source is opened, not after saving")

@@ -23,7 +23,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.tag import Tag
-from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from imagedata_xr.dicom.digests import has_digest, pixel_digest
 from imagedata_xr.dicom.header import FileHeaders
@@ -162,7 +162,7 @@ def test_other_encodings_give_the_same_header(syntax: str, tmp_path: Path) -> No
     ds.add_new(0x60003000, "OW", b"\1\2\3\4")
     ds.FrameIncrementPointer = [0x00181063]
     del ds.PixelData
-    ds.file_meta.TransferSyntaxUID = syntax
+    ds.file_meta.TransferSyntaxUID = UID(syntax)
     ds.save_as(tmp_path / "a.dcm", enforce_file_format=True)
     back = there_and_back(pydicom.dcmread(tmp_path / "a.dcm"))
     known = [e for e in ds if not e.tag.is_private]
@@ -203,7 +203,7 @@ def test_equal_pixels_have_one_digest_whichever_type_holds_them(dtype: str) -> N
 
 @pytest.mark.parametrize(
     "other",
-    [np.array([[1, 2], [3, 5]]), np.array([[1, 2, 3, 4]]), np.array([[1, 2], [3, 4.5]]), np.array([[1, 2], [3, np.nan]])],
+    [np.array(values) for values in ([[1, 2], [3, 5]], [[1, 2, 3, 4]], [[1, 2], [3, 4.5]], [[1, 2], [3, np.nan]])],
 )
 def test_other_pixels_have_another_digest(other: NDArray[Any]) -> None:
     assert not has_digest(other, pixel_digest(np.array([[1, 2], [3, 4]], dtype=np.uint16)))
