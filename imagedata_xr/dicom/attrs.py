@@ -87,8 +87,7 @@ def attrs_of(frames: Frames, labelled: set[str]) -> dict[str, Any]:
         value = _value_of(ds, tag)
         if value is not None:
             out[keyword] = value
-    units = units_of(frames)
-    return out | ({"units": units} if units else {})
+    return out
 
 
 def _value_of(ds: pydicom.Dataset, tag: int) -> Any:
@@ -99,7 +98,8 @@ def _value_of(ds: pydicom.Dataset, tag: int) -> Any:
             return attr_value(ds[tag])
     except (ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError):
         value = getattr(ds.get_item(tag), "value", None)
-        return value.decode("latin-1").rstrip("\0 ") if isinstance(value, bytes) else None
+        text = value.decode("latin-1") if isinstance(value, bytes) else value
+        return text.rstrip("\0 ") if isinstance(text, str) else None
 
 
 def attr_value(element: pydicom.DataElement) -> Any:

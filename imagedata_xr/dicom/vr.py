@@ -26,10 +26,12 @@ TRANSFER_SYNTAX = 0x00020010
 
 CSA_HEADER = ("SIEMENS CSA HEADER", 0x0029, 0x10)
 """Kept for mosaics only, where it is needed, since it is long and differs from file to file."""
+CSA_SERIES = ("SIEMENS CSA HEADER", 0x0029, 0x20)
+"""Of mosaics too; only marked where it differs from file to file, for few of them need it."""
 
 WANTED_PRIVATE: dict[tuple[str, int], tuple[int, ...]] = {
     ("SIEMENS MR HEADER", 0x0019): (0x08, 0x0A, 0x0C, 0x0D, 0x0E, 0x27, 0x29),
-    ("SIEMENS CSA HEADER", 0x0029): (0x10,),
+    ("SIEMENS CSA HEADER", 0x0029): (0x10, 0x20),
     ("SIEMENS MR SDI 02", 0x0021): tuple(range(0x100)),
     ("GEMS_ACQU_01", 0x0019): (0xBB, 0xBC, 0xBD),
     ("GEMS_RELA_01", 0x0021): (0x4F, 0x5E),

@@ -50,7 +50,7 @@ def test_starts_of_volumes_with_holes() -> None:
 
 def clock(volumes: int, seconds: float, start: float, **more: str) -> list[Elements]:
     """AcquisitionTime of each volume, past midnight if need be."""
-    out = []
+    out: list[Elements] = []
     for v in range(volumes):
         s = (start + v * seconds) % 86400
         text = f"{int(s // 3600):02d}{int(s % 3600 // 60):02d}{s % 60:06.3f}"

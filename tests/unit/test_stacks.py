@@ -152,9 +152,7 @@ def at(*positions: tuple[float, float, float]) -> Any:
 
 def test_noise_of_positions_is_no_line_of_its_own(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
-    folder = series(
-        tmp_path, 3, 4, lambda v, k: {"ImagePositionPatient": (rng.normal(0, 1e-5, 3) + [0, 0, 3 * k]).tolist()}
-    )
+    folder = series(tmp_path, 3, 4, lambda v, k: {"ImagePositionPatient": rng.normal((0, 0, 3 * k), 1e-5).tolist()})
     assert places(open_image(folder)) == straight(3, 4)
 
 

@@ -139,7 +139,7 @@ def test_philips(tmp_path: Path) -> None:
     a = open_image(series(tmp_path, 5, 3, vary))
     assert places(a) == straight(5, 3)
     assert a.b_value.values.tolist() == [*B, 1000]
-    np.testing.assert_allclose(vectors(a), [*DIRECTIONS, [0, 0, 0]], atol=1e-6)
+    np.testing.assert_allclose(vectors(a), np.vstack([DIRECTIONS, np.zeros(3)]), atol=1e-6)
     assert a.diffusion_directionality.values.tolist() == [0, 1, 1, 1, 3]
 
 
@@ -172,4 +172,4 @@ def test_isotropic_images_and_b0_have_no_direction(tmp_path: Path) -> None:
                 "DiffusionDirectionality": ["NONE", "ISOTROPIC", "DIRECTIONAL"][v]}  # fmt: skip
 
     a = open_image(series(tmp_path, 3, 2, vary))
-    np.testing.assert_allclose(vectors(a), [[0, 0, 0], [0, 0, 0], [0, 0.6, 0.8]])
+    np.testing.assert_allclose(vectors(a), np.array([[0, 0, 0], [0, 0, 0], [0, 0.6, 0.8]]))
