@@ -62,7 +62,7 @@ def tests(session: nox.Session) -> None:
 def contract(session: nox.Session, xarray: str) -> None:
     """Test what we rely on in xarray with the lowest xarray that we allow, and with the newest one."""
     pins = [pin for pin in lower_bounds() if pin.startswith("xarray==")]
-    install(session, "test", "zarr", "netcdf", pins=pins if xarray == "lowest" else None)
+    install(session, "test", "zarr", "netcdf", "view", pins=pins if xarray == "lowest" else None)
     session.run("pytest", "tests/contract", *session.posargs)
 
 
@@ -72,7 +72,7 @@ def floor(session: nox.Session) -> None:
     version = session.run("python", "-c", "import sys; print(sys.version_info[1])", silent=True)
     if int(version or 0) > 12:
         session.skip("the lowest versions of the dependencies have no wheels for this Python; use 3.11 or 3.12")
-    install(session, "test", "zarr", "netcdf", "mat", pins=lower_bounds())
+    install(session, "test", "zarr", "netcdf", "mat", "view", pins=lower_bounds())
     session.run("pytest", *(session.posargs or ["--numprocesses=2", "tests/contract", "tests/unit"]))
 
 

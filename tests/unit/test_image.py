@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,11 +71,11 @@ def test_repair_keeps_an_index_of_somebody_else() -> None:
     assert type(repair(a).xindexes["tag"]) is Other
 
 
-def test_a_file_keeps_what_repair_needs(tmp_path: object) -> None:
-    pytest.importorskip("zarr")
+def test_a_file_keeps_what_repair_needs(tmp_path: Path, require_module: Callable[[str], Any]) -> None:
+    require_module("zarr")
     a = image()
-    a.to_dataset(name="image").to_zarr(f"{tmp_path}/x", consolidated=False)
-    back = repair(xr.open_dataset(f"{tmp_path}/x", engine="zarr", backend_kwargs={"consolidated": False})["image"])
+    a.to_dataset(name="image").to_zarr(tmp_path / "x", consolidated=False)
+    back = repair(xr.open_dataset(tmp_path / "x", engine="zarr", backend_kwargs={"consolidated": False})["image"])
     assert has_indexes(back)
     np.testing.assert_array_equal(back + a, 2 * a)
     assert_true(back)
