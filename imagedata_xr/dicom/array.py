@@ -12,6 +12,7 @@ from ..errors import FormatError, LabelError
 from ..formats.seam import ReadOptions
 from .frames import Frames
 from .header import read_header
+from .marks import padding_is_nan
 from .pixels import FrameArray, ModalityLut, PixelFormat
 from .scan import Scan
 from .value_type import ValueRange, value_type
@@ -57,7 +58,9 @@ def array_of(frames: Frames, index: NDArray[np.intp], options: ReadOptions) -> F
         slope, intercept = _rescale(frames)
         array.slope, array.intercept = (np.where(index >= 0, v[index], d) for v, d in ((slope, 1.0), (intercept, 0.0)))
         array.luts, array.lut = _modality_luts(scanned)
-        array.padding = _padding(frames, array, index) if options.mask_padding else None
+        nan = np.array([padding_is_nan(t) for t in frames.text("DerivationDescription")], dtype=bool)
+        if options.mask_padding or nan.any():
+            array.padding = _padding(frames, array, index, nan | options.mask_padding)
     array.dtype = _dtype(frames, array, slope, intercept, options)
     if (index < 0).any() and array.dtype.kind not in "fc":
         raise FormatError(
@@ -155,10 +158,12 @@ def _modality_lut(ds: pydicom.Dataset) -> ModalityLut:
     return ModalityLut(first - 65536 if signed and first > 32767 else first, values)
 
 
-def _padding(frames: Frames, array: FrameArray, index: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Lowest and highest stored value of each place that is padding (PS3.3 C.7.5.1.1.2)."""
-    value = frames.numbers("PixelPaddingValue")
-    limit = frames.numbers("PixelPaddingRangeLimit")
+def _padding(
+    frames: Frames, array: FrameArray, index: NDArray[np.intp], masked: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Lowest and highest stored value of each place that is padding (PS3.3 C.7.5.1.1.2), where it is masked."""
+    value = np.where(masked, frames.numbers("PixelPaddingValue"), np.nan)
+    limit = np.where(masked, frames.numbers("PixelPaddingRangeLimit"), np.nan)
     ends = np.stack([value, np.where(np.isnan(limit), value, limit)])
     for k, f in enumerate(array.formats):
         mine = array.kind[frames.file] == k

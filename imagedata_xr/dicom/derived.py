@@ -12,16 +12,14 @@ import pydicom
 from numpy.typing import NDArray
 
 from ..errors import FormatError
-from .fields import decimal, drop, drop_groups, put, put_moment
+from .fields import drop, drop_groups, put, put_moment
 from .identity_out import Identity
 from .labels_out import Labels
+from .marks import NAN_MARK
 from .pixels_out import Coded
 from .place_out import Place
 from .sop_classes import ALIKE, MR, PET, complete, may_rescale
 from .uids import new_uid
-
-NAN_MARK = "Pixel Padding Value stands for NaN."
-"""End of Derivation Description where padding pixels are not a number: this library reads them as NaN."""
 
 STALE = frozenset(
     """
@@ -272,11 +270,6 @@ def base_class(header: pydicom.Dataset) -> str:
     return ALIKE.get(uid, uid)
 
 
-def padding_is_nan(derivation_description: str) -> bool:
-    """Whether pixels of the padding value are NaN: in images that this library derived from values with NaN."""
-    return derivation_description.rstrip().endswith(NAN_MARK)
-
-
 def rgb(values: NDArray[np.generic]) -> Coded:
     """Colour values as they are stored.
 
@@ -291,5 +284,3 @@ def rgb(values: NDArray[np.generic]) -> Coded:
         raise FormatError(f"colours are written with 8 bits each: convert these {values.dtype} values to uint8 first")
     return Coded(values, Coding(bits_allocated=8, bits_stored=8), True)
 
-
-__all__ = ["NAN_MARK", "Series", "base_class", "cleaned", "decimal", "image_type", "padding_is_nan", "rgb"]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
 
 from ..errors import SourceError
+from ..model.identity import instance_digest
 from ..stores.url import File, file_name
 from .digests import pixel_digest
 
@@ -59,6 +60,13 @@ def read_header(file: File) -> pydicom.Dataset:
         raise SourceError(f"{file_name(file)}: the header can't be read: {error}") from error
 
 
+def _still(ds: pydicom.Dataset, file: File, number: int, instance: int) -> pydicom.Dataset:
+    """Return a data set that still is the instance that was opened; another may have taken its place in the file."""
+    if instance_digest(str(ds.get("SOPInstanceUID", "")), number) != instance:
+        raise SourceError(f"{file_name(file)} holds another image since it was opened: open the source again")
+    return ds
+
+
 class FileHeaders:
     """Headers of DICOM files: each is read when asked for.
 
@@ -83,7 +91,8 @@ class FileHeaders:
 
     def dataset(self, instance: int) -> pydicom.Dataset:
         """One image's whole header."""
-        return read_header(self._places[int(instance)][0])
+        file, number = self._places[int(instance)]
+        return _still(read_header(file), file, number, int(instance))
 
     def same_pixels(self, instance: int, stored: NDArray[Any]) -> bool:
         """Whether these stored values are those of the file."""
@@ -95,10 +104,12 @@ class FileHeaders:
 
     def original(self, instance: int) -> pydicom.Dataset | None:
         """The whole file, as pydicom reads it."""
-        file = self._places[int(instance)][0]
+        file, number = self._places[int(instance)]
         try:
             with file.fs.open(file.path, "rb") as stream:
-                return pydicom.dcmread(stream, force=True)
+                return _still(pydicom.dcmread(stream, force=True), file, number, int(instance))
+        except SourceError:
+            raise
         except (OSError, InvalidDicomError, EOFError, ValueError) as error:
             raise SourceError(f"{file_name(file)}: can't be read: {error}") from error
 

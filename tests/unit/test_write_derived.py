@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 from phantoms import make, opened
 
-from imagedata_xr.dicom.derived import NAN_MARK, padding_is_nan
+from imagedata_xr.dicom.marks import NAN_MARK, padding_is_nan
 from imagedata_xr.dicom.write import write
 from imagedata_xr.errors import FormatError, ImagedataWarning, SourceError
 from imagedata_xr.formats.seam import WriteOptions
@@ -270,6 +270,12 @@ def test_nan_comes_back_as_nan(image: xr.DataArray, tmp_path: Path) -> None:
     stored = ds.pixel_array
     assert np.array_equal(stored == ds.PixelPaddingValue, np.isnan(holed.values[0, 0]))
     assert padding_is_nan(ds.DerivationDescription)
+    back = opened(tmp_path / "out")
+    assert np.array_equal(np.isnan(back.values), np.isnan(holed.values))
+    assert np.allclose(back.values, holed.values, atol=1e-2, equal_nan=True)
+    again = headers(back, tmp_path / "again")[0]
+    assert again.PixelData == ds.PixelData
+    assert again.SourceImageSequence == ds.SourceImageSequence
     assert NAN_MARK not in headers(image * 0.3, tmp_path / "whole")[0].DerivationDescription
 
 
