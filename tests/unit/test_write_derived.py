@@ -329,7 +329,18 @@ def test_a_source_that_was_deleted_is_said_and_the_attrs_are_enough(image: xr.Da
 def test_a_source_that_was_replaced_is_not_taken_for_the_old_one(image: xr.DataArray, tmp_path: Path) -> None:
     image = image.load()
     make(tmp_path / "in", phantoms.mr(shape=(2, 3, 6, 8), who=phantoms.BERT, uid="1.2.826.0.1.3680043.8.498.99"))
-    with pytest.raises(SourceError, match="replaced"):
+    with pytest.warns(ImagedataWarning, match="can't be reached"):
+        done = headers(image, tmp_path / "out")
+    assert {(str(d.PatientName), d.PatientID, d.ImageType[0]) for d in done} == {("Müller^Zoé", "P-1", "DERIVED")}
+
+
+def test_a_source_of_which_a_file_was_replaced_is_refused_and_nothing_is_left(
+    image: xr.DataArray, tmp_path: Path
+) -> None:
+    image = image.load()
+    other = make(tmp_path / "other", phantoms.mr(who=phantoms.BERT, uid="1.2.826.0.1.3680043.8.498.99"))
+    shutil.copy(other[0], tmp_path / "in" / "01_02.dcm")
+    with pytest.raises(SourceError, match="another image"):
         headers(image, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
