@@ -18,7 +18,7 @@ from imagedata_xr.dicom.scan import WANTED_PRIVATE, Key, Scan
 VRS = {str(vr.value) for vr in VR if len(vr.value) == 2}
 WIDTH = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
-CSA = ("SIEMENS CSA HEADER", 0x29, 0x10)
+CSA = "SIEMENS CSA HEADER"
 
 
 @dataclass
@@ -53,7 +53,7 @@ def read(path: Path) -> Reference:
             creators[group, element] = str(ds[tag].value)
         elif element & 0xFF in WANTED_PRIVATE.get((key := creators.get((group, element >> 8), ""), group), ()):
             private = (key, group, element & 0xFF)
-            if private != CSA or "MOSAIC" in ds.get("ImageType", ()):
+            if key != CSA or "MOSAIC" in ds.get("ImageType", ()):
                 elements[private] = ds, tag
     for tag in PIXELS:
         if tag in whole and tag not in ds:

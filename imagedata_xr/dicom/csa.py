@@ -17,7 +17,7 @@ from ..model.orders import DIRECTIONALITY
 from ..stores.url import file_name
 from .scan import Scan
 from .vendors import Diffusion
-from .vr import CSA_HEADER
+from .vr import CSA_HEADER, CSA_SERIES, Key
 
 MOST = 128
 """More tags in a header, or items in a tag, than any scanner writes: a sign of damage."""
@@ -112,7 +112,16 @@ def image_csa(scan: Scan, k: int) -> dict[str, list[str]]:
     SourceError
         The header is damaged; the error names the file.
     """
-    raw = scan.value(k, CSA_HEADER)
+    return _csa(scan, k, CSA_HEADER)
+
+
+def series_csa(scan: Scan, k: int) -> dict[str, list[str]]:
+    """Read the CSA series header (0029,xx20) of file `k`, in the way of `image_csa`."""
+    return _csa(scan, k, CSA_SERIES)
+
+
+def _csa(scan: Scan, k: int, key: Key) -> dict[str, list[str]]:
+    raw = scan.value(k, key)
     if raw is None:
         return {}
     try:

@@ -24,6 +24,7 @@ from ..model.geometry import normal
 from ..stores.url import file_name
 from .csa import floats, image_csa
 from .scan import Scan
+from .slice_times import protocol_times
 from .vr import Key
 
 HEADER = "SIEMENS MR HEADER"
@@ -52,7 +53,7 @@ class TileColumns:
     orientation : ndarray, shape (6,)
         Image Orientation (Patient), common to all.
     slice_time : ndarray, shape (n,)
-        Start of each slice, ms, as the scanner gives it; NaN where unknown.
+        Start of each slice, ms, as the scanner gives it, or by its protocol; all NaN where unknown.
     image_type : tuple of str
         Image Type (0008,0008) of a slice: without the word for the mosaic.
     """
@@ -218,11 +219,13 @@ def _normal(csa: dict[str, list[str]], orientation: NDArray[np.float64], where: 
 
 
 def _times(one: Scan, csa: dict[str, list[str]], n: int) -> NDArray[np.float64]:
-    """Give the times by (0019,xx29), else MosaicRefAcqTimes of the CSA header, ms; NaN unless each slice has one."""
+    """Give the times by (0019,xx29), MosaicRefAcqTimes of the CSA header, or the protocol, ms; all or none."""
     times: NDArray[np.float64] = one.numbers(TIMES, n + 1)[0]
     if np.isfinite(times[:n]).all() and np.isnan(times[n]):
         return times[:n]
-    return np.array(floats(csa, "MosaicRefAcqTimes", n) or [np.nan] * n)
+    if "MosaicRefAcqTimes" in csa:  # since then, slices may be measured together, which the protocol does not tell
+        return np.array(floats(csa, "MosaicRefAcqTimes", n) or [np.nan] * n)
+    return protocol_times(one, csa, n)
 
 
 def slice_type(one: Scan, word: str) -> tuple[str, ...]:

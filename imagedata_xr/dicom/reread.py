@@ -197,7 +197,7 @@ def _wanted(tag: int, creators: dict[tuple[int, int], str], found: dict[Key, Raw
     key = (creator, group, element & 0xFF)
     if key[2] not in WANTED_PRIVATE.get((creator, group), ()):
         return None, "UN"
-    if key == CSA_HEADER and b"MOSAIC" not in found.get(0x00080008, ("CS", b""))[1]:
+    if creator == CSA_HEADER[0] and b"MOSAIC" not in found.get(0x00080008, ("CS", b""))[1]:
         return None, "UN"
     return key, private_vr(key)
 
