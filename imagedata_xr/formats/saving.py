@@ -14,7 +14,7 @@ import xarray as xr
 from ..errors import FormatError, ImagedataWarning, SourceError
 from ..model.image import NAME, as_image, volume_dims
 from .seam import WriteOptions, Written
-from .storable import HEADERS
+from .storable import HEADERS, as_objects
 from .whole import Whole
 from .whole_folder import WholeFolder
 
@@ -76,8 +76,11 @@ def _table(image: xr.DataArray, options: WriteOptions) -> xr.Dataset | None:
         return None
     try:
         headers = headers_of(image)
+        if headers is not None and not any(map(headers.has, own)):
+            return None
         if headers is not None:
-            return header_table(image, shared=True) if any(map(headers.has, own)) else None
+            table = header_table(image, shared=True)
+            return table.assign({n: (v.dims, as_objects(v.values), v.attrs) for n, v in table.data_vars.items()})
         why = "the source of the image is unknown or gone"
     except SourceError as error:
         why = str(error)
@@ -141,7 +144,6 @@ def write_netcdf(
         place = places[whole.names[0]]
         ds.to_netcdf(place, mode="w", engine="h5netcdf", format="NETCDF4", encoding=encoding)
         if table is not None:
-            table = table.map(lambda v: v.astype(object) if v.dtype.kind == "T" else v, keep_attrs=True)
             table.to_netcdf(place, mode="a", engine="h5netcdf", format="NETCDF4", group=HEADERS)
         size = place.stat().st_size
     return Written("netcdf", (whole.shown(whole.names[0]),), 1, size)

@@ -90,16 +90,20 @@ def _storable_coord(name: str, variable: xr.Variable, any_json: bool) -> xr.Vari
             extra["_FillValue"] = np.int64(np.iinfo(np.int64).min)
         values = values.astype(np.int64)
     elif dtype.kind == "U":
-        extra, values = {_DTYPE: dtype.str}, values.astype(np.dtypes.StringDType())
+        extra = {_DTYPE: dtype.str}
     elif dtype.kind == "O":
         if not all(isinstance(v, str) for v in np.ravel(values)):
             raise FormatError(f"the coord {name!r} holds Python objects that are no text: drop_vars({name!r})")
-        extra, values = {_DTYPE: "O"}, values.astype(np.dtypes.StringDType())
+        extra = {_DTYPE: "O"}
     elif dtype.kind not in "biufcT" or (not any_json and (dtype.kind == "c" or dtype == np.float16)):
         raise FormatError(f"the coord {name!r} is of type {dtype}, which can't be stored: convert or drop it")
-    if not any_json and values.dtype.kind == "T":
-        values = values.astype(object)
-    return xr.Variable(variable.dims, values, _storable_attrs(name, variable.attrs, any_json, extra) | extra)
+    attrs = _storable_attrs(name, variable.attrs, any_json, extra)
+    return xr.Variable(variable.dims, as_objects(values), attrs | extra)
+
+
+def as_objects(values: Any) -> Any:
+    """Texts as Python objects, the one form that every xarray stores with variable length; other values as they are."""
+    return values.astype(object) if values.dtype.kind in "UT" else values
 
 
 def _storable_attrs(
