@@ -1,0 +1,205 @@
+"""One walk over the items of functional groups, and pydicom's reading of the same bytes where the walk is in doubt.
+
+Both give the same: for each item the undecoded elements that are wanted, by their number in the list of columns.
+PS3.5 section 7.5 describes the nesting of sequences.
+"""
+
+from __future__ import annotations
+
+import warnings
+from struct import Struct
+from struct import error as StructError  # noqa: N812
+from typing import TYPE_CHECKING
+
+from .elements import to_dataset
+from .group_table import Layout, Node
+from .nested import skip_sequence
+from .reread import _garbage
+from .trouble import DamagedError, MoreError, OddError
+from .vr import ANY_VR, LONG_VR, SHORT_VR, UNDEFINED, Raw, swap
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_EXPLICIT = Struct("<I2sH").unpack_from
+_IMPLICIT = Struct("<II").unpack_from
+_LENGTH = Struct("<I").unpack_from
+_ITEM, _ITEM_END, _SEQUENCE_END = swap(0xFFFEE000), swap(0xFFFEE00D), swap(0xFFFEE0DD)
+_DELIMITERS = (_ITEM, _ITEM_END, _SEQUENCE_END)
+_SEQUENCES = (b"SQ", b"UN")
+
+Found = dict[int, Raw]
+"""Elements of one item by the number of their column."""
+
+
+def walk_items(buf: bytes, implicit: bool, layout: Layout) -> list[Found]:
+    """Find the wanted elements of each item of a sequence.
+
+    Parameters
+    ----------
+    buf
+        Value of the sequence: its items without the delimiter at its end, little endian.
+    implicit
+        Whether the elements have implicit VR.
+    layout
+        What is wanted.
+
+    Raises
+    ------
+    OddError
+        The bytes are not as the standard wants them.
+    """
+    walker = _Walker(buf, layout.vrs)
+    out: list[Found] = []
+    pos, size = 0, len(buf)
+    try:
+        while pos < size:
+            found: Found = {}
+            pos = walker.item(pos, implicit, layout.tree, found)
+            if pos > size:
+                raise OddError("an item beyond the end of its sequence")
+            out.append(found)
+    except (StructError, MoreError, RecursionError):
+        raise OddError("an element beyond the end of its sequence") from None
+    return out
+
+
+class _Walker:
+    """The state of one walk."""
+
+    __slots__ = ("buf", "met", "vrs")
+
+    def __init__(self, buf: bytes, vrs: tuple[str, ...]) -> None:
+        self.buf, self.vrs = buf, vrs
+        # the last sequence of each kind, header and all, and what it held: most are equal in many frames
+        self.met: dict[tuple[Node | None, int, bool], tuple[bytes, Found]] = {}
+
+    def item(self, pos: int, implicit: bool, node: Node, found: Found) -> int:
+        """Read an item; give the position after it."""
+        tag, length = _IMPLICIT(self.buf, pos)
+        if tag != _ITEM:
+            raise OddError("no item where one should begin")
+        pos += 8
+        if length == UNDEFINED:
+            return self.elements(pos, -1, implicit, node, found)
+        if pos + length > len(self.buf):
+            raise OddError("an item beyond the end of its sequence")
+        return self.elements(pos, pos + length, implicit, node, found)
+
+    def elements(self, pos: int, end: int, implicit: bool, node: Node, found: Found) -> int:
+        """Read the elements of an item up to `end`, or to its delimiter if that is -1. Flat, for it takes the time."""
+        buf, vrs, public, size = self.buf, self.vrs, node.public, len(self.buf)
+        creators: dict[int, dict[int, Node | int]] = {}
+        limit = size if end < 0 else end
+        vr = b""
+        while pos != end:
+            if implicit:
+                tag, length = _IMPLICIT(buf, pos)
+                start = pos + 8
+            else:
+                tag, vr, length = _EXPLICIT(buf, pos)
+                start = pos + 8
+                if vr in LONG_VR:
+                    length = _LENGTH(buf, start)[0]
+                    start += 4
+                elif vr not in SHORT_VR and tag not in _DELIMITERS:
+                    raise OddError("unknown VR in an item")
+            if tag in _DELIMITERS:
+                if tag != _ITEM_END or end >= 0 or _LENGTH(buf, pos + 4)[0]:
+                    raise OddError("a delimiter out of place")
+                return pos + 8
+            what = public.get(tag) if not tag & 1 else self.private(tag, start, length, node, creators)
+            if length == UNDEFINED or isinstance(what, Node):
+                if not implicit and vr not in _SEQUENCES:
+                    raise OddError("a sequence of another VR")
+                inner = what if isinstance(what, Node) else None
+                pos = self.sequence(pos, start, length, implicit or vr == b"UN", inner, found)
+            else:
+                pos = start + length
+                if what is not None and pos <= limit:
+                    stated = vrs[what] if implicit else ANY_VR[vr]
+                    found[what] = (vrs[what] if stated == "UN" else stated, buf[start:pos])
+            if pos > limit:
+                raise OddError("an element beyond the end of its item")
+        return pos
+
+    def private(
+        self, tag: int, start: int, length: int, node: Node, creators: dict[int, dict[int, Node | int]]
+    ) -> Node | int | None:
+        """Tell what is wanted of a private element; note the creator if it is one (PS3.5 section 7.8.1)."""
+        group, element = tag & 0xFFFF, tag >> 16
+        if element > 0xFF:
+            block = creators.get((element >> 8) << 16 | group)
+            if block is None:
+                raise OddError("a private element before its creator")
+            return block.get(element & 0xFF)
+        creator = self.buf[start : start + length].strip(b"\0 ") if length != UNDEFINED else b""
+        creators[tag] = node.private.get((creator, group)) or {}
+        return None
+
+    def sequence(self, pos: int, start: int, length: int, implicit: bool, node: Node | None, found: Found) -> int:
+        """Read the first item of a sequence, whose header begins at `pos`; give the position after the sequence."""
+        buf, tag = self.buf, _LENGTH(self.buf, pos)[0]
+        last = self.met.get((node, tag, implicit))
+        if last is not None and buf.startswith(last[0], pos):
+            found.update(last[1])
+            return pos + len(last[0])
+        held: Found = {}
+        if length == UNDEFINED:
+            after = start
+            if node is not None and _LENGTH(buf, start)[0] == _ITEM:
+                after = self.item(start, implicit, node, held)
+            after = skip_sequence(buf, after, implicit)
+        else:
+            after = start + length
+            if node is not None and length and self.item(start, implicit, node, held) > after:
+                raise OddError("an item beyond the end of its sequence")
+        self.met[node, tag, implicit] = (buf[pos:after], held)
+        found.update(held)
+        return after
+
+
+def read_items(sequence: int, raw: Raw, implicit: bool, syntax: str, layout: Layout) -> list[Found]:
+    """Find the same as `walk_items` by means of pydicom.
+
+    Raises
+    ------
+    DamagedError
+        pydicom can't read it either, a value is cut short, or a group is no sequence.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            items = to_dataset({sequence: raw}, syntax, implicit)[sequence].value
+            if isinstance(items, bytes | str):
+                raise DamagedError("its functional groups are no sequence")
+            out: list[Found] = []
+            for item in items or ():
+                out.append({})
+                _read_item(item, layout.tree, layout.vrs, out[-1])
+            return out
+    except _garbage() as error:
+        raise DamagedError(f"its functional groups can't be parsed ({type(error).__name__})") from error
+
+
+def _read_item(item: Dataset, node: Node, vrs: tuple[str, ...], found: Found) -> None:
+    wanted = {swap(tag): what for tag, what in node.public.items()}
+    for (creator, group), elements in node.private.items():
+        if creator.decode() in item.private_creators(group):
+            block = item.private_block(group, creator.decode())
+            wanted.update({int(block.get_tag(element)): what for element, what in elements.items()})
+    for tag, what in wanted.items():
+        if tag not in item:
+            continue
+        elem = item.get_item(tag)
+        if elem.is_raw and elem.length not in (UNDEFINED, len(elem.value or b"")):
+            raise DamagedError("it is truncated: a value in its functional groups is cut short")
+        if isinstance(what, Node):
+            inner = item[tag]
+            if inner.VR != "SQ":
+                raise DamagedError(f"its functional group ({tag >> 16:04X},{tag & 0xFFFF:04X}) is no sequence")
+            for first in inner.value[:1]:
+                _read_item(first, what, vrs, found)
+        elif elem.is_raw:
+            vr = elem.VR if elem.VR and elem.VR != "UN" else vrs[what]
+            found[what] = (vr, elem.value or b"")
