@@ -34,8 +34,8 @@ class Clock:
     absolute: bool
 
 
-def clocks_of(frames: Frames) -> list[Clock]:
-    """Clocks that the frames have, each complete, the most trustworthy first."""
+def find_clocks(frames: Frames) -> list[Clock]:
+    """Find the clocks that the frames have, each complete, the most trustworthy first."""
     found: list[Clock] = []
     stamps = np.array([_datetime(t) for t in frames.text("AcquisitionDateTime")])
     found.append(Clock(stamps, "AcquisitionDateTime", True))

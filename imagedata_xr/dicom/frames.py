@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from ..model.identity import instance_digest
 from .scan import Scan
 from .vendors import Diffusion, Vendor, vendor_of
+
+if TYPE_CHECKING:
+    from .clock import Clock
 
 _COMPONENTS = {"MAGNITUDE": "M", "PHASE": "P", "REAL": "R", "IMAGINARY": "I"}
 """Complex Image Component (0008,9208), PS3.3 C.8.13.3.1; other words stand for themselves."""
@@ -33,6 +37,8 @@ class Frames:
     scan: Scan
     file: NDArray[np.intp]
     number: NDArray[np.intp]
+    _numbers: dict[tuple[object, int], NDArray[np.float64]] = field(default_factory=dict, init=False, repr=False)
+    _strings: dict[str, list[tuple[str, ...] | None]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, scan: Scan) -> Frames:
@@ -50,13 +56,17 @@ class Frames:
         return Frames(self.scan.take(files), inverse.astype(np.intp), self.number[rows])
 
     def numbers(self, key: str | tuple[str, int, int], width: int = 1) -> NDArray[np.float64]:
-        """Return an element as floats, shape (n,) or (n, width); NaN where absent."""
-        return self.scan.numbers(key, width)[self.file]
+        """Return an element as floats, shape (n,) or (n, width); NaN where absent. The array is the caller's own."""
+        if (key, width) not in self._numbers:
+            self._numbers[key, width] = self.scan.numbers(key, width)[self.file]
+        return self._numbers[key, width].copy()
 
     def strings(self, keyword: str) -> list[tuple[str, ...] | None]:
         """Return an element as decoded texts; None where absent."""
-        column = self.scan.strings(keyword)
-        return [column[i] for i in self.file.tolist()]
+        if keyword not in self._strings:
+            column = self.scan.strings(keyword)
+            self._strings[keyword] = [column[i] for i in self.file.tolist()]
+        return list(self._strings[keyword])
 
     def text(self, keyword: str) -> list[str]:
         r"""Return an element as one text, its values joined by ``\``; empty where absent."""
@@ -129,6 +139,13 @@ class Frames:
             if standard:
                 words[k] = _COMPONENTS.get(standard[0], standard[0])
         return [words[i] for i in self.file.tolist()]
+
+    @cached_property
+    def clocks(self) -> list[Clock]:
+        """Clocks that the frames have, each complete, the most trustworthy first."""
+        from .clock import find_clocks
+
+        return find_clocks(self)
 
     @cached_property
     def vendor_clock(self) -> NDArray[np.float64]:

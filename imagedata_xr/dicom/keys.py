@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import LabelError, SortError
 from ..model.orders import ORDERS, Order, parse_order
 from ..stores.url import file_name
-from .clock import Clock, clocks_of, tells_apart
+from .clock import Clock, tells_apart
 from .frames import Frames
 from .header import read_header
 from .stacks import cluster
@@ -45,7 +45,7 @@ class Keys:
     def clock(self) -> Clock | None:
         """The first clock that tells images of one position and value apart; None if none does."""
         slot = self._value_slot
-        clocks = clocks_of(self.frames)
+        clocks = self.frames.clocks
         if not self.several:
             return clocks[0] if clocks else None
         return next((c for c in clocks if tells_apart(c.seconds, slot)), self._repetitions)
@@ -89,7 +89,7 @@ class Keys:
             return self.frames.numbers("TriggerTime") * 1e-3
         if self.clock is not None:
             return self.clock.seconds
-        have = clocks_of(self.frames)
+        have = self.frames.clocks
         return have[0].seconds if have else np.zeros(len(self.frames))
 
     @property
@@ -101,7 +101,7 @@ class Keys:
         """Name of the element or elements behind an order's clock."""
         if _counts_from_trigger(order):
             return "TriggerTime"
-        have = clocks_of(self.frames)
+        have = self.frames.clocks
         return self.clock.source if self.clock is not None else have[0].source if have else "time"
 
     # --- values ------------------------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ class Keys:
         elif order.by == "rank" and not _counts_from_trigger(order):
             values = (
                 np.full(len(self.frames), np.nan)
-                if not clocks_of(self.frames) and self.clock is None
+                if not self.frames.clocks and self.clock is None
                 else self.seconds(order)
             )
             what = "acquisition time"

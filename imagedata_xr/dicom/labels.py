@@ -12,7 +12,7 @@ from ..model.image import Axis, Volumes
 from ..model.indexes import Space
 from ..model.orders import VECTOR, Order, label_for
 from .attrs import NUMERIC, SAID_ELSEWHERE
-from .clock import clocks_of, datetime64, iso, starts
+from .clock import datetime64, iso, starts
 from .frames import Frames
 from .sort import Grid
 from .stacks import Stack
@@ -45,7 +45,7 @@ def _volumes(frames: Frames, grid: Grid, order: Order, values: NDArray[np.float6
 def _time_source(frames: Frames, grid: Grid) -> str:
     if grid.clock is not None:
         return grid.clock.source
-    have = clocks_of(frames)
+    have = frames.clocks
     return have[0].source if have else ""
 
 
@@ -53,7 +53,7 @@ def _epoch(frames: Frames, grid: Grid, values: NDArray[np.float64]) -> str:
     """ISO time of the first volume; from the acquisition time where the clock itself counts from another moment."""
     if grid.clock is not None and grid.clock.absolute:
         return iso(float(values[0]))
-    moments = [c for c in clocks_of(frames) if c.absolute]
+    moments = [c for c in frames.clocks if c.absolute]
     return iso(float(moments[0].seconds.min())) if moments else ""
 
 
@@ -150,7 +150,7 @@ def _diffusion(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, t
 
 def _times(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, tuple[tuple[str, ...], Any]]:
     """When each volume and each slice was measured."""
-    clocks = clocks_of(frames)
+    clocks = frames.clocks
     clock = grid.clock if grid.clock is not None else (clocks[0] if clocks else None)
     if clock is None:
         return {}

@@ -29,20 +29,28 @@ print("shape", a.shape[:2], "grown", resident() - before)
 """
 
 
-def with_long_header(v: int, k: int) -> Dataset:
-    """An image with as much in its header as scanners write: sequences, texts, and private elements that differ."""
-    ds = image(v, k, {"AcquisitionTime": f"10{v // 60:02d}{v % 60:02d}.{k:06d}", "SliceLocation": 3 * k})
+def template(path: Path) -> bytes:
+    """A file with as much in its header as scanners write, and marks of fixed width where files differ."""
+    ds = image(0, 0, {"AcquisitionTime": "101112.131415", "InstanceNumber": 55555, "SOPInstanceUID": "1.2.3.4.66666"})
+    ds.ImagePositionPatient = [-10, 5, 7777.7]
     block = ds.private_block(0x0051, "MADE", create=True)
-    for e in range(120):
-        block.add_new(e, "LO", f"value {e} of a private element")
-    for e in range(120, 150):
-        block.add_new(e, "DS", f"{v + k / 7 + e:.8g}")
+    for e in range(150):
+        block.add_new(e, "LO", f"value {e} of a private element" if e < 120 else "88888888")
     item = Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = ds.SOPClassUID, "1.2.3.4.99"
     ds.ReferencedImageSequence = [item] * 3
-    ds.ImageComments = "text of the operator " * 60
-    ds.SeriesInstanceUID = "1.2.826.0.1.3680043.8.498.123456789012345"
-    return ds
+    ds.ImageComments = "text of the operator " * 150
+    return save(ds, path).read_bytes()
+
+
+def filled(data: bytes, v: int, k: int) -> bytes:
+    """The file of volume v, slice k."""
+    n = 10000 + 100 * v + k
+    for mark, text in (("101112.131415", f"10{v // 60:02d}{v % 60:02d}.{k:06d}"), ("55555", f"{n}"), ("66666", f"{n}"),
+                       ("7777.7", f"{1000 + 3 * k}.5"), ("88888888", f"{n}{n % 997:03d}")):  # fmt: skip
+        assert mark.encode() in data
+        data = data.replace(mark.encode(), text.encode())
+    return data
 
 
 @pytest.mark.slow
@@ -50,9 +58,10 @@ def test_memory_per_file(tmp_path: Path) -> None:
     if not Path("/proc/self/status").exists():
         pytest.skip("the peak of memory is read from /proc, which is not there")
     slices = 40
+    data = template(tmp_path / "0000")
+    assert len(data) >= 9000
     for n in range(FILES):
-        path = save(with_long_header(n // slices, n % slices), tmp_path / f"{n:04d}")
-    assert path.stat().st_size >= 9000
+        (tmp_path / f"{n:04d}").write_bytes(filled(data, n // slices, n % slices))
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True
     )
