@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,20 +11,24 @@ from numpy.typing import NDArray
 from ..errors import SourceError
 from ..stores.url import File, file_name
 
-_PACKAGES = {
-    "1.2.840.10008.1.2.4.80": "pyjpegls or python-gdcm",
-    "1.2.840.10008.1.2.4.81": "pyjpegls or python-gdcm",
-    "1.2.840.10008.1.2.4.90": "pylibjpeg-openjpeg or python-gdcm",
-    "1.2.840.10008.1.2.4.91": "pylibjpeg-openjpeg or python-gdcm",
-    "1.2.840.10008.1.2.4.201": "pylibjpeg-openjpeg",
-    "1.2.840.10008.1.2.4.202": "pylibjpeg-openjpeg",
-    "1.2.840.10008.1.2.4.203": "pylibjpeg-openjpeg",
+_JPEG = "1.2.840.10008.1.2.4."
+_CODECS = {
+    _JPEG + "51": "jpeg_decode",
+    _JPEG + "57": "ljpeg_decode",
+    _JPEG + "70": "ljpeg_decode",
+    _JPEG + "80": "jpegls_decode",
+    _JPEG + "81": "jpegls_decode",
+    _JPEG + "90": "jpeg2k_decode",
+    _JPEG + "91": "jpeg2k_decode",
+    _JPEG + "201": "jpeg2k_decode",
+    _JPEG + "202": "jpeg2k_decode",
+    _JPEG + "203": "jpeg2k_decode",
 }
-"""Packages with which pydicom decodes a transfer syntax; python-gdcm for the others."""
+"""Functions of imagecodecs for grey images, by transfer syntax; it is asked before pydicom's own decoders."""
 
 
 def decode_frame(file: File, number: int, grey: bool) -> NDArray[Any]:
-    """Stored values of one frame, through pydicom.
+    """Stored values of one frame, through imagecodecs where it is installed, or pydicom.
 
     Parameters
     ----------
@@ -43,11 +48,16 @@ def decode_frame(file: File, number: int, grey: bool) -> NDArray[Any]:
         Where it can't be decoded, with the reason; packages that could are named.
     """
     import pydicom
+    from pydicom.encaps import get_frame
     from pydicom.pixels.utils import pixel_array
 
     try:
         with file.fs.open(file.path, "rb") as stream:
             ds = pydicom.dcmread(stream, force=True)
+        fast = _fast_codec(ds) if grey else None
+        if fast is not None:
+            frame = get_frame(ds.PixelData, number - 1, number_of_frames=int(ds.get("NumberOfFrames") or 1))
+            return np.asarray(fast(frame)).reshape(ds.Rows, ds.Columns)
         _require_decoder(file, ds)
         return np.asarray(pixel_array(ds, index=number - 1, raw=grey))
     except SourceError:
@@ -57,6 +67,19 @@ def decode_frame(file: File, number: int, grey: bool) -> NDArray[Any]:
         ValueError,
     ) as error:  # fmt: skip
         raise SourceError(f"{file_name(file)}: frame {number} can't be decoded: {error}") from error
+
+
+def _fast_codec(ds: Any) -> Callable[[bytes], Any] | None:
+    """Function of imagecodecs for the transfer syntax; None where it is not installed or knows it not."""
+    name = _CODECS.get(ds.file_meta.TransferSyntaxUID)
+    if name is None:
+        return None
+    try:
+        import imagecodecs
+
+        return getattr(imagecodecs, name, None)
+    except ImportError:
+        return None
 
 
 def _require_decoder(file: File, ds: Any) -> None:
@@ -75,5 +98,5 @@ def _require_decoder(file: File, ds: Any) -> None:
     if not available:
         raise SourceError(
             f"{file_name(file)}: its pixels are compressed as {syntax.name}, and no decoder for it is installed; "
-            f"install {_PACKAGES.get(syntax, 'python-gdcm')}"
+            "install imagecodecs (the extra 'codecs' of this package), or python-gdcm for pydicom"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -338,17 +339,34 @@ def test_jpeg_2000_when_a_decoder_is_present(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_image(tmp_path).values[0, 0], values)
 
 
+@pytest.mark.parametrize("dtype", ["<u2", "<i2"])
+@pytest.mark.parametrize(
+    ("syntax", "encode"),
+    [("80", "jpegls_encode"), ("70", "ljpeg_encode"), ("57", "ljpeg_encode"), ("90", "jpeg2k_encode")],
+)
+def test_lossless_syntaxes_by_imagecodecs(tmp_path: Path, syntax: str, encode: str, dtype: str) -> None:
+    codecs = pytest.importorskip("imagecodecs")
+    values = spread(-2048 if dtype == "<i2" else 0, 2047, dtype)
+    options = {"level": 0, "reversible": True, "codecformat": "j2k"} if syntax == "90" else {}
+    data = getattr(codecs, encode)(values.view("<u2"), **options)
+    ds = image(0, 0, stored_as(values, 12, PixelData=encapsulate([bytes(data)])))
+    ds["PixelData"].VR = "OB"
+    save(ds, tmp_path / "0", f"1.2.840.10008.1.2.4.{syntax}")
+    np.testing.assert_array_equal(open_image(tmp_path).values[0, 0], values)
+
+
 @pytest.mark.parametrize(
     ("syntax", "match"),
     [
-        ("1.2.840.10008.1.2.4.80", r"compressed as JPEG-LS Lossless .*install pyjpegls or python-gdcm"),
-        ("1.2.840.10008.1.2.4.70", r"compressed as JPEG Lossless.*install python-gdcm"),
+        ("1.2.840.10008.1.2.4.80", r"compressed as JPEG-LS Lossless .*install imagecodecs .*or python-gdcm"),
+        ("1.2.840.10008.1.2.4.70", r"compressed as JPEG Lossless.*no decoder for it is installed"),
         ("1.2.840.10008.1.2.4.106", r"which pydicom does not decode"),
     ],
 )
 def test_a_missing_decoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, syntax: str, match: str) -> None:
     from pydicom.pixels.decoders.base import Decoder
 
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
     monkeypatch.setattr(Decoder, "is_available", property(lambda self: False))
     ds = image(0, 0, {"PixelData": encapsulate([b"\1\2\3\4"])})
     ds["PixelData"].VR = "OB"
