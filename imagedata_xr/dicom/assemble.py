@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ..formats.seam import ReadOptions
-from ..model.identity import patient_digest, study_digest
+from ..model.identity import PATIENT_KEYS, patient_digest, study_digest
 from ..model.image import build
 from .array import array_of
 from .attrs import attrs_of, units_of
@@ -96,14 +96,21 @@ def _chunks(array: FrameArray, dims: list[str]) -> dict[str, int]:
 
 def headers_of_frames(frames: Frames) -> FileHeaders:
     """Headers of the images by digest, read when they are asked for."""
-    places, rows = {}, {}
+    places, rows, people = {}, {}, {}
+    known: dict[tuple[str, ...], tuple[int, int]] = {}
+    names = (*PATIENT_KEYS, "StudyInstanceUID")
+    who = list(zip(*(frames.text(n) for n in names), strict=True))
     for k, digest in enumerate(frames.instance.tolist()):
         if digest:
             places[digest] = (frames.scan.files[frames.file[k]], int(frames.number[k]))
             rows[digest] = k
+            if who[k] not in known:
+                elements = dict(zip(names, who[k], strict=True))
+                known[who[k]] = patient_digest(elements), study_digest(elements)
+            people[digest] = known[who[k]]
 
     def stored(instance: int) -> NDArray[Any]:
         one = frames.take(np.array([rows[instance]], dtype=np.intp))
         return array_of(one, np.zeros((1, 1), dtype=np.intp), ReadOptions(mask_and_scale=False)).stored((0, 0))
 
-    return FileHeaders(places, stored)
+    return FileHeaders(places, stored, people)

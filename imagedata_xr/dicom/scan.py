@@ -111,7 +111,7 @@ class Scan:
     def varies(self, keyword: str | Key) -> bool:
         """Tell whether any two files differ in an element, one that lacks it from one that has it included."""
         cells = self.column(keyword)
-        return any(cell is not cells[0] and cell != cells[0] for cell in cells)
+        return bool(cells) and cells.count(cells[0]) < len(cells)
 
     def strings(self, keyword: str | Key) -> list[tuple[str, ...] | None]:
         """Decode a column as text.
