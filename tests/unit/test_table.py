@@ -25,11 +25,12 @@ from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from imagedata_xr.dicom import table as table_module
 from imagedata_xr.dicom.digests import has_digest, pixel_digest
-from imagedata_xr.dicom.header import FileHeaders
 from imagedata_xr.dicom.json_header import HeaderEncoder, file_meta_from, header_from, json_text
 from imagedata_xr.dicom.table import TableHeaders, header_table, own_instances
 from imagedata_xr.errors import SourceError
+from imagedata_xr.model.identity import instance_digest
 
 PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 
@@ -265,26 +266,32 @@ def test_a_part_of_an_image_has_a_table_of_its_part(image: xr.DataArray) -> None
     assert table.instance.values.tolist() == image.instance.values[1, ::-2].tolist()
 
 
-def test_an_instance_of_many_frames_is_read_once() -> None:
-    from imagedata_xr.model.identity import instance_digest
+class Frames:
+    """Headers of one instance of three frames, which count how often it is read."""
 
-    ds = phantoms.instance(phantoms.mr(), 0, 0)
-    ds.NumberOfFrames = 3
-    reads = []
+    def __init__(self) -> None:
+        self.header = phantoms.instance(phantoms.mr(), 0, 0)
+        self.header.NumberOfFrames = 3
+        self.digests = [instance_digest(self.header.SOPInstanceUID, n) for n in (1, 2, 3)]
+        self.reads: list[int] = []
 
-    class Frames(FileHeaders):
-        def dataset(self, instance: int) -> Dataset:
-            reads.append(instance)
-            return ds
+    def has(self, instance: int) -> bool:
+        return instance in self.digests
 
-    digests = [instance_digest(ds.SOPInstanceUID, n) for n in (1, 2, 3)]
-    headers = Frames(dict.fromkeys(digests, None), lambda d: np.full((2, 2), digests.index(d)))  # type: ignore[arg-type]
-    from imagedata_xr.dicom.header import remember
+    def dataset(self, instance: int) -> Dataset:
+        self.reads.append(instance)
+        return self.header
 
-    remember("many frames", headers)
-    image = xr.DataArray(np.zeros((1, 3)), dims=("tag", "slice"), coords={"instance": (("tag", "slice"), [digests])})
-    table = header_table(image.assign_coords(source="many frames"))
-    assert reads == digests[:1]
+    def pixel_digest(self, instance: int) -> str:
+        return pixel_digest(np.full((2, 2), self.digests.index(instance)))
+
+
+def test_an_instance_of_many_frames_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    headers = Frames()
+    monkeypatch.setattr(table_module, "headers_of", lambda image: headers)
+    image = xr.DataArray([headers.digests], dims=("tag", "slice"))
+    table = header_table(image.assign_coords(instance=image))
+    assert headers.reads == headers.digests[:1]
     assert len(set(table["header"].values.tolist())) == 1
     assert len(set(table["pixels"].values.tolist())) == 3
 
