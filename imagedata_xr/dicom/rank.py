@@ -37,8 +37,10 @@ def by_rank(keys: Keys, order: Order, missing: str, duplicates: str) -> NDArray[
     """
     seconds = keys.seconds(order)
     if order.by == "rank" and duplicates == "raise" and not tells_apart(seconds, keys.slot):
+        others = [o.name for o in keys.varying() if o.name != order.name]
+        grid = f"order={','.join([order.name, *others])!r} makes a grid of them, " if others else ""
         raise SortError(
-            f"order {order.name!r}: several images at one position have the same {keys.source(order)}; "
+            f"order {order.name!r}: several images at one position have the same {keys.source(order)}; {grid}"
             "duplicates='keep' numbers them by InstanceNumber, order='none' numbers all so"
         )
     by = (seconds, keys.instance_number) if order.by == "rank" else keys.acquired

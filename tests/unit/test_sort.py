@@ -127,6 +127,12 @@ def test_two_orders_make_a_grid(tmp_path: Path) -> None:
     assert places(a) == [[(v, 0), (v, 1)] for v in (1, 0, 3, 2, 5, 4)]
 
 
+def test_one_order_where_two_vary_names_the_grid(tmp_path: Path) -> None:
+    folder = series(tmp_path, 4, 2, lambda v, k: {**timed(v // 2, k), "EchoTime": 5 + v % 2})
+    with pytest.raises(SortError, match=r"have the same AcquisitionTime; order='time,te' makes a grid"):
+        open_image(folder, order="time")
+
+
 def test_three_orders(tmp_path: Path) -> None:
     def vary(v: int, k: int) -> Elements:
         return {**timed(v // 4, k), "EchoTime": 5 + v % 2, "FlipAngle": 10 + v // 2 % 2}
