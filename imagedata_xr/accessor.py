@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .formats.seam import WriteOptions
 from .model import assign, image, query
+from .model.geometry import to_ras
 
 if TYPE_CHECKING:
     from .dicom.header_view import HeaderView
@@ -28,7 +29,7 @@ class ImageAccessor:
         return image.as_image(self._obj)
 
     def _like_input(self, da: xr.DataArray) -> Any:
-        return da.to_dataset(name=da.name or image.NAME) if isinstance(self._obj, xr.Dataset) else da
+        return da.to_dataset(name=image.NAME if da.name is None else da.name) if isinstance(self._obj, xr.Dataset) else da
 
     # --- geometry --------------------------------------------------------------------------------------------------
     @property
@@ -39,7 +40,7 @@ class ImageAccessor:
     @property
     def affine_ras(self) -> NDArray[np.float64]:
         """Affine from index (col, row, slice) to RAS mm, as in NIfTI, shape (4, 4)."""
-        return image.geometry.to_ras(self.affine)
+        return to_ras(self.affine)
 
     @property
     def spacing(self) -> NDArray[np.float64]:

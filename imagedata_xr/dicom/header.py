@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pydicom
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
 
 from ..errors import SourceError
-from ..model.identity import instance_digest
+from ..model.identity import PATIENT_KEYS, instance_digest, patient_digest, study_digest
 from ..stores.url import File, file_name
 from .digests import pixel_digest
 
@@ -42,6 +42,10 @@ class Headers(Protocol):
 
     def original(self, instance: int) -> pydicom.Dataset | None:
         """The whole instance with its pixel data as stored; None where only the header was kept."""
+        ...
+
+    def identity(self, instance: int) -> tuple[int, int]:
+        """Digests of the patient and of the study of the image."""
         ...
 
 
@@ -76,10 +80,18 @@ class FileHeaders:
         Digest of an image -> (file, frame number).
     pixels : callable
         From a digest to the stored values of that image.
+    people : dict
+        Digest of an image -> digests of its patient and study.
     """
 
-    def __init__(self, places: dict[int, tuple[File, int]], pixels: Any) -> None:
-        self._places, self._pixels = places, pixels
+    def __init__(
+        self, places: dict[int, tuple[File, int]], pixels: Any, people: dict[int, tuple[int, int]]
+    ) -> None:
+        self._places, self._pixels, self._people = places, pixels, people
+
+    def identity(self, instance: int) -> tuple[int, int]:
+        """Digests of the patient and of the study of the image."""
+        return self._people[int(instance)]
 
     def instances(self) -> list[int]:
         """Digests of all images of the source."""
@@ -150,6 +162,13 @@ class JoinedHeaders:
             raise KeyError(instance)
         return part.pixel_digest(instance)
 
+    def identity(self, instance: int) -> tuple[int, int]:
+        """Digests of the patient and of the study of the image."""
+        part = self._of(instance)
+        if part is None:
+            raise KeyError(instance)
+        return part.identity(instance)
+
     def original(self, instance: int) -> pydicom.Dataset | None:
         """The whole instance, where its source still has it."""
         part = self._of(instance)
@@ -183,6 +202,18 @@ def remembered(source: str) -> Headers | None:
         return _sources.get(source)
 
 
+def remembered_with(instances: set[int]) -> list[Headers]:
+    """Sources opened in this process that know any of these images."""
+    with _lock:
+        return [h for h in _sources.values() if any(h.has(i) for i in instances)]
+
+
+def identity_of_header(header: pydicom.Dataset) -> tuple[int, int]:
+    """Digests of the patient and of the study that a header names."""
+    elements = {k: header.get(k) for k in (*PATIENT_KEYS, "StudyInstanceUID")}
+    return patient_digest(elements), study_digest(elements)
+
+
 def headers_of(image: Any) -> Headers | None:
     """Headers of an image, through its coord ``source``: those remembered, else found by reading the source again.
 
@@ -205,7 +236,7 @@ def headers_of(image: Any) -> Headers | None:
         return found
     for form in formats().values():
         opener = getattr(form, "headers", None)
-        found = opener(source) if opener is not None else None
+        found = cast("Headers | None", opener(source)) if opener is not None else None
         if found is not None:
             remember(source, found)
             return found

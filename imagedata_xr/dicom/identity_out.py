@@ -15,6 +15,7 @@ import pydicom
 import xarray as xr
 
 from ..errors import ImagedataWarning
+from ..model.assign import ASSIGNED
 from ..model.identity import PATIENT_KEYS, patient_digest, study_digest
 from .fields import drop, drop_groups, put
 from .uids import new_uid
@@ -122,7 +123,9 @@ def _label(image: xr.DataArray, name: str) -> int:
     return int(value) if value == value and int(value) == value else 0
 
 
-def identity_of(image: xr.DataArray, attrs: pydicom.Dataset, plain: Mapping[str, Any]) -> Identity:
+def identity_of(
+    image: xr.DataArray, attrs: pydicom.Dataset, plain: Mapping[str, Any], lineage: set[tuple[int, int]]
+) -> Identity:
     """Identity of an image; what is lost is said in a warning.
 
     Parameters
@@ -132,10 +135,19 @@ def identity_of(image: xr.DataArray, attrs: pydicom.Dataset, plain: Mapping[str,
         Elements made from the attrs.
     plain : mapping
         The attrs themselves, of which the labels are digests.
+    lineage : set of (int, int)
+        Patient and study that each image's own header names: others than the labels' make those unbelievable, unless
+        they were assigned on purpose.
     """
     patient, study = _label(image, "patient"), _label(image, "study")
+    words = plain.get(ASSIGNED, [])
+    assigned = {words} if isinstance(words, str) else set(words)
     if patient != patient_digest(plain):
         patient = 0
+    if not assigned & set(PATIENT_KEYS) and any(p != patient for p, _ in lineage):
+        patient = 0
+    if "StudyInstanceUID" not in assigned and any(s != study for _, s in lineage):
+        study = 0
     if not patient or study != study_digest(plain):
         study = 0
     if not patient:

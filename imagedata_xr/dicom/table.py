@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import SourceError
 from ..model.identity import instance_digest
 from .digests import has_digest
-from .header import Headers, headers_of
+from .header import Headers, headers_of, identity_of_header
 from .json_header import HeaderEncoder, file_meta_from, header_from, json_text
 
 if TYPE_CHECKING:
@@ -205,6 +205,10 @@ class TableHeaders:
         ds = header_from(self._elements("header", instance))
         ds.file_meta = file_meta_from(self._elements("file_meta", instance))
         return ds
+
+    def identity(self, instance: int) -> tuple[int, int]:
+        """Digests of the patient and of the study of the image."""
+        return identity_of_header(self.dataset(instance))
 
     def pixel_digest(self, instance: int) -> str:
         """Digest of one image's stored values; see `imagedata_xr.dicom.digests`."""

@@ -23,7 +23,7 @@ from ..model.image import canonical, volume_dims
 from .derived import Series
 from .fields import from_attrs
 from .files_out import check_target
-from .header import Headers, JoinedHeaders, headers_of
+from .header import Headers, JoinedHeaders, headers_of, remembered_with
 from .identity_out import identity_of
 from .job import Job
 from .labels_out import check_b_values, labels_of
@@ -101,7 +101,7 @@ def _job(image: xr.DataArray, target: str, options: WriteOptions) -> Job:
     series = Series(
         place=place,
         labels=labels,
-        identity=identity_of(image, attrs, image.attrs),
+        identity=identity_of(image, attrs, image.attrs, _lineage(image, instances)),
         uid=new_uid(),
         frame_of_reference=place.frame_of_reference or new_uid(),
         now=datetime.now(),
@@ -148,6 +148,27 @@ def _own_headers(image: xr.DataArray) -> tuple[Headers | None, NDArray[np.int64]
     return headers, own, named & (own == 0)
 
 
+def _lineage(image: xr.DataArray, own: NDArray[np.int64]) -> set[tuple[int, int]]:
+    """Patients and studies that single images come from, as digests; 0 for one that no known source explains.
+
+    concat and merge with ``compat="override"`` keep the labels of the first operand for all; the images still know.
+    """
+    coord = image.coords.get("instance")
+    if coord is None or not own.any():
+        return set()
+    first, others = _headers_by_source(image), _elsewhere(image)
+    found: set[tuple[int, int]] = set()
+    for instance in (int(d) for d in np.unique(own) if d):
+        mine = first is not None and first.has(instance)
+        for headers in [first] if mine else others:
+            if headers is not None and headers.has(instance):
+                found.add(headers.identity(instance))
+    whole = coord.dtype.kind == "i" and coord.size == own.size
+    if whole and int((coord.values != 0).sum()) > int((own != 0).sum()):
+        found.add((0, 0))
+    return found
+
+
 def _reachable(headers: Headers, known: Mapping[int, bool]) -> bool:
     """Whether the files are still there: the headers of a source are remembered when it is gone."""
     first = next((d for d, has in known.items() if has), None)
@@ -158,7 +179,22 @@ def _reachable(headers: Headers, known: Mapping[int, bool]) -> bool:
 
 
 def _headers(image: xr.DataArray) -> Headers | None:
-    """Headers of an image; of all its sources where images of several were joined."""
+    """Headers of an image: those of its source, and of other sources that were opened for what that does not know."""
+    first, others = _headers_by_source(image), _elsewhere(image)
+    parts = [h for h in (first, *others) if h is not None]
+    return first if not others else JoinedHeaders(parts)
+
+
+def _elsewhere(image: xr.DataArray) -> list[Headers]:
+    """Other sources opened in this process that know images which the image's own source does not."""
+    first, coord = _headers_by_source(image), image.coords.get("instance")
+    if coord is None or coord.dtype.kind != "i":
+        return []
+    wanted = {int(d) for d in np.unique(coord.values) if d and not (first is not None and first.has(int(d)))}
+    return [h for h in remembered_with(wanted) if h is not first] if wanted else []
+
+
+def _headers_by_source(image: xr.DataArray) -> Headers | None:
     source = image.coords.get("source")
     if source is None or not source.ndim:
         return headers_of(image)

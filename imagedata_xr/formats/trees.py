@@ -12,7 +12,7 @@ from ..model.tree import images_of
 from .seam import WriteOptions, format_named
 from .writing import write
 
-_OPTIONS = {f for f in WriteOptions.__dataclass_fields__}
+_OPTIONS = set(WriteOptions.__dataclass_fields__)
 
 
 def write_tree(tree: xr.DataTree, url: str | os.PathLike[str], format: str | None, **options: Any) -> dict[str, Any]:

@@ -19,11 +19,15 @@ def rotation(angles: tuple[float, float, float]) -> np.ndarray[Any, Any]:
     return d if np.cross(d[:, 2], d[:, 1]) @ d[:, 0] > 0 else d * [-1, 1, 1]
 
 
-def phantom(shape: tuple[int, int, int], spacing: tuple[float, ...], angles: tuple[float, float, float]) -> xr.DataArray:
+def phantom(
+    shape: tuple[int, int, int], spacing: tuple[float, ...], angles: tuple[float, float, float]
+) -> xr.DataArray:
     """Two volumes whose values are 2 x - y + 0.5 z + 7 of their own position, and twice that."""
     d = rotation(angles)
     position = -d @ (np.array(spacing) * (np.array(shape) - 1) / 2)
-    a = imagedata_xr.from_array(np.zeros((2, *shape)), spacing=spacing, position=position, direction=d, order="te", tags=[5, 9])
+    a = imagedata_xr.from_array(
+        np.zeros((2, *shape)), spacing=spacing, position=position, direction=d, order="te", tags=[5, 9]
+    )
     p = a.imd.patient_coords()
     values = 2 * p.x - p.y + 0.5 * p.z + 7
     return a + (values * xr.DataArray([1.0, 2.0], dims="tag")).transpose("tag", "slice", "row", "col").values
@@ -43,7 +47,9 @@ def test_linear_resampling_of_a_linear_phantom_is_exact_inside(chunked: bool) ->
 
 def test_outside_is_nan_and_the_border_reaches_half_a_voxel() -> None:
     a = imagedata_xr.from_array(np.ones((4, 4, 4)), spacing=(1, 1, 1))
-    b = imagedata_xr.from_array(np.ones((14, 1, 1)), spacing=(0.5, 1, 1), position=(1, 1, -2), direction=np.eye(3)[[2, 1, 0]])
+    b = imagedata_xr.from_array(
+        np.ones((14, 1, 1)), spacing=(0.5, 1, 1), position=(1, 1, -2), direction=np.eye(3)[[2, 1, 0]]
+    )
     out = a.imd.interp_like(b).values.ravel()
     z = -2 + 0.5 * np.arange(14)
     np.testing.assert_array_equal(np.isnan(out), (z < -0.5) | (z > 3.5))

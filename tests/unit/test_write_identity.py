@@ -55,9 +55,9 @@ def series(who: phantoms.Who, number: int) -> phantoms.Series:
     return phantoms.mr(who=who, uid=f"1.2.826.0.1.3680043.8.498.7{number}", intercept=float(number), slope=1.5)
 
 
-def joined(join: Join, first: phantoms.Who, second: phantoms.Who, tmp_path: Path) -> xr.DataArray:
-    make(tmp_path / "a", series(first, 1))
-    make(tmp_path / "b", series(second, 2))
+def joined(join: Join, first: phantoms.Who, second: phantoms.Who, tmp_path: Path, number: int = 1) -> xr.DataArray:
+    make(tmp_path / "a", series(first, number))
+    make(tmp_path / "b", series(second, number + 1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         out: xr.DataArray = join(opened(tmp_path / "a"), opened(tmp_path / "b"))
@@ -88,6 +88,30 @@ def test_two_patients_make_none(name: str, tmp_path: Path) -> None:
         assert "RequestAttributesSequence" not in ds
         assert "SourceImageSequence" not in ds
     assert len({d.StudyInstanceUID for d in done}) == 1
+
+
+def overriding(a: xr.DataArray, b: xr.DataArray) -> xr.DataArray:
+    """Images one after the other, all labels taken from the first: the way xarray is going to join by default."""
+    later = b.assign_coords(tag=b["tag"] + 100)
+    return xr.concat([a, later], dim="tag", coords="minimal", compat="override", join="override")
+
+
+def test_labels_of_the_first_do_not_name_the_images_of_the_second(tmp_path: Path) -> None:
+    image = joined(overriding, ANNA, BERT, tmp_path, 3)
+    assert image.coords["patient"].ndim == 0  # xarray was told not to look
+    with pytest.warns(ImagedataWarning, match="patient"):
+        headers(image, tmp_path / "out")
+    data = raw(tmp_path / "out")
+    assert not any(t.encode() in data for who in (ANNA, BERT) for t in (who.name, who.id, who.birth, who.study))
+
+
+def test_runs_of_one_patient_joined_by_override_keep_patient_and_study(tmp_path: Path) -> None:
+    image = joined(overriding, ANNA, ANNA, tmp_path, 5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ImagedataWarning)
+        done = headers(image, tmp_path / "out")
+    assert {(d.PatientID, d.StudyInstanceUID) for d in done} == {(ANNA.id, ANNA.study)}
+    assert len(done) == image.sizes["tag"] * image.sizes["slice"]
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -165,11 +189,8 @@ def test_the_label_must_be_there_and_be_the_digest_of_the_attrs(
 
 
 def test_another_patient_assigned_on_purpose_is_written_and_nothing_of_the_first(tmp_path: Path) -> None:
-    from imagedata_xr.model.identity import patient_digest
-
     make(tmp_path / "a", series(ANNA, 1))
-    image = opened(tmp_path / "a").assign_attrs(PatientID="P-9", PatientName="Nine", PatientBirthDate="")
-    image = image.assign_coords(patient=patient_digest(image.attrs))
+    image = opened(tmp_path / "a").imd.assign_dicom(PatientID="P-9", PatientName="Nine", PatientBirthDate="")
     (ds, *_) = headers(image, tmp_path / "out")
     assert (ds.PatientID, ds.PatientName, ds.StudyInstanceUID) == ("P-9", "Nine", ANNA.study)
     data = raw(tmp_path / "out")
