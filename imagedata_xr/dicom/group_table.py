@@ -188,7 +188,7 @@ _MR1, _MR5 = "Philips MR Imaging DD 001", "Philips MR Imaging DD 005"
 _PRIVATE: dict[tuple[Key, ...], dict[Key, tuple[str, int]]] = {
     ((_SDI, 0x21, 0xFE),): {
         (_SDI, 0x21, 0x03): ("DS", 1),  # duration of the acquisition, ms
-        (_SDI, 0x21, 0x04): ("DS", 1),  # time after start: of the slice within its volume
+        (_SDI, 0x21, 0x04): ("DS", 1),  # start of the slice, s since the series began
         (_SDI, 0x21, 0x06): ("LO", TEXT),  # place in the order of reconstruction
         (_SDI, 0x21, 0x75): ("CS", TEXT),  # the image type of the classic export
         (_SDI, 0x21, 0x88): ("DS", 1),  # slice location, mm

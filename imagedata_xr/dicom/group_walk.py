@@ -108,34 +108,34 @@ class _Walker:
                 if tag != _ITEM_END or end >= 0 or _LENGTH(buf, pos + 4)[0]:
                     raise OddError("a delimiter out of place")
                 return pos + 8
-            what = public.get(tag) if not tag & 1 else self.private(tag, start, length, node, creators)
-            if length == UNDEFINED or isinstance(what, Node):
+            if not tag & 1:
+                what = public.get(tag)
+            elif tag > 0xFFFFFF:  # group and block, as the creator's own tag has them
+                block = creators.get(tag >> 24 << 16 | tag & 0xFFFF)
+                if block is None:
+                    raise OddError("a private element before its creator")
+                what = block.get(tag >> 16 & 0xFF)
+            else:
+                what = None
+                creators[tag] = self.creator(tag, start, length, node)
+            if length == UNDEFINED or (what is not None and what.__class__ is Node):
                 if not implicit and vr not in _SEQUENCES:
                     raise OddError("a sequence of another VR")
                 inner = what if isinstance(what, Node) else None
                 pos = self.sequence(pos, start, length, implicit or vr == b"UN", inner, found)
             else:
                 pos = start + length
-                if what is not None and pos <= limit:
+                if isinstance(what, int) and pos <= limit:
                     stated = vrs[what] if implicit else ANY_VR[vr]
                     found[what] = (vrs[what] if stated == "UN" else stated, buf[start:pos])
             if pos > limit:
                 raise OddError("an element beyond the end of its item")
         return pos
 
-    def private(
-        self, tag: int, start: int, length: int, node: Node, creators: dict[int, dict[int, Node | int]]
-    ) -> Node | int | None:
-        """Tell what is wanted of a private element; note the creator if it is one (PS3.5 section 7.8.1)."""
-        group, element = tag & 0xFFFF, tag >> 16
-        if element > 0xFF:
-            block = creators.get((element >> 8) << 16 | group)
-            if block is None:
-                raise OddError("a private element before its creator")
-            return block.get(element & 0xFF)
-        creator = self.buf[start : start + length].strip(b"\0 ") if length != UNDEFINED else b""
-        creators[tag] = node.private.get((creator, group)) or {}
-        return None
+    def creator(self, tag: int, start: int, length: int, node: Node) -> dict[int, Node | int]:
+        """Tell what is wanted of a private block, by element byte (PS3.5 section 7.8.1)."""
+        name = self.buf[start : start + length].strip(b"\0 ") if length != UNDEFINED else b""
+        return node.private.get((name, tag & 0xFFFF)) or {}
 
     def sequence(self, pos: int, start: int, length: int, implicit: bool, node: Node | None, found: Found) -> int:
         """Read the first item of a sequence, whose header begins at `pos`; give the position after the sequence."""

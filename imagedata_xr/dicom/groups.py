@@ -262,14 +262,18 @@ def _texts(column: Column, cells: list[Raw | None], charset: Raw | LongValue | N
 
 
 def _numbers(column: Column, cells: list[Raw | None]) -> NDArray[np.float64]:
-    key, width = column.path[-1], column.width
+    """Decode numbers: shape (n,) for one per frame, else (n, width), as for `ALL` of a public element."""
+    key, width, count = column.path[-1], column.width, len(cells)
+    if all(cell is cells[0] for cell in cells):
+        cells = cells[:1]  # of the shared groups, or equal in all frames
     if width == ALL:
-        width = max(len(numbers_of(key, cell)) for cell in set(cells) if cell is not None)
+        width = max(1, *(len(numbers_of(key, cell)) for cell in set(cells) if cell is not None))
         if width > WIDEST:
             raise LabelError(f"{key_name(key)} of a frame has {width} values, which is damage")
-        if isinstance(column.name, str):  # always a table, whatever the number of values
-            return table(key, list(cells), max(width, 1)).reshape(len(cells), -1)
-    return table(key, list(cells), max(width, 1))
+    values = table(key, list(cells), width)
+    if column.width == ALL and isinstance(column.name, str):
+        values = values.reshape(len(cells), width)
+    return values if len(cells) == count else np.repeat(values, count, axis=0)
 
 
 def _inversion(out: FrameColumns) -> None:
