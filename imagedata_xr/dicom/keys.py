@@ -72,9 +72,9 @@ class Keys:
         planar = all("EP" in (s or ()) for s in f.strings("ScanningSequence"))
         flat = all((t or ("",))[0] == "2D" for t in f.strings("MRAcquisitionType"))
         tr, volumes = f.numbers("RepetitionTime"), f.numbers("NumberOfTemporalPositions")
-        if not (
-            planar and flat and counts.min() == counts.max() and (volumes == counts[0]).all() and (tr == tr[0]).all()
-        ):
+        # a part of the volumes still says how many there were
+        course = bool((volumes >= counts[0]).all() and volumes[0] > 1 and (volumes == volumes[0]).all())
+        if not (planar and flat and counts.min() == counts.max() and course and (tr == tr[0]).all()):
             return None
         if np.isinf(self.instance_number).any():
             return None

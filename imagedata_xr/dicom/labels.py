@@ -54,7 +54,11 @@ def _epoch(frames: Frames, grid: Grid, values: NDArray[np.float64]) -> str:
     if grid.clock is not None and grid.clock.absolute:
         return iso(float(values[0]))
     moments = [c for c in frames.clocks if c.absolute]
-    return iso(float(moments[0].seconds.min())) if moments else ""
+    if not moments:
+        return ""
+    # a timer such as TriggerTime runs since the start of the series, which is what all its images say
+    late = float(values[0]) if grid.clock is not None else 0.0
+    return iso(float(moments[0].seconds.min()) + late)
 
 
 # --- coords -----------------------------------------------------------------------------------------------------------

@@ -98,10 +98,11 @@ class Labels:
         values = self.numbers.get("DiffusionBValue")
         if values is None:
             return None
-        own = diffusion_of(header)
-        if own is None or not abs(own[0] - values[v, k]) <= 1:
-            return "its b-value is another than in its source"
-        if self.vector is not None and np.abs(own[1] - self.vector[v]).max() > 1e-2:
+        # an image without weighting need not say so: with some vendors only the others of its series do
+        b_value, direction = diffusion_of(header) or (0.0, np.zeros(3))
+        if not abs(b_value - values[v, k]) <= 1:
+            return f"its b-value is {values[v, k]:g}, in its source {b_value:g}"
+        if self.vector is not None and np.abs(direction - self.vector[v]).max() > 1e-2:
             return "its diffusion direction is another than in its source"
         return None
 

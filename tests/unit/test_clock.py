@@ -140,3 +140,17 @@ def test_repetitions_of_single_shot_epi(tmp_path: Path) -> None:
     a = open_image(series(tmp_path, 4, 3, vary), order="time")
     assert a.tag.values.tolist() == [0, 1.5, 3, 4.5]
     assert a.tag.attrs["source"] == "InstanceNumber x RepetitionTime"
+
+
+def test_a_part_of_a_series_timed_by_its_trigger_lies_where_it_lay(tmp_path: Path) -> None:
+    def vary(v: int, k: int) -> Elements:
+        return {"AcquisitionDateTime": "20240102120000", "TriggerTime": 100 + 1000 * v + 100 * k}
+
+    files = series(tmp_path, 4, 2, vary)
+    whole = open_image(files, order="time")
+    assert whole.tag.attrs["source"] == "TriggerTime"
+    target = tmp_path / "part"
+    whole.isel(tag=slice(1, 3)).imd.write(target)
+    part = open_image(target, order="time")
+    assert part.tag.attrs["epoch"] == "2024-01-02T12:00:01.100000"
+    assert float(abs(whole.isel(tag=slice(1, 3)) - part).max()) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from collections import OrderedDict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 import xarray as xr
 from phantoms import make, opened
 
+from imagedata_xr.dicom import header
 from imagedata_xr.dicom.marks import NAN_MARK, padding_is_nan
 from imagedata_xr.dicom.write import write
 from imagedata_xr.errors import FormatError, ImagedataWarning, SourceError
@@ -310,7 +312,10 @@ def test_colours_become_secondary_captures(image: xr.DataArray, tmp_path: Path) 
         headers(colours.astype("float32"), tmp_path / "bad")
 
 
-def test_an_unreachable_source_is_said_and_the_attrs_are_enough(image: xr.DataArray, tmp_path: Path) -> None:
+def test_an_unreachable_source_is_said_and_the_attrs_are_enough(
+    image: xr.DataArray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(header, "_sources", OrderedDict())  # as in another process
     gone = image.assign_coords(source=str(tmp_path / "gone"))
     with pytest.warns(ImagedataWarning, match="can't be reached"):
         ds = headers(gone.load(), tmp_path / "out")[0]
