@@ -9,16 +9,17 @@ from __future__ import annotations
 import warnings
 from struct import Struct
 from struct import error as StructError  # noqa: N812
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from .elements import to_dataset
 from .group_table import Layout, Node
 from .nested import skip_sequence
 from .reread import _garbage
 from .trouble import DamagedError, MoreError, OddError
-from .vr import ANY_VR, LONG_VR, SHORT_VR, UNDEFINED, Raw, swap
+from .vr import ANY_VR, LONG_VR, SHORT_VR, UNDEFINED, Raw, public_vr, swap
 
 if TYPE_CHECKING:
+    from pydicom.dataelem import DataElement, RawDataElement
     from pydicom.dataset import Dataset
 
 _EXPLICIT = Struct("<I2sH").unpack_from
@@ -27,6 +28,9 @@ _LENGTH = Struct("<I").unpack_from
 _ITEM, _ITEM_END, _SEQUENCE_END = swap(0xFFFEE000), swap(0xFFFEE00D), swap(0xFFFEE0DD)
 _DELIMITERS = (_ITEM, _ITEM_END, _SEQUENCE_END)
 _SEQUENCES = (b"SQ", b"UN")
+
+SMALL, MOULDS = 100, 8
+"""Sequences up to this many bytes are walked rather than compared; forms that are kept of each kind."""
 
 Found = dict[int, Raw]
 """Elements of one item by the number of their column."""
@@ -59,20 +63,43 @@ def walk_items(buf: bytes, implicit: bool, layout: Layout) -> list[Found]:
             if pos > size:
                 raise OddError("an item beyond the end of its sequence")
             out.append(found)
+            walker.holes.clear()
+            walker.slots.clear()
     except (StructError, MoreError, RecursionError):
         raise OddError("an element beyond the end of its sequence") from None
     return out
 
 
+class _Mould:
+    """A sequence that was walked, with holes for its values: one that fits holds the same elements, equally long."""
+
+    __slots__ = ("constant", "headers", "mask", "size", "slots")
+
+    def __init__(self, raw: bytes, holes: list[tuple[int, int]], slots: list[tuple[int, str, int, int]], all_: Found):
+        mask = bytearray(b"\xff" * len(raw))
+        for start, end in holes:
+            mask[start:end] = bytes(end - start)
+        self.size, self.mask, self.slots = len(raw), int.from_bytes(mask, "little"), slots
+        self.headers = int.from_bytes(raw, "little") & self.mask
+        self.constant = {number: held for number, held in all_.items() if number not in {slot[0] for slot in slots}}
+
+    def fits(self, raw: bytes) -> bool:
+        """Tell whether every byte but those of values is equal: tags, VRs, lengths, delimiters, private creators."""
+        return len(raw) == self.size and int.from_bytes(raw, "little") & self.mask == self.headers
+
+
 class _Walker:
     """The state of one walk."""
 
-    __slots__ = ("buf", "met", "vrs")
+    __slots__ = ("buf", "holes", "met", "moulds", "slots", "vrs")
 
     def __init__(self, buf: bytes, vrs: tuple[str, ...]) -> None:
         self.buf, self.vrs = buf, vrs
         # the last sequence of each kind, header and all, and what it held: most are equal in many frames
         self.met: dict[tuple[Node | None, int, bool], tuple[bytes, Found]] = {}
+        self.moulds: dict[tuple[Node | None, int, bool], list[_Mould]] = {}
+        self.holes: list[tuple[int, int]] = []
+        self.slots: list[tuple[int, str, int, int]] = []
 
     def item(self, pos: int, implicit: bool, node: Node, found: Found) -> int:
         """Read an item; give the position after it."""
@@ -88,7 +115,7 @@ class _Walker:
 
     def elements(self, pos: int, end: int, implicit: bool, node: Node, found: Found) -> int:
         """Read the elements of an item up to `end`, or to its delimiter if that is -1. Flat, for it takes the time."""
-        buf, vrs, public, size = self.buf, self.vrs, node.public, len(self.buf)
+        buf, vrs, public, size, holes = self.buf, self.vrs, node.public, len(self.buf), self.holes
         creators: dict[int, dict[int, Node | int]] = {}
         limit = size if end < 0 else end
         vr = b""
@@ -125,9 +152,12 @@ class _Walker:
                 pos = self.sequence(pos, start, length, implicit or vr == b"UN", inner, found)
             else:
                 pos = start + length
+                if not tag & 1 or tag > 0xFFFFFF:  # not a creator, which must stay as it is
+                    holes.append((start, pos))
                 if isinstance(what, int) and pos <= limit:
-                    stated = vrs[what] if implicit else ANY_VR[vr]
-                    found[what] = (vrs[what] if stated == "UN" else stated, buf[start:pos])
+                    stated = vrs[what] if implicit or vr == b"UN" else ANY_VR[vr]
+                    found[what] = (stated, buf[start:pos])
+                    self.slots.append((what, stated, start, pos))
             if pos > limit:
                 raise OddError("an element beyond the end of its item")
         return pos
@@ -139,23 +169,48 @@ class _Walker:
 
     def sequence(self, pos: int, start: int, length: int, implicit: bool, node: Node | None, found: Found) -> int:
         """Read the first item of a sequence, whose header begins at `pos`; give the position after the sequence."""
-        buf, tag = self.buf, _LENGTH(self.buf, pos)[0]
-        last = self.met.get((node, tag, implicit))
+        buf = self.buf
+        kind = (node, _LENGTH(buf, pos)[0], implicit)
+        last = self.met.get(kind)
         if last is not None and buf.startswith(last[0], pos):
             found.update(last[1])
             return pos + len(last[0])
+        moulds = self.moulds.setdefault(kind, [])
+        for mould in moulds:
+            if mould.fits(buf[pos : pos + mould.size]):
+                found.update(mould.constant)
+                found.update({number: (vr, buf[pos + a : pos + b]) for number, vr, a, b in mould.slots})
+                return pos + mould.size
+        if implicit and not kind[1] & 1 and public_vr(swap(kind[1])) not in ("SQ", "UN"):
+            raise OddError("an element of undefined length that is no sequence")
         held: Found = {}
+        holes, slots = len(self.holes), len(self.slots)
+        after = self.walk_sequence(start, length, implicit, node, held)
+        if node is not None and after - pos > SMALL:
+            self.learn(moulds, buf[pos:after], pos, self.holes[holes:], self.slots[slots:], held)
+        self.met[kind] = (buf[pos:after], held)
+        found.update(held)
+        return after
+
+    def learn(
+        self, moulds: list[_Mould], raw: bytes, pos: int, holes: list[tuple[int, int]],
+        slots: list[tuple[int, str, int, int]], held: Found,
+    ) -> None:  # fmt: skip
+        """Keep the form of a sequence that begins at `pos`; of those known, the oldest gives way."""
+        moved = [(number, vr, a - pos, b - pos) for number, vr, a, b in slots]
+        moulds.insert(0, _Mould(raw, [(a - pos, b - pos) for a, b in holes], moved, held))
+        del moulds[MOULDS:]
+
+    def walk_sequence(self, start: int, length: int, implicit: bool, node: Node | None, held: Found) -> int:
+        """Read the first item of a sequence whose value begins at `start`; give the position after it."""
         if length == UNDEFINED:
             after = start
-            if node is not None and _LENGTH(buf, start)[0] == _ITEM:
+            if node is not None and _LENGTH(self.buf, start)[0] == _ITEM:
                 after = self.item(start, implicit, node, held)
-            after = skip_sequence(buf, after, implicit)
-        else:
-            after = start + length
-            if node is not None and length and self.item(start, implicit, node, held) > after:
-                raise OddError("an item beyond the end of its sequence")
-        self.met[node, tag, implicit] = (buf[pos:after], held)
-        found.update(held)
+            return skip_sequence(self.buf, after, implicit)
+        after = start + length
+        if node is not None and length and self.item(start, implicit, node, held) > after:
+            raise OddError("an item beyond the end of its sequence")
         return after
 
 
@@ -191,8 +246,9 @@ def _read_item(item: Dataset, node: Node, vrs: tuple[str, ...], found: Found) ->
     for tag, what in wanted.items():
         if tag not in item:
             continue
-        elem = item.get_item(tag)
-        if elem.is_raw and elem.length not in (UNDEFINED, len(elem.value or b"")):
+        elem = cast("RawDataElement | DataElement", item.get_item(tag))
+        raw = cast("RawDataElement", elem) if elem.is_raw else None
+        if raw is not None and raw.length not in (UNDEFINED, len(raw.value or b"")):
             raise DamagedError("it is truncated: a value in its functional groups is cut short")
         if isinstance(what, Node):
             inner = item[tag]
@@ -200,6 +256,6 @@ def _read_item(item: Dataset, node: Node, vrs: tuple[str, ...], found: Found) ->
                 raise DamagedError(f"its functional group ({tag >> 16:04X},{tag & 0xFFFF:04X}) is no sequence")
             for first in inner.value[:1]:
                 _read_item(first, what, vrs, found)
-        elif elem.is_raw:
-            vr = elem.VR if elem.VR and elem.VR != "UN" else vrs[what]
-            found[what] = (vr, elem.value or b"")
+        elif raw is not None:
+            vr = raw.VR if raw.VR and raw.VR != "UN" else vrs[what]
+            found[what] = (vr, raw.value or b"")

@@ -383,6 +383,16 @@ def test_walk_finds_what_pydicom_finds(implicit: bool, undefined: bool) -> None:
         assert walked == read_items(tag, ("SQ", buf), implicit, syntax, layout)
 
 
+def test_values_of_one_length_in_many_frames_are_each_frame_s_own() -> None:
+    """Sequences of one form are not walked again: their values still differ."""
+    ds = enhanced(40)
+    good = encoded(ds)
+    start = good.index(struct.pack("<HH", 0x5200, 0x9230)) + 12
+    walked = walk_items(good[start : good.rindex(struct.pack("<HH", 0x7FE0, 0x0010))], False, groups._layout(COLUMNS))
+    slope = next(k for k, c in enumerate(COLUMNS) if c.path == ((MR5, 0x2005, 0x0F), (MR1, 0x2005, 0x0E)))
+    assert [struct.unpack("<f", found[slope][1])[0] for found in walked] == [0.5 + k for k in range(40)]
+
+
 def spoilt(good: bytes, rng: random.Random, first: int = 0) -> bytes:
     bad = bytearray(good)
     for _ in range(rng.choice((1, 1, 2, 4))):
