@@ -9,7 +9,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import xarray as xr
+
+CLASSIC = (
+    "ge_b0map_cv", "ge_dwi_r2", "ge_mph_des", "ge_nih_4", "imd_rsi_dwi", "imd_tra_oblique", "imd_time", "phi_cl_asl",
+    "phi_cl_fmri", "sie_fmap_mag5", "sie_fmap_magph3", "sie_hfp_t1",
+)  # fmt: skip
 
 
 @pytest.mark.slow
@@ -30,3 +37,47 @@ def test_classic_series_agree_with_their_truth(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"full {len(names)} of {len(names)} cases" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLASSIC)
+def test_every_real_series_is_unchanged_when_nothing_was_changed(
+    name: str, case: Callable[[str], Path], tmp_path: Path
+) -> None:
+    tree = xr.open_datatree(case(name), engine="imagedata", chunks={})
+    images = [node["image"] for node in tree.subtree if "image" in node.data_vars]
+    assert images
+    for k, image in enumerate(images):
+        written = image.imd.write(tmp_path / str(k), keep_uid=True)
+        assert written.count == image.sizes["tag"] * image.sizes["slice"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["dicom", "nifti", "zarr", "netcdf"])
+@pytest.mark.parametrize(
+    "name", ["ge_mph_des", "imd_rsi_dwi", "imd_tra_oblique", "imd_time", "phi_cl_fmri", "sie_fmap_mag5"]
+)
+def test_parts_of_real_series_come_back_where_they_were(
+    name: str, form: str, case: Callable[[str], Path], tmp_path: Path
+) -> None:
+    whole = xr.open_dataarray(case(name), engine="imagedata")
+    order = whole.tag.attrs["order"]
+    extension = {"dicom": "", "nifti": ".nii", "zarr": ".zarr", "netcdf": ".nc"}[form]
+    flip = slice(None, None, -1)
+    parts = {
+        "whole": whole,
+        "crop": whole.isel(slice=slice(1, 3), row=slice(10, 40), col=slice(5, 33)),
+        "stride": whole.isel(slice=slice(None, None, 2), row=slice(1, None, 3), col=slice(None, None, 2)),
+        "flip": whole.isel(slice=flip, row=flip, col=flip),
+        "slice": whole.isel(slice=[1]),
+    }
+    if whole.sizes["tag"] > 2:
+        parts["volumes"] = whole.isel(tag=slice(1, 3))
+    for part, x in parts.items():
+        target = tmp_path / f"{part}{extension}"
+        x.imd.write(target, format=form)
+        asked = {"order": order} if form in ("dicom", "nifti") else {}
+        again = xr.open_dataarray(target, engine="imagedata", **asked)
+        difference = x - again
+        assert difference.shape == x.shape
+        assert float(np.abs(difference).max()) == 0, part

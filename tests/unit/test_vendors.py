@@ -85,6 +85,7 @@ def test_ge(tmp_path: Path, encoded: str, extra: int) -> None:
     flat = -x * r - y * c if encoded == "COL" else -y * r + x * c
     np.testing.assert_allclose(vectors(a), flat + z * np.cross(r, c), atol=1e-12)
     np.testing.assert_allclose(np.linalg.norm(vectors(a), axis=1), [0, 1, 1, 1])
+    a.imd.write(tmp_path / "same", keep_uid=True)  # which it refuses unless labels and headers agree
 
 
 def test_ge_without_diffusion_says_nothing_of_it(tmp_path: Path) -> None:
