@@ -58,7 +58,7 @@ def frame_columns(scan: Scan, k: int) -> FrameColumns:
     if has_groups(scan, k):
         return group_columns(scan, k)
     out = FrameColumns(_count(scan, k))
-    if "GridFrameOffsetVector" in _pointers(scan, k) or (_has(scan, k, _OFFSETS) and out.count > 1):
+    if out.count > 1 and (_has(scan, k, _OFFSETS) or "GridFrameOffsetVector" in _pointers(scan, k)):
         out.numbers["ImagePositionPatient"] = grid_positions(scan, k, out.count)
     elif _sop_class(scan, k) == _NM:
         _nuclear(out, scan, k)

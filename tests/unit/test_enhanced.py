@@ -144,6 +144,13 @@ def test_other_number_of_offsets_is_refused(tmp_path: Path) -> None:
         columns_of(dose([0, 2], [10, 20, 30], AXIAL), tmp_path)
 
 
+def test_single_plane_lies_where_the_instance_says(tmp_path: Path) -> None:
+    """Some write one plane of a grid with the offsets of all."""
+    ds = dose([0, 2, 4], [10, 20, 30], AXIAL)
+    ds.NumberOfFrames = 1
+    assert not columns_of(ds, tmp_path).numbers
+
+
 def test_grid_without_position_is_refused(tmp_path: Path) -> None:
     ds = dose([0, 2, 4], [10, 20, 30], AXIAL)
     del ds.ImagePositionPatient
