@@ -29,7 +29,9 @@ class ImageAccessor:
         return image.as_image(self._obj)
 
     def _like_input(self, da: xr.DataArray) -> Any:
-        return da.to_dataset(name=image.NAME if da.name is None else da.name) if isinstance(self._obj, xr.Dataset) else da
+        if not isinstance(self._obj, xr.Dataset):
+            return da
+        return da.to_dataset(name=image.NAME if da.name is None else da.name)
 
     # --- geometry --------------------------------------------------------------------------------------------------
     @property

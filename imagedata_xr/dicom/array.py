@@ -53,6 +53,9 @@ def array_of(frames: Frames, index: NDArray[np.intp], options: ReadOptions) -> F
         np.where(index >= 0, frames.number[index], 1),
         np.dtype("f4"),
     )
+    if frames.own.corner is not None:
+        rows, cols = (int(n) for n in frames.matrix[0])
+        array.size, array.corner = (rows, cols), frames.own.corner[np.maximum(index, 0)]
     slope, intercept = np.ones(len(frames)), np.zeros(len(frames))
     if options.mask_and_scale and formats[0].samples == 1:
         slope, intercept = _rescale(frames)
@@ -108,8 +111,10 @@ def _pixel_format(
 
 
 def _rescale(frames: Frames) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Rescale slope and intercept of each frame (PS3.3 C.11.1.1.2); 1 and 0 where they are missing."""
+    """Rescale slope and intercept of each frame (PS3.3 C.11.1.1.2), dose grid scaling; 1 and 0 without."""
     slope, intercept = frames.numbers("RescaleSlope"), frames.numbers("RescaleIntercept")
+    dose = frames.numbers("DoseGridScaling")  # PS3.3 C.8.8.3.4.3: what RT Dose has in place of a rescale
+    slope = np.where(np.isnan(slope), dose, slope)
     for keyword, values in (("RescaleSlope", slope), ("RescaleIntercept", intercept)):
         written = [bool(text) and any(text) for text in frames.strings(keyword)]  # type: ignore[arg-type]
         if (~np.isfinite(values) & np.array(written, dtype=bool)).any():

@@ -6,12 +6,13 @@ import json
 import warnings
 from typing import Any
 
+import numpy as np
 import pydicom
 from pydicom.datadict import keyword_for_tag
 from pydicom.multival import MultiValue
 
 from ..model.orders import label_for
-from .frames import Frames
+from .frames import Frames, is_element
 
 NUMERIC = {"DS", "IS", "FD", "FL", "US", "SS", "UL", "SL", "UV", "SV"}
 _SKIPPED_VR = {"OB", "OW", "OF", "OD", "OL", "OV", "UN", "OB or OW", "US or OW", "AT"}
@@ -41,6 +42,7 @@ SAID_ELSEWHERE = frozenset(
         "RescaleSlope",
         "RescaleIntercept",
         "RescaleType",
+        "DoseGridScaling",
         "WindowCenter",
         "WindowWidth",
         "WindowCenterWidthExplanation",
@@ -61,6 +63,13 @@ SAID_ELSEWHERE = frozenset(
         "FloatPixelData",
         "DoubleFloatPixelData",
         "DataSetTrailingPadding",
+        "SharedFunctionalGroupsSequence",
+        "PerFrameFunctionalGroupsSequence",
+        "DimensionOrganizationSequence",
+        "DimensionIndexSequence",
+        "DimensionIndexValues",
+        "StackID",
+        "InStackPositionNumber",
     ]
 )
 """Elements that a label, the geometry or the pixel format says, and those of one image only: never attrs."""
@@ -78,15 +87,34 @@ def attrs_of(frames: Frames, labelled: set[str]) -> dict[str, Any]:
     scan = frames.scan
     ds = scan.dataset(0)
     out: dict[str, Any] = {}
+    constants = _own_constants(frames)
     for tag in sorted(k for k in scan.columns if isinstance(k, int)):
         keyword = keyword_for_tag(tag)
         if not keyword or tag < 0x00080000 or keyword in SAID_ELSEWHERE or label_for(keyword).coord in labelled:
             continue
-        if tag & 0xFFFF == 0 or scan.varies(tag) or tag not in ds:
+        if tag & 0xFFFF == 0 or scan.varies(tag) or tag not in ds or keyword in constants:
             continue
         value = _value_of(ds, tag)
         if value is not None:
             out[keyword] = value
+    return out | {k: v for k, v in constants.items() if v is not None and label_for(k).coord not in labelled}
+
+
+def _own_constants(frames: Frames) -> dict[str, Any]:
+    """Elements that stand with every plane of a multi-frame instance, and are equal in all."""
+    out: dict[str, Any] = {}
+    for keyword in (*frames.own.numbers, *frames.own.texts):
+        if not isinstance(keyword, str) or not is_element(keyword) or keyword in SAID_ELSEWHERE:
+            continue
+        if frames.varies(keyword):
+            out[keyword] = None
+        elif keyword in frames.own.texts:
+            words = frames.strings(keyword)[0] or ()
+            out[keyword] = words[0] if len(words) == 1 else list(words)
+        else:
+            values = frames.own.numbers[keyword][0]
+            said = np.atleast_1d(frames.numbers(keyword, np.size(values))[0])
+            out[keyword] = None if np.isnan(said).any() else float(said[0]) if said.size == 1 else said.tolist()
     return out
 
 
@@ -141,6 +169,8 @@ def units_of(frames: Frames) -> str:
     if modality == {"PT"}:
         units = set(frames.text("Units"))
         return _PET_UNITS.get(next(iter(units)), next(iter(units))) if len(units) == 1 else ""
+    if modality == {"RTDOSE"}:
+        return "Gy" if set(frames.text("DoseUnits")) == {"GY"} else ""
     if modality == {"CT"} and rescale <= {"", "HU"}:
         localizer = any("LOCALIZER" in (t or ()) for t in frames.strings("ImageType"))
         return "" if localizer and rescale == {""} else "HU"

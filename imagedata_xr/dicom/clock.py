@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .frames import Frames
+from .frames import FRAME_TIME, SLICE_TIME, Frames
 
 DAY = 86400.0
 _EPOCH = datetime(1970, 1, 1)
@@ -37,14 +37,26 @@ class Clock:
 def find_clocks(frames: Frames) -> list[Clock]:
     """Find the clocks that the frames have, each complete, the most trustworthy first."""
     found: list[Clock] = []
+    late = np.nan_to_num(frames.numbers(SLICE_TIME))
     stamps = np.array([_datetime(t) for t in frames.text("AcquisitionDateTime")])
+    if len(stamps) and not _differ_within_instances(frames, stamps):
+        stamps = stamps + late
     found.append(Clock(stamps, "AcquisitionDateTime", True))
-    found.append(_date_and_time(frames))
+    timed = _date_and_time(frames)
+    found.append(Clock(timed.seconds + late, timed.source, timed.absolute))
     found.append(Clock(frames.vendor_clock, "vendor's timer", False))
     found.append(Clock(frames.numbers("TriggerTime") * 1e-3, "TriggerTime", False))
+    found.append(Clock(frames.numbers(FRAME_TIME), "FrameTime", False))
     position, resolution = frames.numbers("TemporalPositionIdentifier"), frames.numbers("TemporalResolution")
     found.append(Clock((position - 1) * resolution * 1e-3, "TemporalPositionIdentifier x TemporalResolution", False))
     return [c for c in found if len(c.seconds) and not np.isnan(c.seconds).any()]
+
+
+def _differ_within_instances(frames: Frames, stamps: NDArray[np.float64]) -> bool:
+    """Whether planes of one instance have times of their own."""
+    first = np.full(len(frames.scan), np.nan)
+    first[frames.file] = stamps
+    return bool((first[frames.file] != stamps).any())
 
 
 def _date_and_time(frames: Frames) -> Clock:

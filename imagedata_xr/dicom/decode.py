@@ -11,6 +11,12 @@ from numpy.typing import NDArray
 from ..errors import SourceError
 from ..stores.url import File, file_name
 
+_TROUBLE = (
+    ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, OSError, RuntimeError, TypeError,
+    ValueError,
+)  # fmt: skip
+"""What decoders throw at damaged data."""
+
 _JPEG = "1.2.840.10008.1.2.4."
 _CODECS = {
     _JPEG + "51": "jpeg_decode",
@@ -27,12 +33,32 @@ _CODECS = {
 """Functions of imagecodecs for grey images, by transfer syntax; it is asked before pydicom's own decoders."""
 
 
-def decode_frame(file: File, number: int, grey: bool) -> NDArray[Any]:
+def load(file: File) -> Any:
+    """Data set of a file with its pixel data as stored, for `decode_frame`.
+
+    Raises
+    ------
+    SourceError
+        Where it can't be read.
+    """
+    import pydicom
+
+    try:
+        with file.fs.open(file.path, "rb") as stream:
+            return pydicom.dcmread(stream, force=True)
+    except _TROUBLE as error:
+        raise SourceError(f"{file_name(file)} can't be read: {error}") from error
+
+
+def decode_frame(file: File, ds: Any, number: int, grey: bool) -> NDArray[Any]:
     """Stored values of one frame, through imagecodecs where it is installed, or pydicom.
 
     Parameters
     ----------
     file : File
+        For error messages.
+    ds : pydicom.Dataset
+        What `load` gave.
     number : int
         Of the frame, from 1.
     grey : bool
@@ -47,13 +73,10 @@ def decode_frame(file: File, number: int, grey: bool) -> NDArray[Any]:
     SourceError
         Where it can't be decoded, with the reason; packages that could are named.
     """
-    import pydicom
     from pydicom.encaps import get_frame
     from pydicom.pixels.utils import pixel_array
 
     try:
-        with file.fs.open(file.path, "rb") as stream:
-            ds = pydicom.dcmread(stream, force=True)
         fast = _fast_codec(ds) if grey else None
         if fast is not None:
             frame = get_frame(ds.PixelData, number - 1, number_of_frames=int(ds.get("NumberOfFrames") or 1))
@@ -62,10 +85,7 @@ def decode_frame(file: File, number: int, grey: bool) -> NDArray[Any]:
         return np.asarray(pixel_array(ds, index=number - 1, raw=grey))
     except SourceError:
         raise
-    except (
-        ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, OSError, RuntimeError, TypeError,
-        ValueError,
-    ) as error:  # fmt: skip
+    except _TROUBLE as error:
         raise SourceError(f"{file_name(file)}: frame {number} can't be decoded: {error}") from error
 
 

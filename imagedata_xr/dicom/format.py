@@ -42,7 +42,7 @@ class Dicom:
         """One node per stack of each series, and one per series without pixels."""
         parse = known_orders(options.order, _is_keyword)  # a wrong word is said before anything is read
         scanned = scan(files, errors="raise" if options.errors == "raise" else "warn")
-        frames = frames_of(scanned)
+        frames = frames_of(scanned, options.errors)
         nodes: list[Node] = []
         found = series_of(frames) if len(frames) else []
         if not found and options.series is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.datadict import tag_for_keyword
 
 from ..model.identity import instance_digest
 from .scan import Scan
@@ -18,6 +19,44 @@ if TYPE_CHECKING:
 
 _COMPONENTS = {"MAGNITUDE": "M", "PHASE": "P", "REAL": "R", "IMAGINARY": "I"}
 """Complex Image Component (0008,9208), PS3.3 C.8.13.3.1; other words stand for themselves."""
+
+
+SLICE_TIME, FRAME_TIME = "slice time", "FrameTime"
+"""Columns of the start of a plane, s: within its instance's volume; since the first frame of its instance."""
+
+Name = str | tuple[str, int, int]
+"""Keyword of an element, or (creator, group, element byte) of a private one."""
+
+
+@dataclass
+class Own:
+    """Elements of single planes, by keyword or private key; row k is one plane.
+
+    Attributes
+    ----------
+    numbers : dict
+        Shape (n,) or (n, width), NaN where a plane says nothing.
+    texts : dict
+        n texts, several values joined by a backslash, empty where a plane says nothing.
+    corner : ndarray, shape (n, 2), optional
+        Row and column of the stored matrix where a tile begins; None without tiles.
+    matrix : ndarray, shape (n, 2), optional
+        Rows and columns of each plane; None where it is the whole stored matrix.
+    """
+
+    numbers: dict[Name, NDArray[np.float64]] = field(default_factory=dict)
+    texts: dict[Name, list[str]] = field(default_factory=dict)
+    corner: NDArray[np.intp] | None = None
+    matrix: NDArray[np.int64] | None = None
+
+    def take(self, rows: NDArray[np.intp]) -> Own:
+        """Return that of some of the planes."""
+        return Own(
+            {k: v[rows] for k, v in self.numbers.items()},
+            {k: [v[r] for r in rows.tolist()] for k, v in self.texts.items()},
+            None if self.corner is None else self.corner[rows],
+            None if self.matrix is None else self.matrix[rows],
+        )
 
 
 @dataclass
@@ -31,14 +70,17 @@ class Frames:
     file : ndarray, shape (n,), int
         Row of the scan that a plane lies in.
     number : ndarray, shape (n,), int
-        Frame number within its instance, from 1.
+        Number within its instance, from 1: of the frame, or of the tile of a mosaic.
+    own : Own
+        What single planes say, where their instance holds several: it comes before the instance's elements.
     """
 
     scan: Scan
     file: NDArray[np.intp]
     number: NDArray[np.intp]
+    own: Own = field(default_factory=lambda: Own())
     _numbers: dict[tuple[object, int], NDArray[np.float64]] = field(default_factory=dict, init=False, repr=False)
-    _strings: dict[str, list[tuple[str, ...] | None]] = field(default_factory=dict, init=False, repr=False)
+    _strings: dict[Name, list[tuple[str, ...] | None]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, scan: Scan) -> Frames:
@@ -53,22 +95,50 @@ class Frames:
         if len(rows) == len(self) and bool((rows == np.arange(len(self))).all()):
             return self
         files, inverse = np.unique(self.file[rows], return_inverse=True)
-        return Frames(self.scan.take(files), inverse.astype(np.intp), self.number[rows])
+        return Frames(self.scan.take(files), inverse.astype(np.intp), self.number[rows], self.own.take(rows))
 
-    def numbers(self, key: str | tuple[str, int, int], width: int = 1) -> NDArray[np.float64]:
+    def numbers(self, key: Name, width: int = 1) -> NDArray[np.float64]:
         """Return an element as floats, shape (n,) or (n, width); NaN where absent. The array is the caller's own."""
         if (key, width) not in self._numbers:
-            self._numbers[key, width] = self.scan.numbers(key, width)[self.file]
+            known = is_element(key) and key != FRAME_TIME  # the element of that name is an interval, in ms
+            out = self.scan.numbers(key, width)[self.file] if known else _nothing(len(self), width)
+            own = self.own.numbers.get(key)
+            if own is not None:
+                fitted = _fit(own, width)
+                says = ~np.isnan(own.reshape(len(own), -1)).all(axis=1)
+                out[says] = fitted[says]
+            self._numbers[key, width] = out
         return self._numbers[key, width].copy()
 
-    def strings(self, keyword: str) -> list[tuple[str, ...] | None]:
+    def strings(self, keyword: Name) -> list[tuple[str, ...] | None]:
         """Return an element as decoded texts; None where absent."""
         if keyword not in self._strings:
             column = self.scan.strings(keyword)
-            self._strings[keyword] = [column[i] for i in self.file.tolist()]
+            out = [column[i] for i in self.file.tolist()]
+            for k, text in enumerate(self.own.texts.get(keyword, ())):
+                if text:
+                    out[k] = tuple(text.split("\\"))
+            self._strings[keyword] = out
         return list(self._strings[keyword])
 
-    def text(self, keyword: str) -> list[str]:
+    def keywords(self) -> list[str]:
+        """Return the keywords of the public elements that instances or planes have."""
+        names = (k for k in (*self.own.numbers, *self.own.texts) if isinstance(k, str))
+        own = {k for k in names if k != FRAME_TIME and is_element(k)}
+        known = self.scan.keywords()
+        return known + sorted(own.difference(known))
+
+    def varies(self, keyword: str) -> bool:
+        """Tell whether any two planes differ in an element."""
+        own = self.own.numbers.get(keyword)
+        if own is not None:
+            values = self.numbers(keyword, _width(own)).reshape(len(self), -1)
+            return bool((~((values == values[0]) | (np.isnan(values) & np.isnan(values[0])))).any())
+        if keyword in self.own.texts:
+            return len(set(self.text(keyword))) > 1
+        return self.scan.varies(keyword)
+
+    def text(self, keyword: Name) -> list[str]:
         r"""Return an element as one text, its values joined by ``\``; empty where absent."""
         return ["\\".join(v) if v else "" for v in self.strings(keyword)]
 
@@ -90,7 +160,9 @@ class Frames:
 
     @cached_property
     def matrix(self) -> NDArray[np.int64]:
-        """Rows and columns, shape (n, 2)."""
+        """Rows and columns of each plane, shape (n, 2)."""
+        if self.own.matrix is not None:
+            return self.own.matrix
         out = np.stack([self.numbers("Rows"), self.numbers("Columns")], axis=1)
         return np.nan_to_num(out).astype(np.int64)
 
@@ -106,39 +178,39 @@ class Frames:
         return np.array(own, dtype=np.int64)
 
     @cached_property
-    def _by_vendor(self) -> list[tuple[NDArray[np.intp], Scan, Vendor]]:
-        """Rows, their scan and vendor, for each manufacturer that is known."""
-        makers = np.array([m[0] if m else "" for m in self.scan.strings("Manufacturer")])
-        out: list[tuple[NDArray[np.intp], Scan, Vendor]] = []
+    def _by_vendor(self) -> list[tuple[NDArray[np.intp], Frames, Vendor]]:
+        """Rows, their frames and vendor, for each manufacturer that is known."""
+        makers = np.array([m[0] if m else "" for m in self.strings("Manufacturer")])
+        out: list[tuple[NDArray[np.intp], Frames, Vendor]] = []
         for maker in sorted(set(makers.tolist())):
             vendor = vendor_of(maker)
             if vendor is not None:
                 rows = np.flatnonzero(makers == maker).astype(np.intp)
-                out.append((rows, self.scan if len(rows) == len(makers) else self.scan.take(rows), vendor))
+                out.append((rows, self.take(rows), vendor))
         return out
 
     @cached_property
     def diffusion(self) -> Diffusion:
         """b-values and directions: the manufacturer's elements, then the standard's (PS3.3 C.8.13.5.9)."""
-        out = Diffusion.empty(len(self.scan))
+        out = Diffusion.empty(len(self))
         for rows, part, vendor in self._by_vendor:
             own = vendor.diffusion(part)
             out.b_value[rows], out.vector[rows], out.directionality[rows] = own.b_value, own.vector, own.directionality
-        out.fill(_standard_diffusion(self.scan))
-        done = out.finish()
-        return Diffusion(done.b_value[self.file], done.vector[self.file], done.directionality[self.file])
+        out.fill(_standard_diffusion(self))
+        return out.finish()
 
     @cached_property
     def component(self) -> list[str]:
         """Magnitude, phase, real or imaginary (M, P, R, I), or the vendor's word for another kind of image."""
-        words = [""] * len(self.scan)
+        words = [""] * len(self)
         for rows, part, vendor in self._by_vendor:
             for k, word in zip(rows.tolist(), vendor.component(part), strict=True):
                 words[k] = word
-        for k, standard in enumerate(self.scan.strings("ComplexImageComponent")):
-            if standard:
+        for k, standard in enumerate(self.strings("ComplexImageComponent")):
+            # an instance of MIXED components says of no plane which one it is
+            if standard and (standard[0] != "MIXED" or not words[k]):
                 words[k] = _COMPONENTS.get(standard[0], standard[0])
-        return [words[i] for i in self.file.tolist()]
+        return words
 
     @cached_property
     def clocks(self) -> list[Clock]:
@@ -150,20 +222,42 @@ class Frames:
     @cached_property
     def vendor_clock(self) -> NDArray[np.float64]:
         """The vendor's own timer, s; NaN without one."""
-        out = np.full(len(self.scan), np.nan)
+        out = np.full(len(self), np.nan)
         for rows, part, vendor in self._by_vendor:
             out[rows] = vendor.clock(part)
-        return out[self.file]
+        return out
 
 
-def _standard_diffusion(scan: Scan) -> Diffusion:
+def is_element(key: Name) -> bool:
+    """Whether a name is that of an element; planes may have columns of other names."""
+    return not isinstance(key, str) or tag_for_keyword(key) is not None
+
+
+def _width(values: NDArray[np.float64]) -> int:
+    return 1 if values.ndim == 1 else values.shape[1]
+
+
+def _nothing(n: int, width: int) -> NDArray[np.float64]:
+    return np.full(n if width == 1 else (n, width), np.nan)
+
+
+def _fit(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Columns of another width: the first ones, NaN for what is missing."""
+    table = values.reshape(len(values), -1)
+    out = np.full((len(values), width), np.nan)
+    some = min(width, table.shape[1])
+    out[:, :some] = table[:, :some]
+    return out[:, 0] if width == 1 else out
+
+
+def _standard_diffusion(frames: Frames) -> Diffusion:
     out = Diffusion(
-        scan.numbers("DiffusionBValue"),
-        scan.numbers("DiffusionGradientOrientation", 3),
-        np.full(len(scan), np.nan),
+        frames.numbers("DiffusionBValue"),
+        frames.numbers("DiffusionGradientOrientation", 3),
+        np.full(len(frames), np.nan),
     )
     codes = {"NONE": 0.0, "DIRECTIONAL": 1.0, "BMATRIX": 2.0, "ISOTROPIC": 3.0}
-    for k, word in enumerate(scan.strings("DiffusionDirectionality")):
+    for k, word in enumerate(frames.strings("DiffusionDirectionality")):
         if word:
             out.directionality[k] = codes.get(word[0], np.nan)
     return out

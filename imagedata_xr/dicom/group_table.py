@@ -185,7 +185,7 @@ _CONVERTED_ELEMENTS = {
 
 _SDI, _IMAGING = "SIEMENS MR SDI 02", "Philips Imaging DD 001"
 _MR1, _MR5 = "Philips MR Imaging DD 001", "Philips MR Imaging DD 005"
-_PRIVATE: dict[tuple[Key, ...], dict[Key, tuple[str, int]]] = {
+_SIEMENS: dict[tuple[Key, ...], dict[Key, tuple[str, int]]] = {
     ((_SDI, 0x21, 0xFE),): {
         (_SDI, 0x21, 0x03): ("DS", 1),  # duration of the acquisition, ms
         (_SDI, 0x21, 0x04): ("DS", 1),  # start of the slice, s since the series began
@@ -194,7 +194,8 @@ _PRIVATE: dict[tuple[Key, ...], dict[Key, tuple[str, int]]] = {
         (_SDI, 0x21, 0x88): ("DS", 1),  # slice location, mm
         (_SDI, 0x21, 0x8A): ("IS", 1),
     },
-} | {
+}
+_PHILIPS: dict[tuple[Key, ...], dict[Key, tuple[str, int]]] = {
     ((_MR5, 0x2005, element),): {
         (_IMAGING, 0x2001, 0x03): ("FL", 1),  # b-value
         (_IMAGING, 0x2001, 0x04): ("CS", TEXT),  # I: isotropic, a trace
@@ -213,6 +214,7 @@ _PRIVATE: dict[tuple[Key, ...], dict[Key, tuple[str, int]]] = {
     }
     for element in (0x0F, 0x0E)  # per frame, shared
 }
+_PRIVATE = _SIEMENS | _PHILIPS
 """Private groups: the elements in them, their VRs (pydicom's dictionary knows few of them) and widths."""
 
 _PRIVATE_VR = {key: vr for elements in _PRIVATE.values() for key, (vr, _) in elements.items()}

@@ -10,25 +10,32 @@ from numpy.typing import NDArray
 from ..errors import ImagedataWarning
 from ..stores.url import File, file_name, read_range
 from .frames import Frames
+from .planes import planes_of
 from .scan import Scan
 
 _WSI = "1.2.840.10008.5.1.4.1.1.77.1.6"
-_GRID = ("Image Private Header", 0x65, 0x50)
-_SHARED_GROUPS, _FRAME_GROUPS = 0x52009229, 0x52009230
 
 
-def frames_of(scan: Scan) -> Frames:
-    """Frames of the images of a scan; what can't be read as images yet is named in a warning and left out.
+def frames_of(scan: Scan, errors: str = "warn") -> Frames:
+    """Frames of the images of a scan; what can't be read as images is named in a warning and left out.
 
     Parameters
     ----------
     scan : Scan
         Instances of any kind. Those without pixel data are passed over.
+    errors : {"warn", "raise"}
+        What is done with an instance whose frames can't be told.
 
     Returns
     -------
     Frames
-        By instance number and UID, so that nothing depends on the names of files.
+        By instance number and UID, so that nothing depends on the names of files; the frames of an instance, and the
+        tiles of a mosaic, as they are stored.
+
+    Raises
+    ------
+    SourceError, FormatError, GeometryError
+        With ``errors="raise"``: the frames of an instance can't be told.
 
     Warns
     -----
@@ -39,31 +46,17 @@ def frames_of(scan: Scan) -> Frames:
     number = np.nan_to_num(scan.numbers("InstanceNumber")[rows], nan=np.inf)
     uids = np.array([(u or ("",))[0] if u else "" for u in scan.strings("SOPInstanceUID")], dtype=object)[rows]
     rows = rows[np.lexsort((uids.astype(str), number))] if len(rows) else rows
-    part = scan.take(rows)
-    return Frames.of(_without_copies(part))
+    return planes_of(_without_copies(scan.take(rows)), errors)
 
 
 def _readable(scan: Scan) -> NDArray[np.intp]:
-    """Rows of the instances that hold one image plane."""
+    """Rows of the instances that hold images."""
     pixels = scan.pixel_tag > 0
-    grouped = [a is not None or b is not None
-               for a, b in zip(scan.column(_SHARED_GROUPS), scan.column(_FRAME_GROUPS), strict=True)]  # fmt: skip
-    several = (scan.numbers("NumberOfFrames") > 1) | np.array(grouped, dtype=np.bool_)
-    mosaic = np.array(["MOSAIC" in (t or ()) for t in scan.strings("ImageType")], dtype=np.bool_)
-    slides = np.array([_WSI in (c or ()) for c in scan.strings("SOPClassUID")], dtype=np.bool_)
-    left_out = {
-        "whole-slide microscopy images": slides,
-        "multi-frame images": several,
-        "Siemens mosaic images": mosaic,
-        "United Imaging grid images": scan.numbers(_GRID) > 1,
-    }
-    for what, which in left_out.items():
-        hit = pixels & which
-        if hit.any():
-            name = file_name(scan.files[int(np.flatnonzero(hit)[0])])
-            _warn(f"{int(hit.sum())} {what} are not read by this version and left out, the first is {name}")
-        pixels = pixels & ~which
-    return np.flatnonzero(pixels).astype(np.intp)
+    slides = np.array([_WSI in (c or ()) for c in scan.strings("SOPClassUID")], dtype=np.bool_) & pixels
+    if slides.any():
+        name = file_name(scan.files[int(np.flatnonzero(slides)[0])])
+        _warn(f"{int(slides.sum())} whole-slide microscopy images are not read and left out, the first is {name}")
+    return np.flatnonzero(pixels & ~slides).astype(np.intp)
 
 
 def _without_copies(scan: Scan) -> Scan:

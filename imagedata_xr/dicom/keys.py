@@ -32,7 +32,9 @@ class Keys:
     def __init__(self, frames: Frames, slot: NDArray[np.intp]) -> None:
         self.frames, self.slot = frames, slot
         self.slices = int(slot.max()) + 1
-        self.instance_number = np.nan_to_num(frames.numbers("InstanceNumber"), nan=np.inf)
+        number = np.nan_to_num(frames.numbers("InstanceNumber"), nan=np.inf)
+        # frames of one instance follow each other as they are stored
+        self.instance_number = number + (frames.number - 1) / (1.0 + frames.number.max(initial=1))
         self._own: dict[str, NDArray[np.float64]] = {}
 
     @cached_property

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.datadict import dictionary_VR
 
 from ..model.geometry import direction_of, labels_of
 from ..model.image import Axis, Volumes
@@ -102,12 +103,12 @@ def _squeeze(values: NDArray[Any], dims: tuple[str, ...]) -> tuple[tuple[str, ..
 def _elements(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, tuple[tuple[str, ...], Any]]:
     """Numbers that vary by volume, and those equal everywhere that have a name in the table of labels."""
     out = {}
-    for keyword in frames.scan.keywords():
+    for keyword in frames.keywords():
         if keyword in SAID_ELSEWHERE or _vr(frames, keyword) not in NUMERIC:
             continue
         label = label_for(keyword)
         named = bool(label.units) or label.coord in ("cardiac_phase", "number_of_averages")
-        if not named and not frames.scan.varies(keyword):
+        if not named and not frames.varies(keyword):
             continue
         several = frames.numbers(keyword, 2)
         if not np.isnan(several[:, 1]).all():
@@ -123,7 +124,9 @@ def _elements(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, tu
 
 def _vr(frames: Frames, keyword: str) -> str:
     cell = next((c for c in frames.scan.column(keyword) if c is not None), None)
-    return cell[0] if isinstance(cell, tuple) else ""
+    if isinstance(cell, tuple):
+        return cell[0]
+    return dictionary_VR(keyword) if keyword in frames.own.numbers else ""
 
 
 def _diffusion(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, tuple[tuple[str, ...], Any]]:

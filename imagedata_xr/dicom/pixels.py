@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..model.lazy import axis_indices
 from ..stores.url import File, is_local, read_ranges
-from .decode import decode_frame
+from .decode import decode_frame, load
 
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
@@ -107,6 +107,10 @@ class FrameArray:
         Modality rescale of each plane; None for stored values.
     padding : ndarray, shape (2, volumes..., slice), optional
         Lowest and highest stored value of each plane that becomes NaN; NaN for none.
+    size : tuple of int, optional
+        Rows and columns of a plane, where it is a tile of the stored matrix.
+    corner : ndarray, shape (volumes..., slice, 2), optional
+        Where in the stored matrix each tile begins.
     luts : list of ModalityLut
     lut : ndarray, optional
         Which of the luts each file has, -1 for none; it stands in for slope and intercept.
@@ -124,14 +128,18 @@ class FrameArray:
     slope: NDArray[np.float64] | None = None
     intercept: NDArray[np.float64] | None = None
     padding: NDArray[np.float64] | None = None
+    size: tuple[int, int] | None = None
+    corner: NDArray[np.intp] | None = None
     luts: list[ModalityLut] = field(default_factory=list)
     lut: NDArray[np.intp] | None = None
+    _kept: tuple[int, Any] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def plane_shape(self) -> tuple[int, ...]:
         """(rows, cols) or, for colour, (rows, cols, samples)."""
         f = self.formats[0]
-        return (f.rows, f.cols, f.samples) if f.samples > 1 else (f.rows, f.cols)
+        rows, cols = self.size or (f.rows, f.cols)
+        return (rows, cols, f.samples) if f.samples > 1 else (rows, cols)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -144,6 +152,7 @@ class FrameArray:
         picks = [axis_indices(k, n) for k, n in zip(key, self.shape, strict=True)]
         wanted = np.ix_(*picks[:grid])
         file, number = self.file[wanted].ravel(), self.number[wanted].ravel()
+        corner = None if self.corner is None else self.corner[wanted].reshape(-1, 2)
         places = list(zip(*(ix.ravel() for ix in np.broadcast_arrays(*wanted)), strict=True))
         rows, inner = picks[grid], picks[grid + 1 :]
         out = np.empty((file.size, *(p.size for p in picks[grid:])), dtype=self.dtype)
@@ -151,7 +160,7 @@ class FrameArray:
             first, last = int(rows.min()), int(rows.max()) + 1
             part = np.ix_(rows - first, *inner)
             whole = rows.size == last - first and out.shape[2:] == self.plane_shape[1:] and _ascending(rows, *inner)
-            for k, plane in enumerate(self._planes(file, number, first, last)):
+            for k, plane in enumerate(self._planes(Wanted(file, number, corner, first, last))):
                 if plane is None:
                     out[k] = np.nan
                 else:
@@ -175,25 +184,51 @@ class FrameArray:
                 out[(plane >= low) & (plane <= high)] = np.nan
 
     # --- stored values -----------------------------------------------------------------------------------------------
-    def _planes(
-        self, file: NDArray[np.intp], number: NDArray[np.intp], first: int, last: int
-    ) -> Iterator[NDArray[Any] | None]:
-        """Yield the stored rows first..last of each plane, cleaned; None where there is no file."""
-        ahead = self._fetch_remote(file, number, first, last)
-        for k, i in enumerate(file):
+    def _planes(self, wanted: Wanted) -> Iterator[NDArray[Any] | None]:
+        """Yield the stored rows of each plane, cleaned; None where there is no file.
+
+        Planes that follow each other often lie in one file: what was read of it, or decoded, serves them all.
+        """
+        ahead = self._fetch_remote(wanted)
+        last: tuple[tuple[int, ...], Any] = ((), None)
+        for k, i in enumerate(wanted.file.tolist()):
             if i < 0:
                 yield None
                 continue
             f = self.formats[self.kind[i]]
-            if self._addressable(int(i)):
-                data = ahead.pop(k, None)
-                if data is None:
-                    (data,) = self._fetch(file[k : k + 1], number[k : k + 1], first, last)
-                values = np.frombuffer(data, dtype=f.stored_dtype)
-                yield f.clean(values.reshape(last - first, *self.plane_shape[1:]))
+            native = self._addressable(i)
+            # native rows are read by their place; a compressed frame is decoded whole
+            key = (i, *wanted.start(k)) if native else (i, 1 if wanted.corner is not None else int(wanted.number[k]))
+            if native and k in ahead:
+                band = self._shaped(ahead.pop(k), f)
+            elif last[0] == (*key, int(native)):
+                band = last[1]
+            elif native:
+                band = self._shaped(self._fetch(wanted, [k])[0], f)
             else:
-                values = decode_frame(self.files[i], int(number[k]), f.samples == 1).astype(f.stored_dtype, copy=False)
-                yield f.clean(values.reshape(self.plane_shape)[first:last])
+                band = self._decoded(i, key[1], f)
+            last = ((*key, int(native)), band)
+            yield f.clean(wanted.cut(band, k, self.plane_shape[1], native))
+
+    def _shaped(self, data: bytes, f: PixelFormat) -> NDArray[Any]:
+        colour = (f.samples,) if f.samples > 1 else ()
+        return np.frombuffer(data, dtype=f.stored_dtype).reshape(-1, f.cols, *colour)
+
+    def _decoded(self, i: int, number: int, f: PixelFormat) -> NDArray[Any]:
+        colour = (f.samples,) if f.samples > 1 else ()
+        file = self.files[i]
+        values = decode_frame(file, self._loaded(i), number, f.samples == 1)
+        return values.astype(f.stored_dtype, copy=False).reshape(f.rows, f.cols, *colour)
+
+    def _loaded(self, i: int) -> Any:
+        """Data set of a file; that of the last one is kept, since its other frames are often wanted next."""
+        kept = self._kept
+        if kept is None or kept[0] != i:
+            kept = self._kept = (i, load(self.files[i]))
+        return kept[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": None}
 
     def _addressable(self, i: int) -> bool:
         """Whether rows of a file's frames can be read by their position."""
@@ -201,29 +236,67 @@ class FrameArray:
         native = self.length[i] >= 0 and self.offset[i] >= 0 and self.syntax[i] != BIG_ENDIAN
         return bool(native and f.bits_allocated in (8, 16, 32, 64) and not f.planar and not f.converted)
 
-    def _fetch_remote(
-        self, file: NDArray[np.intp], number: NDArray[np.intp], first: int, last: int
-    ) -> dict[int, bytes]:
+    def _fetch_remote(self, wanted: Wanted) -> dict[int, bytes]:
         """Read what lies on remote stores in one go, since their requests run at the same time."""
-        rows = [k for k, i in enumerate(file) if i >= 0 and self._addressable(int(i)) and not is_local(self.files[i])]
-        if not rows:
-            return {}
-        return dict(zip(rows, self._fetch(file[rows], number[rows], first, last), strict=True))
+        rows = [
+            k
+            for k, i in enumerate(wanted.file.tolist())
+            if i >= 0 and self._addressable(i) and not is_local(self.files[i])
+        ]
+        return dict(zip(rows, self._fetch(wanted, rows), strict=True)) if rows else {}
 
-    def _fetch(self, file: NDArray[np.intp], number: NDArray[np.intp], first: int, last: int) -> list[bytes]:
+    def _fetch(self, wanted: Wanted, rows: list[int]) -> list[bytes]:
         starts, counts = [], []
-        for i, frame in zip(file.tolist(), number.tolist(), strict=True):
-            f = self.formats[self.kind[i]]
+        for k in rows:
+            f = self.formats[self.kind[wanted.file[k]]]
             row = f.frame_bytes // f.rows
-            starts.append(int(self.offset[i]) + (frame - 1) * f.frame_bytes + first * row)
-            counts.append((last - first) * row)
-        return read_ranges([self.files[i] for i in file], starts, counts)
+            frame = 0 if wanted.corner is not None else int(wanted.number[k]) - 1
+            starts.append(int(self.offset[wanted.file[k]]) + frame * f.frame_bytes + wanted.start(k)[-1] * row)
+            counts.append((wanted.last - wanted.first) * row)
+        return read_ranges([self.files[wanted.file[k]] for k in rows], starts, counts)
 
     def stored(self, place: tuple[int, ...]) -> NDArray[Any]:
         """Return the stored values of one plane, cleaned, shape (rows, cols[, samples])."""
-        file, number = np.array([self.file[place]]), np.array([self.number[place]])
-        (plane,) = self._planes(file, number, 0, self.plane_shape[0])
+        corner = None if self.corner is None else self.corner[place][None]
+        wanted = Wanted(np.array([self.file[place]]), np.array([self.number[place]]), corner, 0, self.plane_shape[0])
+        (plane,) = self._planes(wanted)
         return np.asarray(plane)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Rows first..last of some planes.
+
+    Attributes
+    ----------
+    file, number : ndarray, shape (n,)
+        File (-1 for none) and number of each plane.
+    corner : ndarray, shape (n, 2), optional
+        Row and column of the stored matrix where each plane begins, for tiles.
+    first, last : int
+    """
+
+    file: NDArray[np.intp]
+    number: NDArray[np.intp]
+    corner: NDArray[np.intp] | None
+    first: int
+    last: int
+
+    def start(self, k: int) -> tuple[int, int]:
+        """Frame (0 for tiles, which share one) and first row of the stored matrix of plane k."""
+        if self.corner is None:
+            return int(self.number[k]), self.first
+        return 0, int(self.corner[k, 0]) + self.first
+
+    def cut(self, band: NDArray[Any], k: int, cols: int, native: bool) -> NDArray[Any]:
+        """Plane k's part of what was read: rows first..last where native, else its whole frame."""
+        if not native:
+            row = self.start(k)[-1]
+            band = band[row : row + self.last - self.first]
+        if self.corner is None:
+            return band
+        left = int(self.corner[k, 1])
+        return band[:, left : left + cols]
 
 
 def _ascending(*indices: NDArray[np.intp]) -> bool:

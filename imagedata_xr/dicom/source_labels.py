@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from ..model.orders import DIRECTIONALITY
 from .header import Headers
-from .scan import Scan
 from .vendors import Diffusion, vendor_of
 
 
 class _OneHeader:
-    """A header with those members of a `Scan` that vendors' modules use."""
+    """One header, as vendors' modules want to see images."""
 
     def __init__(self, header: pydicom.Dataset) -> None:
         self._header = header
@@ -49,9 +48,9 @@ class _OneHeader:
                 break
         return out if width == 1 else out[None]
 
-    def strings(self, key: str | tuple[str, int, int]) -> list[tuple[str, ...] | None]:
+    def strings(self, keyword: str | tuple[str, int, int]) -> list[tuple[str, ...] | None]:
         """Return an element as texts."""
-        return [tuple(map(str, self._value(key))) or None]
+        return [tuple(map(str, self._value(keyword))) or None]
 
 
 def diffusion_of(header: pydicom.Dataset) -> tuple[float, NDArray[np.float64]] | None:
@@ -60,7 +59,7 @@ def diffusion_of(header: pydicom.Dataset) -> tuple[float, NDArray[np.float64]] |
     found = Diffusion.empty(1)
     vendor = vendor_of(str(header.get("Manufacturer") or ""))
     if vendor is not None:
-        found = vendor.diffusion(cast(Scan, one))
+        found = vendor.diffusion(one)
     word = str(header.get("DiffusionDirectionality") or "")
     code = float(DIRECTIONALITY.index(word)) if word in DIRECTIONALITY else np.nan
     found.fill(

@@ -30,7 +30,8 @@ def phantom(
     )
     p = a.imd.patient_coords()
     values = 2 * p.x - p.y + 0.5 * p.z + 7
-    return a + (values * xr.DataArray([1.0, 2.0], dims="tag")).transpose("tag", "slice", "row", "col").values
+    out: xr.DataArray = a + (values * xr.DataArray([1.0, 2.0], dims="tag")).transpose("tag", *values.dims).values
+    return out
 
 
 @pytest.mark.parametrize("chunked", [False, True])

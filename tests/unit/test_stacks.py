@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 from series import Elements, image, open_image, places, save, series, straight
 
-from imagedata_xr.errors import GeometryError, ImagedataWarning, LabelError, SeriesError, SortError
+from imagedata_xr.errors import GeometryError, ImagedataError, ImagedataWarning, LabelError, SeriesError, SortError
 
 
 def listed(source: Any, **options: Any) -> list[str]:
@@ -258,17 +258,24 @@ def test_other_pixels_under_the_same_uid_are_no_copies(tmp_path: Path) -> None:
     assert (a.instance.values == 0).all()
 
 
-def test_enhanced_images_of_one_frame_are_not_taken_for_classic_ones(tmp_path: Path) -> None:
+def test_an_enhanced_image_of_one_frame_lies_where_its_functional_groups_say(tmp_path: Path) -> None:
     from pydicom.dataset import Dataset
 
+    group, plane = Dataset(), Dataset()
+    plane.ImagePositionPatient = [1, 2, 30]
+    group.PlanePositionSequence = [plane]
+    save(image(3, 0, {"NumberOfFrames": 1, "PerFrameFunctionalGroupsSequence": [group]}), tmp_path / "enhanced")
+    np.testing.assert_allclose(open_image(tmp_path).imd.affine[:3, 3], [1, 2, 30])
+
+
+def test_mosaics_and_grids_whose_tiles_can_not_be_placed_are_named_and_left_out(tmp_path: Path) -> None:
     folder = series(tmp_path, 1, 2)
-    save(image(3, 0, {"NumberOfFrames": 1, "SharedFunctionalGroupsSequence": [Dataset()]}), tmp_path / "enhanced")
-    save(image(3, 1, {"NumberOfFrames": 4}), tmp_path / "frames")
     save(image(3, 2, {"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]}), tmp_path / "mosaic")
     save(image(3, 3, {("Image Private Header", 0x65, 0x50): 16}), tmp_path / "grid")
     with pytest.warns(ImagedataWarning) as caught:
         assert places(open_image(folder)) == straight(1, 2)
-    said = " ".join(str(w.message) for w in caught)
-    assert "2 multi-frame images" in said
-    assert "1 Siemens mosaic images" in said
-    assert "1 United Imaging grid images" in said
+    said = [str(w.message) for w in caught]
+    assert any("mosaic is left out" in text for text in said)
+    assert any("grid is left out" in text for text in said)
+    with pytest.raises(ImagedataError):
+        open_image(folder, errors="raise")

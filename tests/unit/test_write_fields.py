@@ -220,6 +220,9 @@ class Source:
     def pixel_digest(self, instance: int) -> str:
         raise NotImplementedError
 
+    def identity(self, instance: int) -> tuple[int, int]:
+        raise NotImplementedError
+
     def original(self, instance: int) -> pydicom.Dataset | None:
         raise NotImplementedError
 

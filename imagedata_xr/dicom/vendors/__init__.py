@@ -13,9 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..scan import Scan
-
-VENDORS = ("siemens", "ge", "philips")
+VENDORS = ("siemens", "ge", "philips", "canon", "uih")
 
 
 @dataclass
@@ -64,22 +62,38 @@ class Diffusion:
         return Diffusion(self.b_value, vector + 0.0, code)
 
 
+class Columns(Protocol):
+    """What a vendor sees of n images: their elements by keyword, or by (creator, group, element byte)."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        ...
+
+    def numbers(self, key: str | tuple[str, int, int], width: int = 1) -> NDArray[np.float64]:
+        """Return an element as floats, shape (n,) or (n, width); NaN where absent."""
+        ...
+
+    def strings(self, keyword: str | tuple[str, int, int]) -> list[tuple[str, ...] | None]:
+        """Return an element as texts; None where absent."""
+        ...
+
+
 class Vendor(Protocol):
-    """What a manufacturer's module offers; each function takes the scan of its instances and returns columns."""
+    """What a manufacturer's module offers; each function takes its images and returns columns."""
 
     def claims(self, manufacturer: str) -> bool:
         """Whether an (upper case) Manufacturer is this one."""
         ...
 
-    def diffusion(self, scan: Scan) -> Diffusion:
+    def diffusion(self, images: Columns) -> Diffusion:
         """b-values and directions from private elements."""
         ...
 
-    def component(self, scan: Scan) -> list[str]:
+    def component(self, images: Columns) -> list[str]:
         """``M``, ``P``, ``R``, ``I``, another word for a kind of image of its own, or empty where nothing is said."""
         ...
 
-    def clock(self, scan: Scan) -> NDArray[np.float64]:
+    def clock(self, images: Columns) -> NDArray[np.float64]:
         """The vendor's own timer in s, since any fixed moment of the series; NaN without one."""
         ...
 

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import warn
-from ..scan import Scan
-from . import Diffusion
+from . import Columns, Diffusion
 
 _COMMENT = re.compile(r"\s*b\s*=\s*(\d+(?:\.\d*)?)\s*\(([^()]*)\)")
 DIRECTIONAL = 1.0
@@ -25,7 +24,7 @@ def claims(manufacturer: str) -> bool:
     return manufacturer.startswith(("CANON", "TOSHIBA"))
 
 
-def diffusion(scan: Scan) -> Diffusion:
+def diffusion(images: Columns) -> Diffusion:
     """b-values that the standard's elements do not give: from comments, and 0 for the unweighted images of a series.
 
     Images without weighting lack Diffusion b-value (0018,9087) altogether, so 0 is given to the images of a series
@@ -41,11 +40,11 @@ def diffusion(scan: Scan) -> Diffusion:
     ImagedataWarning
         Directions stand in comments only: they are left out.
     """
-    out = Diffusion.empty(len(scan))
-    standard = scan.numbers("DiffusionBValue")
-    direction = scan.numbers("DiffusionGradientOrientation", 3)
+    out = Diffusion.empty(len(images))
+    standard = images.numbers("DiffusionBValue")
+    direction = images.numbers("DiffusionGradientOrientation", 3)
     left_out = 0
-    for k, comment in enumerate(scan.strings("ImageComments")):
+    for k, comment in enumerate(images.strings("ImageComments")):
         found = _COMMENT.match(comment[0]) if comment else None
         if found is None:
             continue
@@ -60,7 +59,7 @@ def diffusion(scan: Scan) -> Diffusion:
             f"{left_out} images give their diffusion direction in ImageComments only, in axes that are not documented: "
             "they are read without direction. Export them as enhanced images, which give it in patient axes"
         )
-    _fill_zeros(out, standard, scan)
+    _fill_zeros(out, standard, images)
     return out
 
 
@@ -69,19 +68,19 @@ def _is_vector(words: str) -> bool:
     return any(re.search("[1-9]", word) for word in words.split(","))
 
 
-def _fill_zeros(out: Diffusion, standard: NDArray[np.float64], scan: Scan) -> None:
+def _fill_zeros(out: Diffusion, standard: NDArray[np.float64], images: Columns) -> None:
     b = np.where(np.isnan(standard), out.b_value, standard)
-    series = list(zip(scan.strings("SeriesInstanceUID"), scan.strings("ImageType"), strict=True))
+    series = list(zip(images.strings("SeriesInstanceUID"), images.strings("ImageType"), strict=True))
     weighted = {one for one, value in zip(series, b.tolist(), strict=True) if value > 0}
     silent = np.isnan(b) & np.array([one in weighted for one in series], dtype=bool)
     out.b_value[silent] = 0
 
 
-def component(scan: Scan) -> list[str]:
+def component(images: Columns) -> list[str]:
     """Nothing beyond the standard's Image Type."""
-    return [""] * len(scan)
+    return [""] * len(images)
 
 
-def clock(scan: Scan) -> NDArray[np.float64]:
+def clock(images: Columns) -> NDArray[np.float64]:
     """None."""
-    return np.full(len(scan), np.nan)
+    return np.full(len(images), np.nan)

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...model.orders import DIRECTIONALITY
-from ..scan import Scan
-from . import Diffusion
+from . import Columns, Diffusion
 
 HEADER = "SIEMENS MR HEADER"
 
@@ -19,13 +18,13 @@ def claims(manufacturer: str) -> bool:
     return "SIEMENS" in manufacturer
 
 
-def diffusion(scan: Scan) -> Diffusion:
+def diffusion(images: Columns) -> Diffusion:
     """b-value (0019,100C) and direction (0019,100E), which is in patient axes already."""
-    out = Diffusion.empty(len(scan))
-    out.b_value = scan.numbers((HEADER, 0x19, 0x0C))
-    out.vector = scan.numbers((HEADER, 0x19, 0x0E), width=3)
-    words = scan.strings((HEADER, 0x19, 0x0D))
-    names = scan.strings("SequenceName")
+    out = Diffusion.empty(len(images))
+    out.b_value = images.numbers((HEADER, 0x19, 0x0C))
+    out.vector = images.numbers((HEADER, 0x19, 0x0E), width=3)
+    words = images.strings((HEADER, 0x19, 0x0D))
+    names = images.strings("SequenceName")
     for k, (word, name) in enumerate(zip(words, names, strict=True)):
         if word and word[0] in DIRECTIONALITY:
             out.directionality[k] = DIRECTIONALITY.index(word[0])
@@ -35,11 +34,11 @@ def diffusion(scan: Scan) -> Diffusion:
     return out
 
 
-def component(scan: Scan) -> list[str]:
+def component(images: Columns) -> list[str]:
     """Nothing beyond the standard's Image Type."""
-    return [""] * len(scan)
+    return [""] * len(images)
 
 
-def clock(scan: Scan) -> NDArray[np.float64]:
+def clock(images: Columns) -> NDArray[np.float64]:
     """None: AcquisitionTime is exact."""
-    return np.full(len(scan), np.nan)
+    return np.full(len(images), np.nan)

@@ -14,8 +14,7 @@ from ...stores.url import file_name
 from ..elements import to_dataset
 from ..mosaic import TileColumns, has_word, plane, slice_type, tile_grid
 from ..scan import Scan
-from ..vr import Key
-from . import Diffusion
+from . import Columns, Diffusion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,10 +22,10 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 HEADER = "Image Private Header"
-B_VALUE: Key = (HEADER, 0x65, 0x09)
-DIRECTION: Key = (HEADER, 0x65, 0x37)
-NUMBER: Key = (HEADER, 0x65, 0x50)
-TILES: Key = (HEADER, 0x65, 0x51)
+B_VALUE = (HEADER, 0x65, 0x09)
+DIRECTION = (HEADER, 0x65, 0x37)
+NUMBER = (HEADER, 0x65, 0x50)
+TILES = (HEADER, 0x65, 0x51)
 WORD = "VFRAME"
 
 _APART = 1e-2  # mm: slices of one grid are at least so far from each other
@@ -37,18 +36,18 @@ def claims(manufacturer: str) -> bool:
     return manufacturer.startswith(("UIH", "UNITED IMAGING"))
 
 
-def diffusion(scan: Scan) -> Diffusion:
+def diffusion(images: Columns) -> Diffusion:
     """b-value (0065,1009), the effective one, and direction (0065,1037).
 
     The direction has its components along a row r, down a column c, and along the normal of the image: in patient
     axes it is ``x r + y c + z cross(r, c)``.
     """
-    out = Diffusion.empty(len(scan))
-    out.b_value = scan.numbers(B_VALUE)
+    out = Diffusion.empty(len(images))
+    out.b_value = images.numbers(B_VALUE)
     if not (out.b_value > 0).any():  # b = 0 alone makes no diffusion series
-        return Diffusion.empty(len(scan))
-    xyz = scan.numbers(DIRECTION, 3)
-    orientation = scan.numbers("ImageOrientationPatient", 6)
+        return Diffusion.empty(len(images))
+    xyz = images.numbers(DIRECTION, 3)
+    orientation = images.numbers("ImageOrientationPatient", 6)
     known = np.isfinite(xyz).all(axis=1) & np.isfinite(orientation).all(axis=1)
     for k in np.flatnonzero(known).tolist():
         r, c = orientation[k, :3], orientation[k, 3:]
@@ -60,20 +59,24 @@ def diffusion(scan: Scan) -> Diffusion:
     return out
 
 
-def component(scan: Scan) -> list[str]:
+def component(images: Columns) -> list[str]:
     """Nothing beyond the standard's Image Type."""
-    return [""] * len(scan)
+    return [""] * len(images)
 
 
-def clock(scan: Scan) -> NDArray[np.float64]:
+def clock(images: Columns) -> NDArray[np.float64]:
     """None: AcquisitionTime is exact."""
-    return np.full(len(scan), np.nan)
+    return np.full(len(images), np.nan)
 
 
 def is_grid(scan: Scan) -> NDArray[np.bool_]:
-    """Tell which files are grids of tiles: Image Type (0008,0008) has the value VFRAME, and tiles are listed."""
-    listed = [cell is not None for cell in scan.column(TILES)]
-    return np.logical_and(has_word(scan, WORD), listed)
+    """Tell which files are grids of tiles: tiles are listed or counted, or a VFRAME image has no position of its own.
+
+    Any of these is enough, since a grid that is taken for one slice would be silently wrong.
+    """
+    listed = np.array([cell is not None for cell in scan.column(TILES)], dtype=np.bool_)
+    placed = ~np.isnan(scan.numbers("ImagePositionPatient", 3)).any(axis=1)
+    return np.asarray(listed | (scan.numbers(NUMBER) > 1) | (has_word(scan, WORD) & ~placed))
 
 
 def grid_columns(scan: Scan, k: int) -> TileColumns:
