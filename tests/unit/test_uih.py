@@ -74,8 +74,11 @@ def test_the_orientation_may_stand_in_the_tiles(tmp_path: Path) -> None:
 
 def test_which_files_are_grids(tmp_path: Path) -> None:
     plain = picture(Volume(n=1), ["ORIGINAL", "PRIMARY", "M"], "UIH")
-    without = picture(Volume(n=1), ["ORIGINAL", "PRIMARY", "M", "VFRAME"], "UIH")
-    assert uih.is_grid(scanned(tmp_path, grid(Volume()), plain, without)).tolist() == [True, False, False]
+    lost = picture(Volume(n=1), ["ORIGINAL", "PRIMARY", "M", "VFRAME"], "UIH")
+    slice_ = picture(Volume(n=1), ["ORIGINAL", "PRIMARY", "M", "VFRAME"], "UIH")
+    slice_.ImagePositionPatient = [1, 2, 3]
+    found = uih.is_grid(scanned(tmp_path, grid(Volume()), plain, lost, slice_)).tolist()
+    assert found == [True, False, True, False]  # a grid that lost its list has no place, and is refused as one
 
 
 def spoil_number(ds: Dataset) -> None:
