@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from pydicom.datadict import tag_for_keyword
 
 from ..model.identity import instance_digest
+from ..model.orders import ASL_CONTEXT
 from .scan import Scan
 from .vendors import Diffusion, Vendor, vendor_of
+from .vendors.philips import LABEL_TYPE
 
 if TYPE_CHECKING:
     from .clock import Clock
@@ -211,6 +213,16 @@ class Frames:
             if standard and (standard[0] != "MIXED" or not words[k]):
                 words[k] = _COMPONENTS.get(standard[0], standard[0])
         return words
+
+    @cached_property
+    def asl_context(self) -> NDArray[np.float64]:
+        """Code of spin labelling, as in `imagedata_xr.model.orders.ASL_CONTEXT`; NaN where nothing is said."""
+        out = np.full(len(self), np.nan)
+        for key in (LABEL_TYPE, "ASLContext"):
+            for k, word in enumerate(self.strings(key)):
+                if word and word[0].strip() in ASL_CONTEXT:
+                    out[k] = ASL_CONTEXT.index(word[0].strip())
+        return out
 
     @cached_property
     def clocks(self) -> list[Clock]:

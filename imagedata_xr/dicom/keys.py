@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LabelError, SortError
-from ..model.orders import ORDERS, Order, parse_order
+from ..model.orders import LABELS, ORDERS, Order, parse_order
 from ..stores.url import file_name
 from .clock import Clock, tells_apart
 from .frames import Frames
@@ -17,6 +17,8 @@ from .header import read_header
 from .stacks import cluster
 
 VALUE_ORDERS = ("te", "ti", "fa")
+LABELLING = Order("ASLContext", "asl_context", LABELS["asl_context"])
+"""Spin labelling: found where label and control share a clock, else a label of the volumes of a time course."""
 
 
 class Keys:
@@ -50,7 +52,11 @@ class Keys:
         clocks = self.frames.clocks
         if not self.several:
             return clocks[0] if clocks else None
-        return next((c for c in clocks if tells_apart(c.seconds, slot)), self._repetitions)
+        found = next((c for c in clocks if tells_apart(c.seconds, slot)), None)
+        if found is None and self.labelling is not None:
+            group, values = self._clusters(LABELLING)
+            found = next((c for c in clocks if tells_apart(c.seconds, slot * len(values) + group)), None)
+        return found or self._repetitions
 
     @cached_property
     def _value_slot(self) -> NDArray[np.intp]:
@@ -115,6 +121,8 @@ class Keys:
             return self.seconds(order) * order_factor(order)
         if order.label.coord == "b_value":
             return self.frames.diffusion.b_value
+        if order.label.coord == "asl_context":
+            return self.frames.asl_context
         return self.frames.numbers(order.label.keyword) * order.label.factor
 
     def _call(self, order: Order) -> NDArray[np.float64]:
@@ -173,8 +181,7 @@ class Keys:
             raise SortError(f"order {order.name!r}: {gaps} of {len(values)} images have no {what}. {self._advice()}")
 
     def _advice(self) -> str:
-        varies = [*self.varying(), *([self.diffusion_order] if self.diffusion_order else [])]
-        names = [o.name for o in varies] + (["time"] if self.several and self.clock is not None else [])
+        names = [o.name for o in self.differing] + (["time"] if self.several and self.clock is not None else [])
         return f"What varies here: {', '.join(names) or 'nothing that has a name'}; order='auto' takes what fits"
 
     # --- what varies -------------------------------------------------------------------------------------------------
@@ -196,6 +203,18 @@ class Keys:
         return bool((first[self.slot] != group).any())
 
     @cached_property
+    def labelling(self) -> Order | None:
+        """``ASLContext`` where a position has images of label and of control; None without spin labelling."""
+        if np.isnan(self.frames.asl_context).any():
+            return None
+        return LABELLING if self._varies_at_a_position(self._clusters(LABELLING)[0]) else None
+
+    @property
+    def differing(self) -> list[Order]:
+        """All that may tell images of one position apart, but clocks."""
+        return [*self.varying(), *(o for o in (self.diffusion_order, self.labelling) if o is not None)]
+
+    @cached_property
     def diffusion_order(self) -> Order | None:
         """``dti`` where directions or b-values vary; None without diffusion."""
         b = self.frames.diffusion.b_value
@@ -210,7 +229,7 @@ class Keys:
         """Raise where a volume of the grid holds images of several echo times, b-values and so on."""
         named = {o.name for o in orders}
         rows = index.reshape(-1, index.shape[-1])
-        for order in (*self.varying(), *([self.diffusion_order] if self.diffusion_order else [])):
+        for order in self.differing:
             group = self.groups(order)[0].astype(np.float64)
             high = np.where(rows >= 0, group[rows], -np.inf).max(axis=1)
             if (high > np.where(rows >= 0, group[rows], np.inf).min(axis=1)).any():

@@ -71,6 +71,7 @@ def coords_of(frames: Frames, grid: Grid, volumes: list[Volumes]) -> dict[str, t
     out: dict[str, tuple[tuple[str, ...], Any]] = {}
     out.update(_elements(frames, grid, dims))
     out.update(_diffusion(frames, grid, dims))
+    out.update(_labelling(frames, grid, dims))
     out.update(_times(frames, grid, dims))
     for v in volumes:
         out.pop(v.dim, None)
@@ -153,6 +154,13 @@ def _diffusion(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, t
     pick = tuple(slice(None) if ax in keep else 0 for ax in range(len(dims)))
     on = tuple(dims[ax] for ax in keep)
     return {name: (on, np.asarray(t)[pick]) for name, t in tables.items()}
+
+
+def _labelling(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """Code of spin labelling where it varies by volume; in equal images it stays an attr."""
+    values = _by_volume(frames.asl_context, grid)
+    on, codes = _squeeze(values, dims) if values is not None else ((), None)
+    return {"asl_context": (on, codes)} if on else {}
 
 
 def _times(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, tuple[tuple[str, ...], Any]]:

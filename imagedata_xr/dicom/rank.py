@@ -37,7 +37,8 @@ def by_rank(keys: Keys, order: Order, missing: str, duplicates: str) -> NDArray[
     """
     seconds = keys.seconds(order)
     if order.by == "rank" and duplicates == "raise" and not tells_apart(seconds, keys.slot):
-        others = [o.name for o in keys.varying() if o.name != order.name]
+        labelling = [keys.labelling] if keys.labelling is not None else []
+        others = [o.name for o in (*keys.varying(), *labelling) if o.name != order.name]
         grid = f"order={','.join([order.name, *others])!r} makes a grid of them, " if others else ""
         raise SortError(
             f"order {order.name!r}: several images at one position have the same {keys.source(order)}; {grid}"

@@ -38,7 +38,7 @@ WANTED_PRIVATE: dict[tuple[str, int], tuple[int, ...]] = {
     ("GEMS_PARM_01", 0x0043): (0x2F, 0x30, 0x39),
     ("Philips Imaging DD 001", 0x2001): (0x03, 0x04, 0x08, 0x0A),
     ("Philips MR Imaging DD 001", 0x2005): (0x0D, 0x0E, 0x11, 0xB0, 0xB1, 0xB2),
-    ("Philips MR Imaging DD 005", 0x2005): (0x12, 0x13),
+    ("Philips MR Imaging DD 005", 0x2005): (0x12, 0x13, 0x29),
     ("Image Private Header", 0x0065): (0x09, 0x37, 0x50, 0x51),
 }
 """Private elements that are kept, by creator and group; each file chooses the block numbers (PS3.5 section 7.8)."""

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ..errors import ImagedataWarning
+from ..errors import ImagedataWarning, warn
 from ..model.geometry import even_step
 from ..model.image import per_volume, space_of, volume_dims
 from ..model.orders import ORDERS, VECTOR, label_for
@@ -18,6 +18,9 @@ from .nifti_labels import ORDER_KEY
 from .seam import WriteOptions
 from .sidecar import KEYS, bval_text, bvec_text, header_json, json_text, tidy, tidy_list
 from .volumes import is_keyword
+
+_TICKS = 6e-3
+"""s: slice times of two volumes may differ by two ticks of 2.5 ms."""
 
 
 def order_names(image: xr.DataArray) -> list[str]:
@@ -155,13 +158,25 @@ def _timing(image: xr.DataArray, pet: bool) -> dict[str, Any]:
 
 
 def _slice_timing(image: xr.DataArray) -> dict[str, Any]:
-    """SliceTiming in the order of the file's slices, if it is the same in all volumes (within 1 ms)."""
+    """SliceTiming in the order of the file's slices, if it is the same in all volumes, but perhaps the first.
+
+    Scanners round each slice to ticks of their clock, so volumes may differ by `_TICKS`, and their median is taken.
+    A first volume that was measured in another way (the reference of a multi-band sequence) is named in a warning.
+    """
     if "slice_time" not in image.coords:
         return {}
     coord = image.coords["slice_time"].variable
     if "slice" not in coord.dims or not set(coord.dims) <= {*volume_dims(image), "slice"}:
         return {}
     values = np.asarray(coord.transpose(..., "slice").values, dtype=np.float64).reshape(-1, image.sizes["slice"])
-    if not np.isfinite(values).all() or np.ptp(values, axis=0).max() > 1e-3:
+    if not np.isfinite(values).all():
         return {}
-    return {"SliceTiming": tidy_list(values[0] - min(values[0].min(), 0.0))}
+    odd = len(values) > 1 and np.abs(values[0] - np.median(values[1:], axis=0)).max() > _TICKS
+    if odd:
+        values = values[1:]
+    if np.ptp(values, axis=0).max() > _TICKS:
+        return {}
+    if odd:
+        warn("the slices of the first volume were measured at other times than SliceTiming says, that of the others")
+    times = np.median(values, axis=0)
+    return {"SliceTiming": tidy_list(times - min(times.min(), 0.0))}

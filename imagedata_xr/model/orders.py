@@ -63,6 +63,7 @@ LABELS: dict[str, Label] = {
         Label("decay_factor", "1", "decay correction applied to the values", "DecayFactor", tolerance=1e-9),
         Label("cardiac_phase", "1", "number of the cardiac phase", "CardiacPhase"),
         Label("number_of_averages", "1", "number of averages", "NumberOfAverages"),
+        Label("asl_context", "1", "spin labelling: 0 control, 1 label, 2 M0 scan", "ASLContext", tolerance=0.5),
     )
 }
 """Every label with a name of its own. Other elements get their keyword in snake_case and no units."""
@@ -71,6 +72,9 @@ BY_KEYWORD = {label.keyword: label for label in LABELS.values() if label.keyword
 
 DIRECTIONALITY = ("NONE", "DIRECTIONAL", "BMATRIX", "ISOTROPIC")
 """Codes of ``diffusion_directionality``: Diffusion Directionality (0018,9075), PS3.3 C.8.13.5.9."""
+
+ASL_CONTEXT = ("CONTROL", "LABEL", "M_ZERO_SCAN")
+"""Codes of ``asl_context``: ASL Context (0018,9257), PS3.3 C.8.13.5.14."""
 
 VECTOR = ("b_vector_x", "b_vector_y", "b_vector_z")
 

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from . import Columns, Diffusion
 
 IMAGING, MR1 = "Philips Imaging DD 001", "Philips MR Imaging DD 001"
+LABEL_TYPE = ("Philips MR Imaging DD 005", 0x2005, 0x29)
+"""LABEL or CONTROL of spin labelling: what ASL Context is in the standard; empty or absent in other images."""
 
 
 def claims(manufacturer: str) -> bool:
