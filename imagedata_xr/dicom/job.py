@@ -161,17 +161,17 @@ class Job:
     def _originals(self) -> Iterator[tuple[tuple[int, int], pydicom.Dataset]]:
         """Yield the source's own instances, all unchanged; the pixels of the image are not needed."""
         for place, _, _ in sorted(self.sources.values()):
-            yield place, self._unchanged(*place, None, True)
+            yield place, self._unchanged(*place, None)
 
     def _made(self, unchanged: bool) -> Iterator[tuple[tuple[int, int], pydicom.Dataset]]:
         for v, k, values in self._planes():
-            yield (v, k), self._unchanged(v, k, values, True) if unchanged else self._changed(v, k, values)
+            yield (v, k), self._unchanged(v, k, values) if unchanged else self._changed(v, k, values)
 
     def _original(self, v: int, k: int) -> pydicom.Dataset | None:
         return None if self.headers is None else self.headers.original(int(self.instances[v, k]))
 
-    def _unchanged(self, v: int, k: int, values: NDArray[Any] | None, whole: bool) -> pydicom.Dataset:
-        """Own instance under new identifiers; `whole` where all of the series is unchanged."""
+    def _unchanged(self, v: int, k: int, values: NDArray[Any] | None) -> pydicom.Dataset:
+        """Own instance under new identifiers."""
         ds = self._original(v, k)
         if ds is None:
             header = self._header(v, k)
@@ -181,19 +181,18 @@ class Job:
             ds = with_pixels(header, stored)
         if self.options.keep_uid:
             return ds
-        o, number = self.options, None if whole else self._number(v, k)
-        series_number = o.series_number if whole else self.series.number
-        return renamed(ds, new_uid(), self.series.uid, series_number, o.series_description, number)
+        return renamed(ds, new_uid(), self.series.uid, self.options.series_number, self.options.series_description)
 
     def _number(self, v: int, k: int) -> int:
         return v * int(self.instances.shape[1]) + k + 1
 
     def _changed(self, v: int, k: int, values: NDArray[Any]) -> pydicom.Dataset:
-        """Instance of a series that is not unchanged as a whole: each image is judged by itself."""
+        """Instance of a series of which not all images are unchanged: all are derived.
+
+        Unchanged ones among them would part the series for its readers: by Image Type, and by private elements that
+        the others no longer have.
+        """
         own = self._header(v, k)
-        single = own is not None and "ReferencedFrameNumber" not in own
-        if own is not None and single and not self.series.assigned and self._differs(own, v, k, values) is None:
-            return self._unchanged(v, k, values, False)
         base = self.attrs if own is None else own
         colour = values.ndim == 3
         asked = str(self.options.format_options.get("sop_class", ""))

@@ -69,7 +69,6 @@ def renamed(
     series_uid: str,
     number: int | None,
     description: str | None,
-    instance_number: int | None,
 ) -> pydicom.Dataset:
     """Give an instance new identifiers, and nothing else that is not asked for."""
     put(ds, "SOPInstanceUID", sop_uid)
@@ -78,8 +77,6 @@ def renamed(
         put(ds, "SeriesNumber", number)
     if description is not None:
         put(ds, "SeriesDescription", description)
-    if instance_number is not None:
-        put(ds, "InstanceNumber", instance_number)
     return ds
 
 
