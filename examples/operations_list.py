@@ -82,6 +82,8 @@ OPERATIONS = (
               undo=lambda r: r + _place(r)),
     Operation(_COMBINE, "a.where(b > -1e9)"),
     Operation(_COMBINE, "xr.where(a > 0, a, b)", advice="attrs of the first"),
+    Operation(_COMBINE, "xr.where(b < -1e9, 0, a)", advice="a number first: the attrs go, and with them the patient; "
+              "`a.where(b >= -1e9, 0)` keeps all"),
     Operation(_COMBINE, "a.fillna(b)", advice="attrs of the first"),
     Operation(_COMBINE, "a.combine_first(b)", advice="attrs of the first"),
     Operation(_COMBINE, "a.dot(xr.ones_like(a.tag) / 4, dim='tag')", at=MIDDLE),

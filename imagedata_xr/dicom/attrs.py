@@ -19,6 +19,8 @@ _SKIPPED_VR = {"OB", "OW", "OF", "OD", "OL", "OV", "UN", "OB or OW", "US or OW",
 
 SAID_ELSEWHERE = frozenset(
     [
+        "FileMetaInformationGroupLength",
+        "LengthToEnd",
         "SOPInstanceUID",
         "InstanceNumber",
         "SpecificCharacterSet",

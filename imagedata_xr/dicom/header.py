@@ -230,7 +230,7 @@ def headers_of(image: Any) -> Headers | None:
 
     if "source" not in image.coords or image.coords["source"].ndim:
         return None
-    source = str(image.coords["source"].item())
+    source = str(image.coords["source"].values.item())
     found = remembered(source)
     if found is not None or not source:
         return found

@@ -119,7 +119,7 @@ def _label(image: xr.DataArray, name: str) -> int:
     """Value of a scalar digest coord; 0 where it is missing, an array, or averaged."""
     if name not in image.coords or image.coords[name].ndim:
         return 0
-    value = image.coords[name].item()
+    value = image.coords[name].values.item()
     return int(value) if value == value and int(value) == value else 0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import xarray as xr
 
 from ..errors import FormatError, ImagedataError, SourceError
-from ..model.image import as_image
+from ..model.image import as_image, in_memory
 from ..stores.url import reason, strip_credentials
 from .seam import Format, WriteOptions, format_named, format_of_target
 from .template import with_templates
@@ -25,7 +25,7 @@ def write(
 ) -> Any:
     """Write an image; see ``.imd.write``."""
     target = os.fspath(url)
-    da = with_templates(as_image(image), template, geometry, options.storage_options)
+    da = in_memory(with_templates(as_image(image), template, geometry, options.storage_options))
     names = [format] if isinstance(format, str) or format is None else list(format)
     if len(names) > 1 and "%p" not in target:
         raise FormatError(
@@ -56,5 +56,5 @@ def _choose(image: xr.DataArray, target: str, name: str | None) -> Format:
         return format_named({"itk": "metaio"}.get(name, name))
     found = format_of_target(target)
     if found is None and "source" in image.coords and not image.coords["source"].ndim:
-        found = format_of_target(str(image.coords["source"].item()))
+        found = format_of_target(str(image.coords["source"].values.item()))
     return found or format_named("dicom")

@@ -47,7 +47,7 @@ def assign_grid(image: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
         if image.sizes.get(name, 1) != other.sizes.get(name, 1):
             raise GridError(
                 f"the grids have different sizes: {name!r} {image.sizes.get(name, 1)} and {other.sizes.get(name, 1)}; "
-                "interp_like(other) resamples"
+                "imd.interp_like(other) resamples"
             )
     drop = [n for n in (*AXES, "geometry") if n in image.coords]
     out = image.drop_indexes([n for n in AXES if n in image.xindexes]).drop_vars(drop)

@@ -237,6 +237,12 @@ def per_volume(da: xr.DataArray, name: str) -> Any:
     )
 
 
+def in_memory(da: xr.DataArray) -> xr.DataArray:
+    """Return the image with its coords in memory, computed in one go: those of `map_blocks` cost as much as data."""
+    lazy = {name: coord.variable for name, coord in da.coords.items() if coord.chunks is not None}
+    return da.assign_coords(xr.Dataset(lazy).load().variables) if lazy else da
+
+
 def drop_labels(da: xr.DataArray, names: Iterable[str]) -> xr.DataArray:
     """Return the image without some coords, where they are there."""
     return da.drop_vars([n for n in names if n in da.coords])

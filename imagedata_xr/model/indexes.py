@@ -26,7 +26,6 @@ class LabelIndex(PandasIndex):
     """An index on float labels that equals another within a tolerance, and explains where it does not."""
 
     tolerance: float = 1e-6
-    cure = ""
 
     def __init__(self, array: Any, dim: Hashable, coord_dtype: Any = None, *, fastpath: bool = False) -> None:
         super().__init__(array, dim, coord_dtype, fastpath=fastpath)
@@ -39,6 +38,10 @@ class LabelIndex(PandasIndex):
     def _context(self, other: Any) -> str | None:
         """Say what else differs, beside the labels."""
         return None
+
+    def _cure(self, other: Any) -> str:
+        """Say what can be done where another index differs."""
+        return ""
 
     def _shifts(self, other: Any) -> list[float]:
         """What may be added to the other's labels before they are compared."""
@@ -85,8 +88,8 @@ class LabelIndex(PandasIndex):
             return f"the labels of {self.dim!r} are absent (NaN, as pad leaves them) at different places"
         return f"the labels of {self.dim!r} differ by up to {off:g} (tolerance {tol[0]:g})"
 
-    def _refuse(self, why: str) -> GridError:
-        return GridError(f"the images are not on the same grid: {why}. {self.cure}")
+    def _refuse(self, why: str, other: Any) -> GridError:
+        return GridError(f"the images are not on the same grid: {why}. {self._cure(other)}")
 
     # --- what xarray calls -------------------------------------------------------------------------------------
     def equals(self, other: Index, *, exclude: frozenset[Hashable] | None = None) -> bool:
@@ -100,13 +103,13 @@ class LabelIndex(PandasIndex):
     def join(self, other: Any, how: str = "inner") -> Self:
         """Return self if the other is a reordering; xarray asks only where they are not equal."""
         if why := self.difference(other):
-            raise self._refuse(why)
+            raise self._refuse(why, other)
         return self
 
     def reindex_like(self, other: Any, method: Any = None, tolerance: Any = None) -> dict[Hashable, Any]:
         """Positions in self of the other's labels (a reordering at most)."""
         if why := self.difference(other):
-            raise self._refuse(why)
+            raise self._refuse(why, other)
         return {self.dim: self._permutation(other)}
 
     def sel(self, labels: dict[Any, Any], method: Any = None, tolerance: Any = None) -> Any:
@@ -160,7 +163,6 @@ class AxisIndex(LabelIndex):
     """Index of ``slice``, ``row`` or ``col``: labels in mm within a `Space`, or plain numbers without one."""
 
     tolerance = POSITION_TOLERANCE
-    cure = "interp_like(other) resamples one onto the other; imd.assign_grid(other) says that the grids are the same"
 
     def __init__(
         self,
@@ -227,6 +229,18 @@ class AxisIndex(LabelIndex):
             return "one image has a place in the patient, the other has none"
         return self.space.conflict(other.space) if self.space is not None else None
 
+    def _cure(self, other: Any) -> str:
+        mine, theirs = self.space, getattr(other, "space", None)
+        if mine is None or theirs is None or mine.other_frame(theirs):
+            why = "they share a frame of reference" if mine and theirs else "they lie in one place"
+            return f"Register them first; imd.assign_grid(other) says that {why} and a grid"
+        if len(self.index) != len(other.index):
+            return "imd.interp_like(other) resamples one onto the other; or select the same part of both"
+        return (
+            "imd.interp_like(other) resamples one onto the other; imd.assign_grid(other) says that the grids are the "
+            "same"
+        )
+
     @classmethod
     def concat(cls, indexes: Sequence[Self], dim: Hashable, positions: Iterable[Iterable[int]] | None = None) -> Self:
         """Join along the axis; raises `GridError` where the spaces differ."""
@@ -234,6 +248,6 @@ class AxisIndex(LabelIndex):
         first, *others = (i for i in indexes if isinstance(i, cls))  # a plain one has nothing to compare
         for other in others:
             if why := first._context(other):
-                raise first._refuse(f"cannot concatenate along {dim!r}: {why}")
+                raise first._refuse(f"cannot concatenate along {dim!r}: {why}", other)
         new.space = first.space
         return new

@@ -34,6 +34,7 @@ def _tag_options(obj: xr.Dataset | xr.DataArray, dim: str) -> dict[str, Any]:
     attrs = obj.coords[dim].attrs
     order = str(attrs.get("order", "none"))
     options: dict[str, Any] = {"order": order, "tolerance": tag_tolerance(order, attrs), "epoch": epoch_of(attrs)}
+    options["attrs"] = dict(attrs)
     if order in DIFFUSION:
         names = [n for n in ("b_value", *VECTOR) if n in obj.coords and obj.coords[n].dims == (dim,)]
         if names:
@@ -63,7 +64,7 @@ def tag_tolerance(order: str, attrs: Mapping[str, Any]) -> float:
 
 def put_indexes(ds: Any, space: Space | None) -> Any:
     """Put our indexes on the dim coords that lack them; keep those that are there, and somebody's own."""
-    ds = _forget_stale_spacing(ds)
+    ds = _forget_stale_spacing(_restore_attrs(ds))
     indexes, coords, dims = ds.xindexes, ds.coords, ds.dims
     for name in AXES:
         if name in dims and name in coords and not isinstance(indexes.get(name), AxisIndex):
@@ -73,6 +74,17 @@ def put_indexes(ds: Any, space: Space | None) -> Any:
         if dim in coords and (dim not in indexes or type(indexes[dim]) is PandasIndex):
             ds = ds.drop_indexes(dim) if dim in indexes else ds
             ds = ds.set_xindex(dim, TagIndex, **_tag_options(ds, dim))
+    return ds
+
+
+def _restore_attrs(ds: Any) -> Any:
+    """Give dim coords the attrs that their indexes know, where xarray dropped all: ``xr.where(mask, 0, image)``."""
+    for name, index in ds.xindexes.items():
+        if not isinstance(index, LabelIndex) or ds.coords[name].attrs:
+            continue
+        attrs = index.attrs if isinstance(index, TagIndex) else {}
+        variables = index.create_variables({name: xr.Variable((name,), ds.coords[name].values, attrs)})
+        ds = ds.assign_coords(xr.Coordinates(variables, indexes={name: index}))
     return ds
 
 
@@ -138,7 +150,7 @@ def space_of(obj: xr.Dataset | xr.DataArray) -> Space | None:
                 f"the coord 'geometry' has dims {coord.dims}: images of different geometry were joined; interp_like "
                 "puts them on one grid before joining"
             )
-        if not (spaces and spaces[0].is_of(coord.variable)):
+        if not (spaces and (spaces[0].is_of(coord.variable) or _is_digest(coord, spaces))):
             spaces.append(Space.from_variable(coord.variable))
     elif spaces:
         warn(
@@ -150,6 +162,11 @@ def space_of(obj: xr.Dataset | xr.DataArray) -> Space | None:
             raise GeometryError(f"the axes of the image do not belong together: {why}")
     named = [s for s in spaces if s.frame_of_reference]
     return (named or spaces)[0] if spaces else None
+
+
+def _is_digest(coord: xr.DataArray, spaces: list[Space]) -> bool:
+    """Whether a coord ``geometry`` that lost its attrs is the digest of a space that the axes know."""
+    return "direction" not in coord.attrs and any(int(s.to_variable().values) == int(coord.values) for s in spaces)
 
 
 def repair(obj: Any) -> Any:
@@ -174,6 +191,6 @@ def repair(obj: Any) -> Any:
     """
     space = space_of(obj)
     out = put_indexes(obj, space)
-    if space is not None and "geometry" not in out.coords:
+    if space is not None and ("geometry" not in out.coords or not out.coords["geometry"].attrs):
         out = out.assign_coords(geometry=space.to_variable())
     return out

@@ -75,7 +75,7 @@ def interp_like(image: xr.DataArray, other: xr.DataArray, method: str = "linear"
 
 def _check_spaces(source: xr.DataArray, target: xr.DataArray) -> None:
     a, b = space_of(source), space_of(target)
-    if a and b and a.frame_of_reference and b.frame_of_reference and a.frame_of_reference != b.frame_of_reference:
+    if a and b and a.other_frame(b):
         raise GridError(
             "the frames of reference differ: the patient may have moved between the two, so that equal coordinates are "
             "not equal points. Register the images, or say with imd.assign_grid that they share one"

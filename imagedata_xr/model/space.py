@@ -34,7 +34,7 @@ class Space:
 
     def conflict(self, other: Space) -> str | None:
         """Say how another space differs, or None if it is the same within the tolerance."""
-        if self.frame_of_reference and other.frame_of_reference and self.frame_of_reference != other.frame_of_reference:
+        if self.other_frame(other):
             return "the frames of reference differ (other session or scanner coordinates)"
         off = float(np.abs(self.direction - other.direction).max())
         if off > DIRECTION_TOLERANCE:
@@ -42,6 +42,11 @@ class Space:
             angle = float(np.degrees(np.arccos(cosines)).max())
             return f"the orientation differs by up to {angle:.3g} degrees"
         return None
+
+    def other_frame(self, other: Space) -> bool:
+        """Whether another space has another frame of reference; an unknown one is no other."""
+        mine, theirs = self.frame_of_reference, other.frame_of_reference
+        return bool(mine and theirs and mine != theirs)
 
     def to_variable(self) -> xr.Variable:
         """Scalar variable ``geometry``: a coarse digest, with direction and frame of reference in its attrs."""

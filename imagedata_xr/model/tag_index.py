@@ -27,9 +27,9 @@ class TagIndex(LabelIndex):
         Time zero of labels that are times, s. Times agree if they do since their own epochs (two runs of one
         protocol), by the clock (a part of a series and its file read back), or since the first volume where an epoch
         is unknown.
+    attrs : mapping, optional
+        Attrs of the coord, for `repair` to give back where xarray drops them (``xr.where(mask, 0, image)``).
     """
-
-    cure = "imd.assign_tags(other) takes the other's volume labels on purpose"
 
     def __init__(
         self,
@@ -44,10 +44,12 @@ class TagIndex(LabelIndex):
         key_tolerance: tuple[float, ...] = (),
         tolerance: float = 1e-6,
         epoch: float | None = None,
+        attrs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(array, dim, coord_dtype, fastpath=fastpath)
         self.order, self.keys, self.tolerance = order, keys, tolerance
         self.key_names, self.key_tolerance, self.epoch = key_names, key_tolerance, epoch
+        self.attrs = dict(attrs or {})
 
     def _with(
         self, index: pd.Index, keys: NDArray[np.float64] | None, dim: Hashable | None = None, dtype: Any = None
@@ -63,6 +65,7 @@ class TagIndex(LabelIndex):
             key_tolerance=self.key_tolerance,
             tolerance=self.tolerance,
             epoch=self.epoch,
+            attrs=self.attrs,
         )
 
     def _replace(self, index: pd.Index, dim: Hashable | None = None, coord_dtype: Any = None) -> Self:
@@ -128,6 +131,14 @@ class TagIndex(LabelIndex):
             return _orders_differ(self, other)
         return None
 
+    def _cure(self, other: Any) -> str:
+        if len(self.index) != len(other.index):
+            return (
+                "Select the same volumes of both; a single one for each of the other's is isel("
+                f"{self.dim}=k, drop=True), a mean over {self.dim!r} or the like"
+            )
+        return "imd.assign_tags(other) takes the other's volume labels on purpose"
+
     def _values_differ(self, mine: NDArray[np.float64], theirs: NDArray[np.float64], tol: NDArray[np.float64]) -> str:
         if mine.shape != theirs.shape:
             return "one image knows the b-value and direction of its volumes, the other does not"
@@ -143,7 +154,8 @@ class TagIndex(LabelIndex):
         first, *others = (i for i in indexes if isinstance(i, cls))  # a plain one has only labels
         for other in others:
             if other.order != first.order:
-                raise first._refuse(f"cannot concatenate along {dim!r}: {_orders_differ(first, other)}")
+                why = f"cannot concatenate along {dim!r}: {_orders_differ(first, other)}"
+                raise first._refuse(why, other)
             if first.epoch is not None and other.epoch is not None and abs(first.epoch - other.epoch) > 1e-3:
                 raise GridError(
                     f"cannot concatenate along {dim!r}: one image counts its times from {other.epoch - first.epoch:g} "

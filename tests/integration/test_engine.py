@@ -118,6 +118,22 @@ def test_a_lazy_and_a_chunked_image_can_be_pickled(tmp_path: Path) -> None:
         xr.testing.assert_identical(again + whole, whole + whole)
 
 
+def test_coords_that_are_dask_arrays_are_written_and_computed_once(tmp_path: Path) -> None:
+    a, calls = open_image(series(tmp_path / "in", 3, 2, timed), chunks={"tag": 1}), []
+
+    def add(block: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
+        calls.append(block.shape)
+        return block + other
+
+    template = a.chunk(tag=1)
+    out = xr.map_blocks(add, template, [template], template=template)
+    assert out.patient.chunks is not None
+    out.imd.write(tmp_path / "out")
+    assert len(calls) <= 3 * 3  # labels once, values for their range and for their files
+    np.testing.assert_allclose(open_image(tmp_path / "out").values, 2 * a.values)
+    assert len(out.imd.header_table().instance) == 6
+
+
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads", "processes"])
 def test_dask_schedulers(tmp_path: Path, scheduler: str) -> None:
     import dask

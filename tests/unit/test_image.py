@@ -56,6 +56,27 @@ def test_repair_gives_back_the_indexes_and_changes_nothing_else(name: str) -> No
     assert_true(result)  # the accessor repairs
 
 
+@pytest.mark.parametrize("place", [True, False])
+def test_repair_gives_back_attrs_that_the_indexes_know(place: bool) -> None:
+    a = image(place=place)
+    for result in (xr.where(a > 0, 0, a), xr.apply_ufunc(np.abs, a, keep_attrs=False).isel(tag=[0, 2], row=[1])):
+        assert not result.tag.attrs
+        mended = repair(result)
+        assert has_indexes(mended)
+        want = a.isel(tag=[0, 2], row=[1]) if mended.sizes["row"] == 1 else a
+        for name in ("tag", "slice", "row", "col", *(["geometry"] if place else [])):
+            assert mended[name].attrs == want[name].attrs, name
+        assert mended.imd.order == "time"
+    if place:
+        np.testing.assert_array_equal(xr.where(a > 0, 0, a).imd.affine, a.imd.affine)
+
+
+def test_geometry_without_attrs_that_is_not_of_the_axes_is_an_error() -> None:
+    a = xr.where(image() > 0, 0, image())
+    with pytest.raises(LabelError, match="lost its attribute"):
+        repair(a.assign_coords(geometry=a.geometry + 1))
+
+
 def test_repair_of_a_whole_image_returns_the_same_indexes() -> None:
     a = image()
     assert all(repair(a).xindexes[n] is a.xindexes[n] for n in a.dims)

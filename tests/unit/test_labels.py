@@ -11,6 +11,12 @@ from pydicom.dataset import Dataset
 from series import Elements, image, open_image, save, series
 
 
+def test_file_meta_information_is_no_label(tmp_path: Path) -> None:
+    folder = series(tmp_path, 2, 2, lambda v, k: {"SOPInstanceUID": f"1.2.{'3' * (v + 1)}.{k}"})
+    a = open_image(folder)
+    assert not [n for n in a.coords if "group_length" in str(n)]
+
+
 def code(value: str) -> Dataset:
     ds = Dataset()
     ds.CodeValue, ds.CodingSchemeDesignator, ds.CodeMeaning = value, "99X", "made"
