@@ -42,7 +42,7 @@ def test_assign_grid_of_single_slices() -> None:
 
 
 def test_assign_grid_refuses_other_sizes() -> None:
-    with pytest.raises(GridError, match="'row' 6 and 5; imd.interp_like"):
+    with pytest.raises(GridError, match=r"'row' 6 and 5; imd\.interp_like"):
         image().imd.assign_grid(image((4, 3, 5, 8)))
 
 
