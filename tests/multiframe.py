@@ -62,7 +62,7 @@ def stored(frame: Frame) -> NDArray[np.uint16]:
 
 def values(frame: Frame) -> NDArray[np.float64]:
     """Values of a frame."""
-    return stored(frame) * frame.slope + frame.intercept
+    return stored(frame).astype(np.float64) * frame.slope + frame.intercept
 
 
 def item(elements: dict[str, Any]) -> Dataset:

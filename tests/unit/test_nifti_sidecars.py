@@ -136,7 +136,7 @@ def test_slice_times(tmp_path: Path) -> None:
     times = np.tile([0.0, 1.0, 0.5], (4, 1))
     write(series(coords={"slice_time": (("tag", "slice"), times + 0.0004 * np.eye(4, 3))}), tmp_path / "a.nii")
     side = content(tmp_path / "a.nii")
-    np.testing.assert_allclose(side["SliceTiming"], [0.0004, 1, 0.5])
+    np.testing.assert_allclose(side["SliceTiming"], [0, 1, 0.5])  # the median: clocks tick
     np.testing.assert_allclose(read(tmp_path / "a.nii").slice_time, times, atol=1e-3)
     flipped = series(coords={"slice_time": (("tag", "slice"), times)}).isel(slice=slice(None, None, -1))
     write(flipped, tmp_path / "b.nii")
