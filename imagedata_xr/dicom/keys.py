@@ -131,12 +131,16 @@ class Keys:
             assert order.read is not None
             out = np.empty(len(self.frames))
             for k, row in enumerate(self.frames.file):
-                value: Any = order.read(read_header(self.frames.scan.files[int(row)]))
+                file = self.frames.scan.files[int(row)]
+                header = read_header(file)
                 try:
-                    out[k] = float(value)
-                except (TypeError, ValueError):
-                    name = file_name(self.frames.scan.files[int(row)])
-                    raise SortError(f"order {order.name!r}: the callable returned no number for {name}") from None
+                    out[k] = float(order.read(header))
+                except (TypeError, ValueError):  # their text may hold the value, such as a name
+                    why = f"order {order.name!r}: the callable returned no number for {file_name(file)}"
+                    raise SortError(why) from None
+                except (AttributeError, LookupError) as error:
+                    why = f"order {order.name!r}: the callable failed for {file_name(file)}: {error}"
+                    raise SortError(why) from error
             self._own[order.name] = out
         return self._own[order.name]
 

@@ -121,7 +121,8 @@ def _by_identifier(
             return volume.astype(np.intp)
     raise SortError(
         f"the positions have between {counts.min()} and {counts.max()} images, and no element "
-        "(TemporalPositionIdentifier, AcquisitionNumber, equal times) says to which volume each belongs"
+        "(TemporalPositionIdentifier, AcquisitionNumber, equal times) says to which volume each belongs. An order of "
+        "your own can say it: a DICOM keyword, or a mapping {name: callable of a pydicom.Dataset}"
     )
 
 

@@ -161,6 +161,8 @@ def parse_order(order: str | Mapping[str, Any], known: Callable[[str], bool]) ->
         Where a word is neither, with the words allowed.
     """
     if isinstance(order, Mapping):
+        if not order:
+            raise LabelError("order is an empty mapping: map a name to a DICOM keyword or a callable, or leave it out")
         return [_own_order(str(name), how, known) for name, how in order.items()]
     words = [w.strip() for w in str(order).split(",") if w.strip()]
     if words == ["auto"]:

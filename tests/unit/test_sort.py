@@ -81,6 +81,15 @@ def test_a_callable_that_gives_no_number_is_named(tmp_path: Path) -> None:
         open_image(series(tmp_path, 2), order={"delay": lambda ds: "late"})
 
 
+def test_a_callable_that_fails_is_said_with_the_file(tmp_path: Path) -> None:
+    folder = series(tmp_path, 2, 2)
+    with pytest.raises(SortError, match=r"order 'own': the callable failed for .*\.dcm.*NoSuch"):
+        open_image(folder, order={"own": lambda ds: ds.NoSuch})
+    with pytest.raises(SortError, match="the callable returned no number") as caught:
+        open_image(folder, order={"own": lambda ds: float(str(ds.PatientName))})
+    assert "Doe" not in str(caught.value)
+
+
 def test_an_element_that_is_no_number(tmp_path: Path) -> None:
     with pytest.raises(SortError, match=r"6 of 6 images have no number in ProtocolName.*What varies here: te"):
         open_image(series(tmp_path, 2, 3, lambda v, k: {"ProtocolName": "x", "EchoTime": v + 1}), order="ProtocolName")
@@ -175,6 +184,7 @@ def test_one_order_may_not_mix_what_another_tells_apart(tmp_path: Path) -> None:
         ("echo", "unknown order 'echo'"),
         ("", "order is empty"),
         (3, "order=3: it is a text"),
+        ({}, "order is an empty mapping"),
     ],
 )
 def test_orders_that_make_no_sense(tmp_path: Path, order: Any, match: str) -> None:
