@@ -29,7 +29,7 @@ STALE = frozenset(
     RescaleIntercept RescaleType ModalityLUTSequence VOILUTSequence WindowCenter WindowWidth
     WindowCenterWidthExplanation VOILUTFunction RealWorldValueMappingSequence IconImageSequence
     PixelPaddingValue PixelPaddingRangeLimit NumberOfFrames FrameIncrementPointer SharedFunctionalGroupsSequence
-    PerFrameFunctionalGroupsSequence DimensionOrganizationSequence DimensionIndexSequence
+    PerFrameFunctionalGroupsSequence DimensionOrganizationSequence DimensionIndexSequence DimensionIndexValues
     DimensionOrganizationType ConcatenationUID InConcatenationNumber InConcatenationTotalNumber
     ConcatenationFrameOffsetNumber SOPInstanceUIDOfConcatenationSource FrameTime FrameTimeVector FrameDelay
     CineRate RecommendedDisplayFrameRate StartTrim StopTrim DigitalSignaturesSequence MACParametersSequence
@@ -283,4 +283,3 @@ def rgb(values: NDArray[np.generic]) -> Coded:
     if values.dtype != np.uint8:
         raise FormatError(f"colours are written with 8 bits each: convert these {values.dtype} values to uint8 first")
     return Coded(values, Coding(bits_allocated=8, bits_stored=8), True)
-

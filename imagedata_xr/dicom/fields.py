@@ -142,15 +142,15 @@ def _by_snake_name() -> dict[str, str]:
 def element_of(coord: str) -> tuple[str, float] | None:
     """Keyword of a per-volume coord, and the factor by which the coord is the element; None if it has no element."""
     label = LABELS.get(coord)
-    if label is not None:
-        return (label.keyword, label.factor) if label.keyword else None
-    keyword = _by_snake_name().get(coord)
+    if label is not None and not label.keyword:
+        return None
+    keyword = label.keyword if label is not None else _by_snake_name().get(coord)
     if keyword is None or keyword in _NOT_LABEL_KEYWORDS:
         return None
     tag = tag_for_keyword(keyword)
     if tag is None or tag >> 16 in _NOT_LABELS or dictionary_VR(tag) not in ("DS", "IS", *_FLOATS, *_WHOLE):
         return None
-    return keyword, 1.0
+    return keyword, 1.0 if label is None else label.factor
 
 
 def moment(ds: pydicom.Dataset, date: str, time: str) -> datetime | None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import FormatError
 from ..model.geometry import even_step
 from ..model.image import volume_dims
-from ..model.orders import DIRECTIONALITY, ORDERS, VECTOR, label_for
+from ..model.orders import ASL_CONTEXT, DIRECTIONALITY, ORDERS, VECTOR, label_for
 from .fields import drop, element_of, numbers, put, put_moment
 from .header import Headers
 from .source_labels import diffusion_of, unknown_b_values
@@ -42,8 +42,10 @@ class Labels:
     vector : ndarray, shape (volumes, 3), or None
     directionality : ndarray, shape (volumes,), or None
         Index into `DIRECTIONALITY`, or NaN.
-    temporal : bool
-        Whether the volumes follow each other in time.
+    context : ndarray, shape (volumes, slices), or None
+        Index into `ASL_CONTEXT`; of averages none.
+    turn : ndarray of int, shape (volumes, slices), or None
+        Number of each volume along the dim of time, from 1; None without such a dim.
     """
 
     shape: tuple[int, int]
@@ -52,7 +54,8 @@ class Labels:
     source: str = ""
     vector: NDArray[np.float64] | None = None
     directionality: NDArray[np.float64] | None = None
-    temporal: bool = False
+    context: NDArray[np.float64] | None = None
+    turn: NDArray[np.intp] | None = None
 
     def moment(self, v: int, k: int) -> datetime | None:
         """When an image was measured; None where unknown."""
@@ -71,9 +74,13 @@ class Labels:
             put_moment(ds, when, "AcquisitionDate", "AcquisitionTime")
             drop(ds, ["AcquisitionDateTime"])
         drop(ds, ["TemporalPositionIdentifier", "NumberOfTemporalPositions"])
-        if self.temporal and self.shape[0] > 1:
-            put(ds, "TemporalPositionIdentifier", v + 1)
-            put(ds, "NumberOfTemporalPositions", self.shape[0])
+        if self.turn is not None and (count := int(self.turn.max())) > 1:
+            put(ds, "TemporalPositionIdentifier", int(self.turn[v, k]))
+            put(ds, "NumberOfTemporalPositions", count)
+        if self.context is not None:
+            drop(ds, ["ASLContext"])
+            if (code := float(self.context[v, k])) in range(len(ASL_CONTEXT)):
+                put(ds, "ASLContext", ASL_CONTEXT[int(code)])
         if "DiffusionBValue" in self.numbers:
             drop(ds, ["DiffusionDirectionality", "DiffusionGradientOrientation", "DiffusionGradientDirectionSequence"])
             self._put_direction(ds, v)
@@ -155,6 +162,8 @@ def labels_of(image: xr.DataArray) -> Labels:
         values = None if element is None else spread(name)
         if element is not None and values is not None and values.dtype.kind in "iuf":
             out.numbers[element[0]] = values.astype(np.float64) / element[1]
+    if (context := spread("asl_context")) is not None:
+        out.context = context.astype(np.float64)
     _add_dim_labels(image, out, spread)
     _add_times(image, out, spread)
     _add_diffusion(out, spread)
@@ -163,9 +172,12 @@ def labels_of(image: xr.DataArray) -> Labels:
 
 def _add_dim_labels(image: xr.DataArray, out: Labels, spread: Any) -> None:
     """Take the values of the dim coord ``tag`` for its order's element, where no coord of its own says it."""
+    sizes = {d: image.sizes[d] for d in (*volume_dims(image), "slice")}
     for dim in volume_dims(image):
         order = str(image.coords[dim].attrs.get("order", "none"))
-        out.temporal |= order in ("time", "triggertime")
+        if order in ("time", "triggertime"):
+            number = xr.Variable((dim,), np.arange(1, image.sizes[dim] + 1))
+            out.turn = number.set_dims(sizes).transpose(*sizes).values.reshape(out.shape)
         known = ORDERS.get(order)
         keyword = (
             known.label.keyword if known else label_for(order).keyword if element_of(label_for(order).coord) else ""

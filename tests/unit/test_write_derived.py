@@ -175,6 +175,21 @@ def test_per_volume_labels_become_elements(tmp_path: Path) -> None:
         assert [d.EchoTime for d in headers(changed, tmp_path / name)] == [4.5] * 3 + [9.25] * 3
 
 
+def test_spin_labelling_is_a_word_and_shares_its_temporal_position(tmp_path: Path) -> None:
+    words = ["CONTROL", "LABEL"]
+    volumes = [{"ASLContext": words[v % 2], "AcquisitionTime": f"10000{v // 2 * 4}.000000"} for v in range(6)]
+    make(tmp_path / "in", phantoms.mr(shape=(6, 2, 6, 8), volumes=volumes))
+    image = xr.open_dataarray(tmp_path / "in", engine="imagedata")
+    assert image.dims[:2] == ("time", "asl_context")
+    done = headers(image * 0.5, tmp_path / "out")[::2]
+    assert [d.ASLContext for d in done] == words * 3
+    assert [int(d.TemporalPositionIdentifier) for d in done] == [1, 1, 2, 2, 3, 3]
+    assert {int(d.NumberOfTemporalPositions) for d in done} == {3}
+    assert xr.open_dataarray(tmp_path / "out", engine="imagedata").dims == image.dims
+    averaged = headers(image.coarsen(asl_context=2).mean(), tmp_path / "mean")
+    assert not any("ASLContext" in d for d in averaged)
+
+
 def test_only_the_dim_label_is_enough(tmp_path: Path) -> None:
     echoes = [{"EchoTime": "4.5"}, {"EchoTime": "9.25"}]
     make(tmp_path / "in", phantoms.mr(shape=(2, 3, 6, 8), volumes=echoes, seconds=0.0))

@@ -69,6 +69,7 @@ def test_a_sequence_that_is_no_json_is_named() -> None:
         ("echo_time", ("EchoTime", 1.0)),
         ("frame_duration", ("ActualFrameDuration", 1e-3)),
         ("saturation_recovery_time", None),
+        ("asl_context", None),  # a code, which stands for a word
         ("number_of_phase_encoding_steps", ("NumberOfPhaseEncodingSteps", 1.0)),
         ("rows", None),
         ("patient_weight", None),
