@@ -13,6 +13,7 @@ from pydicom.multival import MultiValue
 
 from ..model.orders import label_for
 from .frames import Frames, is_element
+from .whole_file import trouble
 
 NUMERIC = {"DS", "IS", "FD", "FL", "US", "SS", "UL", "SL", "UV", "SV"}
 _SKIPPED_VR = {"OB", "OW", "OF", "OD", "OL", "OV", "UN", "OB or OW", "US or OW", "AT"}
@@ -126,7 +127,7 @@ def _value_of(ds: pydicom.Dataset, tag: int) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom finds fault with the form of values that are kept as they are
             return attr_value(ds[tag])
-    except (ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError):
+    except trouble():
         value = getattr(ds.get_item(tag), "value", None)
         text = value.decode("latin-1") if isinstance(value, bytes) else value
         return text.rstrip("\0 ") if isinstance(text, str) else None

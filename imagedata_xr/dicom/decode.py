@@ -10,12 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import SourceError
 from ..stores.url import File, file_name
-
-_TROUBLE = (
-    ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, OSError, RuntimeError, TypeError,
-    ValueError,
-)  # fmt: skip
-"""What decoders throw at damaged data."""
+from .whole_file import read_dataset, trouble
 
 _JPEG = "1.2.840.10008.1.2.4."
 _CODECS = {
@@ -41,13 +36,7 @@ def load(file: File) -> Any:
     SourceError
         Where it can't be read.
     """
-    import pydicom
-
-    try:
-        with file.fs.open(file.path, "rb") as stream:
-            return pydicom.dcmread(stream, force=True)
-    except _TROUBLE as error:
-        raise SourceError(f"{file_name(file)} can't be read: {error}") from error
+    return read_dataset(file, pixels=True)
 
 
 def decode_frame(file: File, ds: Any, number: int, grey: bool) -> NDArray[Any]:
@@ -85,8 +74,8 @@ def decode_frame(file: File, ds: Any, number: int, grey: bool) -> NDArray[Any]:
         return np.asarray(pixel_array(ds, index=number - 1, raw=grey))
     except SourceError:
         raise
-    except _TROUBLE as error:
-        raise SourceError(f"{file_name(file)}: frame {number} can't be decoded: {error}") from error
+    except trouble() as error:
+        raise SourceError(f"{file_name(file)}: frame {number} can't be decoded: {type(error).__name__}: {error}") from error
 
 
 def _fast_codec(ds: Any) -> Callable[[bytes], Any] | None:

@@ -9,12 +9,12 @@ from typing import Any, Protocol, cast
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.errors import InvalidDicomError
 
 from ..errors import SourceError
 from ..model.identity import PATIENT_KEYS, instance_digest, patient_digest, study_digest
 from ..stores.url import File, file_name
 from .digests import pixel_digest
+from .whole_file import read_dataset
 
 _KEPT = 16  # sources whose headers are remembered
 _sources: OrderedDict[str, Headers] = OrderedDict()
@@ -57,11 +57,7 @@ def read_header(file: File) -> pydicom.Dataset:
     SourceError
         Where it can't be read.
     """
-    try:
-        with file.fs.open(file.path, "rb") as stream:
-            return pydicom.dcmread(stream, stop_before_pixels=True, force=True)
-    except (OSError, InvalidDicomError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
-        raise SourceError(f"{file_name(file)}: the header can't be read: {error}") from error
+    return read_dataset(file, pixels=False)
 
 
 def _still(ds: pydicom.Dataset, file: File, number: int, instance: int) -> pydicom.Dataset:
@@ -117,13 +113,7 @@ class FileHeaders:
     def original(self, instance: int) -> pydicom.Dataset | None:
         """The whole file, as pydicom reads it."""
         file, number = self._places[int(instance)]
-        try:
-            with file.fs.open(file.path, "rb") as stream:
-                return _still(pydicom.dcmread(stream, force=True), file, number, int(instance))
-        except SourceError:
-            raise
-        except (OSError, InvalidDicomError, EOFError, ValueError) as error:
-            raise SourceError(f"{file_name(file)}: can't be read: {error}") from error
+        return _still(read_dataset(file, pixels=True), file, number, int(instance))
 
 
 class JoinedHeaders:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ImagedataWarning
+from ..errors import SourceError, warn
 from ..stores.url import File, file_name, read_range
 from .frames import Frames
 from .planes import planes_of
@@ -46,7 +44,7 @@ def frames_of(scan: Scan, errors: str = "warn") -> Frames:
     number = np.nan_to_num(scan.numbers("InstanceNumber")[rows], nan=np.inf)
     uids = np.array([(u or ("",))[0] if u else "" for u in scan.strings("SOPInstanceUID")], dtype=object)[rows]
     rows = rows[np.lexsort((uids.astype(str), number))] if len(rows) else rows
-    return planes_of(_without_copies(scan.take(rows)), errors)
+    return _with_their_pixels(planes_of(_without_copies(scan.take(rows)), errors), errors)
 
 
 def _readable(scan: Scan) -> NDArray[np.intp]:
@@ -55,8 +53,36 @@ def _readable(scan: Scan) -> NDArray[np.intp]:
     slides = np.array([_WSI in (c or ()) for c in scan.strings("SOPClassUID")], dtype=np.bool_) & pixels
     if slides.any():
         name = file_name(scan.files[int(np.flatnonzero(slides)[0])])
-        _warn(f"{int(slides.sum())} whole-slide microscopy images are not read and left out, the first is {name}")
+        warn(f"{int(slides.sum())} whole-slide microscopy images are not read and left out, the first is {name}")
     return np.flatnonzero(pixels & ~slides).astype(np.intp)
+
+
+def _with_their_pixels(frames: Frames, errors: str) -> Frames:
+    """Leave out instances whose native pixel data are shorter than their frames, which would be read from beyond."""
+    scan = frames.scan
+    names = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
+    rows, cols, samples, bits = (scan.numbers(name) for name in names)
+    space = ["".join(words or ()) for words in scan.strings("PhotometricInterpretation")]
+    halved = np.array([word.endswith("_422") for word in space], dtype=bool)
+    samples = np.where(halved, 2, np.where(np.isnan(samples), 1, samples))  # PS3.3 C.7.6.3.1.2: colour of pixel pairs
+    bits = np.where(np.isnan(bits), np.where(scan.pixel_tag == 0x7FE00009, 64, 32), bits)
+    tile = (frames.matrix != np.stack([rows, cols], axis=1)[frames.file]).any(axis=1)
+    count = np.ones(len(scan), dtype=np.int64)
+    np.maximum.at(count, frames.file, np.where(tile, 1, frames.number))
+    need = np.ceil(rows * cols * samples * bits * count / 8)
+    short = (scan.pixel_length >= 0) & (need > scan.pixel_length)
+    if not short.any():
+        return frames
+    which = np.flatnonzero(short)
+    k = int(which[0])
+    text = (
+        f"{file_name(scan.files[k])} has {int(scan.pixel_length[k])} bytes of pixel data, but its {int(count[k])} "
+        f"frames of {int(rows[k])} x {int(cols[k])} need {int(need[k])}"
+    )
+    if errors == "raise":
+        raise SourceError(text)
+    warn(f"{len(which)} images are damaged and left out: {text}")
+    return frames.take(np.flatnonzero(~short[frames.file]).astype(np.intp))
 
 
 def _without_copies(scan: Scan) -> Scan:
@@ -71,9 +97,9 @@ def _without_copies(scan: Scan) -> Scan:
         if twin != k:
             (copies if _same(scan, twin, k) else others).append(k)
     if copies:
-        _warn(f"{len(copies)} files are copies of others and left out, the first is {file_name(scan.files[copies[0]])}")
+        warn(f"{len(copies)} files are copies of others and left out, the first is {file_name(scan.files[copies[0]])}")
     if others:
-        _warn(
+        warn(
             f"{len(others)} images have the SOPInstanceUID of another image, the first is in "
             f"{file_name(scan.files[others[0]])}: such images are kept, but their headers can't be found again"
         )
@@ -97,7 +123,3 @@ def _pixel_bytes(scan: Scan, k: int) -> bytes:
     if offset >= 0 and length >= 0:
         return read_range(file, offset, length)
     return bytes(file.fs.cat_file(file.path)[max(offset, 0) :])
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, ImagedataWarning, stacklevel=2)

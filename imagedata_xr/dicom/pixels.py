@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -155,12 +156,17 @@ class FrameArray:
         corner = None if self.corner is None else self.corner[wanted].reshape(-1, 2)
         places = list(zip(*(ix.ravel() for ix in np.broadcast_arrays(*wanted)), strict=True))
         rows, inner = picks[grid], picks[grid + 1 :]
-        out = np.empty((file.size, *(p.size for p in picks[grid:])), dtype=self.dtype)
-        if out.size:
+        shape = (file.size, *(p.size for p in picks[grid:]))
+        if 0 in shape:
+            out = np.empty(shape, dtype=self.dtype)
+        else:
             first, last = int(rows.min()), int(rows.max()) + 1
             part = np.ix_(rows - first, *inner)
-            whole = rows.size == last - first and out.shape[2:] == self.plane_shape[1:] and _ascending(rows, *inner)
-            for k, plane in enumerate(self._planes(Wanted(file, number, corner, first, last))):
+            whole = rows.size == last - first and shape[2:] == self.plane_shape[1:] and _ascending(rows, *inner)
+            planes = self._planes(Wanted(file, number, corner, first, last))
+            ahead = next(planes)  # before room is made for all: a decoder finds out that a damaged size is none
+            out = np.empty(shape, dtype=self.dtype)
+            for k, plane in enumerate(chain([ahead], planes)):
                 if plane is None:
                     out[k] = np.nan
                 else:
