@@ -6,7 +6,6 @@ of the patient are written only where the label is there, scalar, and their dige
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import pydicom
 import xarray as xr
 
-from ..errors import ImagedataWarning
+from ..errors import warn
 from ..model.assign import ASSIGNED
 from ..model.identity import PATIENT_KEYS, patient_digest, study_digest
 from .fields import drop, drop_groups, put
@@ -151,19 +150,15 @@ def identity_of(
     if not patient or study != study_digest(plain):
         study = 0
     if not patient:
-        warnings.warn(
+        warn(
             "the patient of this image is not known for certain (it comes from several patients or no file, or its "
             "label 'patient' was dropped): elements of patient and study are left empty, and the study is a new one. "
-            "assign_header(template) says whose it is",
-            ImagedataWarning,
-            stacklevel=4,
+            "assign_header(template) says whose it is"
         )
     elif not study:
-        warnings.warn(
+        warn(
             "the study of this image is not known for certain (it comes from several studies, or its label 'study' was "
-            "dropped): the files get a new study of the same patient. assign_header(template) names a known one",
-            ImagedataWarning,
-            stacklevel=4,
+            "dropped): the files get a new study of the same patient. assign_header(template) names a known one"
         )
     uid = str(attrs.get("StudyInstanceUID", "") or "") if study else ""
     return Identity(patient, study, attrs, uid or new_uid())

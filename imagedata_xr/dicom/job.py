@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from ..errors import FormatError, ImagedataWarning, SourceError
+from ..errors import FormatError, SourceError, warn
 from ..formats.seam import WriteOptions, Written
 from ..model.image import volume_dims
 from .blocks import blocks
@@ -220,15 +219,9 @@ class Job:
     def _warn(self) -> None:
         warn_neutral(self.neutral)
         if self.overlays:
-            warnings.warn(
-                "the overlays of the source are left out of derived images: they may no longer lie where they belong",
-                ImagedataWarning,
-                stacklevel=4,
-            )
+            warn("the overlays of the source are left out of derived images: they may no longer lie where they belong")
         if self.lossy:
-            warnings.warn(
+            warn(
                 "integers that span more than 16 bits were written in steps: they come back rounded. NIfTI and zarr "
-                "keep them",
-                ImagedataWarning,
-                stacklevel=4,
+                "keep them"
             )

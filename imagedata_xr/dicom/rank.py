@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ImagedataWarning, SortError
+from ..errors import SortError, warn
 from ..model.orders import Order
 from .clock import tells_apart
 from .keys import Keys
@@ -62,11 +61,9 @@ def _warn_of_ties(keys: Keys, *by: NDArray[np.float64]) -> None:
     for key in by:
         ties &= key[order][1:] == key[order][:-1]
     if ties.any():
-        warnings.warn(
+        warn(
             f"{int(ties.sum())} images have the position, time and InstanceNumber of another: the sequence of their "
-            "volumes is that of their SOPInstanceUID, which may mean nothing",
-            ImagedataWarning,
-            stacklevel=2,
+            "volumes is that of their SOPInstanceUID, which may mean nothing"
         )
 
 
@@ -79,12 +76,10 @@ def _warn_of_shifts(keys: Keys, volume: NDArray[np.intp], seconds: NDArray[np.fl
     delay = table - start[:, None]
     off = np.abs(delay - np.median(delay, axis=0)).max(axis=1)
     if n > 2 and off.max() > 0.4 * np.median(np.diff(start)):
-        warnings.warn(
+        warn(
             f"the slices of volume {int(off.argmax())} were measured up to {off.max():.3g} s earlier or later than "
             "those of other volumes: are images missing, as many at each position? Volumes may hold images of several "
-            "moments",
-            ImagedataWarning,
-            stacklevel=2,
+            "moments"
         )
 
 

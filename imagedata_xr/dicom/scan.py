@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import ImagedataWarning, LabelError, SourceError
+from ..errors import LabelError, SourceError, warn
 from ..stores.url import BATCH, File, file_name, is_local, read_range
 from .collect import Collector
 from .elements import CHARACTER_SET, Cell, LongValue, key_of, table, text, to_dataset
@@ -243,7 +242,7 @@ def scan(files: Sequence[File], errors: Literal["warn", "raise"] = "warn") -> Sc
         message = _damage(collector.damaged, len(files))
         if errors == "raise":
             raise SourceError(message + '. errors="warn" leaves them out')
-        warnings.warn(message + ". They are left out", ImagedataWarning, stacklevel=2)
+        warn(message + ". They are left out")
     return _result(collector)
 
 

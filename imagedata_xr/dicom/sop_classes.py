@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pydicom
 
-from ..errors import ImagedataWarning
+from ..errors import warn
 from .fields import drop, put
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
@@ -184,9 +182,7 @@ def _sc(ds: pydicom.Dataset, slices: int, volumes: int) -> list[str]:
 def warn_neutral(keywords: set[str]) -> None:
     """Say which elements were demanded and unknown."""
     if keywords:
-        warnings.warn(
+        warn(
             f"{', '.join(sorted(keywords))}: the SOP class demands them and the image does not know them, so neutral "
-            "values are written. assign_dicom(...) or labels say the true ones",
-            ImagedataWarning,
-            stacklevel=4,
+            "values are written. assign_dicom(...) or labels say the true ones"
         )

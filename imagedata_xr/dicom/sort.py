@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ImagedataWarning, LabelError, SortError
+from ..errors import LabelError, SortError, warn
 from ..model.geometry import normal
 from ..model.orders import Order
 from .auto import find_orders
@@ -179,10 +178,10 @@ def _complete(
             "have no image. missing='drop' leaves incomplete volumes out, missing='fill' fills them with NaN"
         )
     if missing == "fill":
-        warnings.warn(f"{int(holes.sum())} missing images are filled with NaN", ImagedataWarning, stacklevel=2)
+        warn(f"{int(holes.sum())} missing images are filled with NaN")
         return index, full
     kept = np.flatnonzero(~holes.reshape(index.shape[0], -1).any(axis=1))
     if not len(kept):
         raise SortError(f"order {where!r}: missing='drop' leaves nothing, every volume is incomplete")
-    warnings.warn(f"{index.shape[0] - len(kept)} incomplete volumes are left out", ImagedataWarning, stacklevel=2)
+    warn(f"{index.shape[0] - len(kept)} incomplete volumes are left out")
     return index[kept], kept

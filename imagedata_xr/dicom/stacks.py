@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ImagedataWarning, LabelError, SeriesError
+from ..errors import LabelError, SeriesError, warn
 from ..model.geometry import normal
 from ..model.identity import PATIENT_KEYS, patient_digest
 from .frames import Frames
@@ -198,12 +197,10 @@ def _warn_of_no_place(frames: Frames, known: NDArray[np.bool_]) -> None:
     bad = told & ~np.isnan(frames.spacing).any(axis=1) & ~known
     if bad.any():
         k = int(np.flatnonzero(bad)[0])
-        warnings.warn(
+        warn(
             f"{int(bad.sum())} of {len(frames)} images of series {frames.text('SeriesNumber')[k] or '?'} have an "
             f"ImageOrientationPatient or PixelSpacing that is none, e.g. {frames.orientation[k].tolist()} and "
-            f"{frames.spacing[k].tolist()}: they are read without a place in the patient",
-            ImagedataWarning,
-            stacklevel=2,
+            f"{frames.spacing[k].tolist()}: they are read without a place in the patient"
         )
 
 

@@ -6,7 +6,6 @@ are whole.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -17,7 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydicom.datadict import tag_for_keyword
 
-from ..errors import FormatError, ImagedataWarning, SourceError
+from ..errors import FormatError, SourceError, warn
 from ..formats.seam import WriteOptions
 from ..model.image import canonical, volume_dims
 from .derived import Series
@@ -137,11 +136,9 @@ def _own_headers(image: xr.DataArray) -> tuple[Headers | None, NDArray[np.int64]
     known = {} if headers is None else {d: headers.has(int(d)) for d in np.unique(digests) if d}
     if headers is None or not _reachable(headers, known):
         if digests.any():
-            warnings.warn(
+            warn(
                 "the source of this image can't be reached: what is written comes from its labels and attributes, "
-                "without the elements that only the whole headers have",
-                ImagedataWarning,
-                stacklevel=5,
+                "without the elements that only the whole headers have"
             )
         return None, none, none > 0
     own = np.vectorize(lambda d: d if known.get(d) else 0, otypes=[np.int64])(digests)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..errors import FormatError, ImagedataWarning, SeriesError, SourceError
+from ..errors import FormatError, SeriesError, SourceError, warn
 from ..model.geometry import AXES
 from ..model.image import build
 from ..stores.url import File, file_name
@@ -46,8 +45,7 @@ class Nifti:
         return [
             f
             for f in files
-            if (id(f.fs), f.path) in heads
-            or (_split(f.path)[1] in beside and (id(f.fs), _split(f.path)[0]) in stems)
+            if (id(f.fs), f.path) in heads or (_split(f.path)[1] in beside and (id(f.fs), _split(f.path)[0]) in stems)
         ]
 
     def read(self, files: Sequence[File], options: ReadOptions) -> list[Node]:
@@ -81,7 +79,7 @@ class Nifti:
             raise failed[0]
         if failed:
             text = "; ".join(str(e) for e in failed)
-            warnings.warn(f"{len(failed)} files are left out: {text}", ImagedataWarning, stacklevel=2)
+            warn(f"{len(failed)} files are left out: {text}")
         return nodes
 
     def write(self, image: xr.DataArray, target: str, options: WriteOptions) -> Any:
@@ -186,9 +184,7 @@ def _dtype(header: Header, scale: bool) -> np.dtype[Any]:
     return value_dtype(header.stored)
 
 
-def _dataset(
-    array: Any, header: Header, cars: sidecar.Sidecars, how: volumes.Arrangement, source: str
-) -> xr.Dataset:
+def _dataset(array: Any, header: Header, cars: sidecar.Sidecars, how: volumes.Arrangement, source: str) -> xr.Dataset:
     axes, space, _ = header.axes
     coords: dict[str, Any] = dict(how.coords)
     dims = [v.dim for v in how.volumes]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import FormatError, GeometryError, ImagedataWarning, SourceError
+from ..errors import FormatError, GeometryError, SourceError, warn
 from ..model import geometry
 from ..model.image import Axis
 from ..model.indexes import Space
@@ -226,20 +225,16 @@ def _affine(header: Any, shape: tuple[int, ...], name: str, form: str) -> NDArra
     if codes["qform"] > 0:
         found["qform"] = _qform(header, name, needed=not found or form == "qform")
     if not found:
-        warnings.warn(
+        warn(
             f"{name} has no geometry (sform and qform codes are 0): its labels are indices. imd.assign_grid(other) "
-            "gives it the place of another image",
-            ImagedataWarning,
-            stacklevel=2,
+            "gives it the place of another image"
         )
         return None
     if len(found) == 2 and form == "best" and np.abs(found["sform"] - found["qform"]).max() > 1e-2:
         off = float(np.abs(found["sform"] - found["qform"]).max())
-        warnings.warn(
+        warn(
             f"{name} has two geometries that differ by up to {off:.3g} mm: the sform (code {codes['sform']}) is taken, "
-            f"other programs may take the qform (code {codes['qform']}). format_options={{'form': 'qform'}} takes that",
-            ImagedataWarning,
-            stacklevel=2,
+            f"other programs may take the qform (code {codes['qform']}). format_options={{'form': 'qform'}} takes that"
         )
     matrix = found["qform" if form == "qform" or "sform" not in found else "sform"]
     return _usable(geometry.from_ras(matrix), shape, name)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ..errors import ImagedataWarning, warn
+from ..errors import warn
 from ..model.geometry import even_step
 from ..model.image import per_volume, space_of, volume_dims
 from ..model.orders import ORDERS, VECTOR, label_for
@@ -44,7 +43,7 @@ def volume_values(image: xr.DataArray, name: str) -> NDArray[np.float64] | None:
     if np.isfinite(flat).all():
         return flat
     text = f"{name} is not known of every volume: it is left out of the NIfTI sidecars, which can't say so"
-    warnings.warn(text, ImagedataWarning, stacklevel=4)
+    warn(text)
     return None
 
 
@@ -106,11 +105,9 @@ def sidecars(image: xr.DataArray, affine_ras: NDArray[np.float64] | None, option
         if affine_ras is not None and all(v is not None for v in vectors):
             out[".bvec"] = bvec_text(to_bvecs(np.stack([v for v in vectors if v is not None], axis=1), affine_ras))
         elif any(v is not None for v in vectors) and space_of(image) is None:
-            warnings.warn(
+            warn(
                 "the diffusion directions are not written: they are along image axes in NIfTI, and the image has no "
-                "place in the patient",
-                ImagedataWarning,
-                stacklevel=4,
+                "place in the patient"
             )
     return out
 

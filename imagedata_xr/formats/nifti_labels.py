@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import FormatError, ImagedataWarning, LabelError, SortError
+from ..errors import FormatError, LabelError, SortError, warn
 from ..model.orders import ORDERS, VECTOR, Order
 from .gradients import from_bvecs
 from .nifti_header import Header
@@ -52,7 +51,7 @@ def arrangement(header: Header, cars: Sidecars, options: ReadOptions, name: str)
     if times is not None and (times.own or any(o.name == "time" for o in orders)):
         labels["time"], sources["time"] = times.values, times.source
         if times.doubt:
-            warnings.warn(f"{name}: {times.doubt}", ImagedataWarning, stacklevel=3)
+            warn(f"{name}: {times.doubt}")
     _repetition_time(cars.json, count, labels, sources)
     return arrange(shape, orders, labels, sources, name, options.duplicates)
 
@@ -65,7 +64,7 @@ def _said_order(content: Mapping[str, Any]) -> list[Order] | None:
         return requested(content[ORDER_KEY])
     except (LabelError, SortError) as error:
         text = f"{ORDER_KEY} in the JSON sidecar is left out: {error}"
-        warnings.warn(text, ImagedataWarning, stacklevel=3)
+        warn(text)
         return None
 
 
@@ -115,7 +114,7 @@ def _diffusion(
             text = f"{name} has {count} volumes, and the sidecar beside it {len(values)} {what}"
             if orders is None or any(o.by == "diffusion" or o.name == "b" for o in orders):
                 raise SortError(f"{text}: they do not belong together. order='none' or 'time' leaves them out")
-            warnings.warn(f"{text}: they are left out", ImagedataWarning, stacklevel=3)
+            warn(f"{text}: they are left out")
             return
     if cars.bval is None:
         return
@@ -123,11 +122,7 @@ def _diffusion(
     if cars.bvec is None:
         return
     if header.affine is None:
-        warnings.warn(
-            f"{name} has no geometry, so that its diffusion directions, which are along image axes, are left out",
-            ImagedataWarning,
-            stacklevel=3,
-        )
+        warn(f"{name} has no geometry, so that its diffusion directions, which are along image axes, are left out")
         return
     ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ header.affine[:, [2, 1, 0, 3]]
     for axis, values in zip(VECTOR, from_bvecs(cars.bvec, ras).T, strict=True):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ..errors import FormatError, ImagedataWarning
+from ..errors import FormatError, warn
 from ..model import geometry
 from ..model.image import affine, as_image, axis_of, canonical, space_of, volume_dims
 from . import nifti_json
@@ -113,9 +112,7 @@ def write(image: xr.DataArray, target: str, options: WriteOptions) -> Any:
         texts = nifti_json.sidecars(plan.image, plan.affine, options)
     other = {".nii": ".nii.gz", ".nii.gz": ".nii"}[extension]
     stale = [stem + e for e in EXTENSIONS if e not in texts]
-    whole = Whole(
-        str(target), [*(stem + e for e in texts), name], stale, options.overwrite, options.storage_options
-    )
+    whole = Whole(str(target), [*(stem + e for e in texts), name], stale, options.overwrite, options.storage_options)
     if whole.fs.exists(whole.path(stem + other)) and texts:
         raise FileExistsError(f"{whole.shown(stem + other)} exists, and would share its sidecars: choose another name")
     job = partial(_write, plan, whole, {stem + e: t for e, t in texts.items()}, options)
@@ -155,11 +152,7 @@ def prepare(image: xr.DataArray) -> Plan:
     matrix = None
     spacing: tuple[float, ...] = (1.0, 1.0, 1.0)
     if space_of(image) is None:
-        warnings.warn(
-            "the image has no place in the patient: the NIfTI file gets none either (sform and qform codes are 0)",
-            ImagedataWarning,
-            stacklevel=3,
-        )
+        warn("the image has no place in the patient: the NIfTI file gets none either (sform and qform codes are 0)")
         for axis in geometry.AXES:
             axis_of(image, axis)
     else:
@@ -169,11 +162,9 @@ def prepare(image: xr.DataArray) -> Plan:
         matrix = geometry.to_ras(lps)
         spacing = tuple(np.linalg.norm(matrix[:3, :3], axis=0).tolist())
         if _is_sheared(matrix):
-            warnings.warn(
+            warn(
                 "the slices are not perpendicular to their stack (tilted gantry): only the sform of the NIfTI file "
-                "says so, the qform can't; some programs refuse such files",
-                ImagedataWarning,
-                stacklevel=3,
+                "says so, the qform can't; some programs refuse such files"
             )
     return Plan(image, matrix, (spacing[0], spacing[1], spacing[2], interval), start)
 

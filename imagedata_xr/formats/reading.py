@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +10,7 @@ from urllib.parse import quote
 import numpy as np
 import xarray as xr
 
-from ..errors import ImagedataError, ImagedataWarning, LabelError, NotFoundError, SeriesError
+from ..errors import ImagedataError, LabelError, NotFoundError, SeriesError, warn
 from ..stores.url import File, find, source_name
 from .seam import Format, Node, ReadOptions, format_named, formats
 
@@ -121,7 +120,7 @@ def open_all(source: Any, format: str | None, options: ReadOptions) -> dict[str,
         except ImagedataError as error:
             if options.errors == "raise":
                 raise
-            warnings.warn(f"left out: {node.title}: {error}", ImagedataWarning, stacklevel=3)
+            warn(f"left out: {node.title}: {error}")
             continue
         groups[path] = ds
     if len(groups) == 1:

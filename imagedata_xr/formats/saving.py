@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..errors import FormatError, ImagedataWarning, SourceError
+from ..errors import FormatError, SourceError, warn
 from ..model.image import NAME, as_image, volume_dims
 from .seam import WriteOptions, Written
 from .storable import HEADERS, as_objects
@@ -84,9 +84,7 @@ def _table(image: xr.DataArray, options: WriteOptions) -> xr.Dataset | None:
         why = "the source of the image is unknown or gone"
     except SourceError as error:
         why = str(error)
-    warnings.warn(
-        f"the headers are not in what was written, only labels and attributes: {why}", ImagedataWarning, stacklevel=2
-    )
+    warn(f"the headers are not in what was written, only labels and attributes: {why}")
     return None
 
 

@@ -5,7 +5,6 @@ A format is a class with the members of `Format`, named by an entry point of the
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import xarray as xr
 
-from ..errors import FormatError, ImagedataWarning
+from ..errors import FormatError, warn
 from ..stores.url import File
 
 
@@ -149,9 +148,7 @@ def formats() -> dict[str, Format]:
         try:
             found[point.name] = point.load()()
         except (ImportError, AttributeError, TypeError) as error:
-            warnings.warn(
-                f"the format {point.name!r} ({point.value}) can't be used: {error}", ImagedataWarning, stacklevel=2
-            )
+            warn(f"the format {point.name!r} ({point.value}) can't be used: {error}")
     return found
 
 

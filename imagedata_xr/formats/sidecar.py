@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import math
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ImagedataWarning, SourceError
+from ..errors import SourceError, warn
 from ..stores.url import File, file_name, reason
 
 EXTENSIONS = (".json", ".bval", ".bvec")
@@ -125,10 +124,10 @@ def _read_json(file: File) -> dict[str, Any]:
     try:
         content = json.loads(_text(file))
     except ValueError as error:
-        warnings.warn(f"{file_name(file)} is left out, it is no JSON: {error}", ImagedataWarning, stacklevel=2)
+        warn(f"{file_name(file)} is left out, it is no JSON: {error}")
         return {}
     if not isinstance(content, dict):
-        warnings.warn(f"{file_name(file)} is left out, it holds no object", ImagedataWarning, stacklevel=2)
+        warn(f"{file_name(file)} is left out, it holds no object")
         return {}
     return {_ALIASES.get(str(k), str(k)): v for k, v in content.items()}
 
@@ -153,11 +152,7 @@ def number_list(content: Mapping[str, Any], key: str, count: int) -> NDArray[np.
     if not isinstance(value, list) or not value or not all(_is_number(x) for x in value):
         return np.array([float(value)]) if count == 1 and _is_number(value) else None  # type: ignore[arg-type]
     if len(value) != count:
-        warnings.warn(
-            f"{key} in the JSON sidecar has {len(value)} numbers, the image {count} volumes: it is left out",
-            ImagedataWarning,
-            stacklevel=2,
-        )
+        warn(f"{key} in the JSON sidecar has {len(value)} numbers, the image {count} volumes: it is left out")
         return None
     return np.array(value, dtype=np.float64)
 

@@ -228,6 +228,18 @@ def test_truncated_files_are_named_in_one_warning(tmp_path: Path) -> None:
         open_image(tmp_path, errors="raise")
 
 
+def test_warnings_are_on_behalf_of_the_line_that_opened_or_wrote(tmp_path: Path) -> None:
+    folder = series(tmp_path / "in", 2, 3, timed)
+    (folder / "cut.dcm").write_bytes((folder / "0001.dcm").read_bytes()[:600])
+    (folder / "copy.dcm").write_bytes((folder / "0001.dcm").read_bytes())
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", ImagedataWarning)
+        (open_image(folder) * 2).imd.write(tmp_path / "out")
+    own = [w for w in said if w.category is ImagedataWarning]
+    assert len(own) > 2
+    assert {Path(w.filename).parent.name for w in own} <= {"integration", "tests"}
+
+
 def test_nothing_there(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(NotFoundError, match="no image"):
