@@ -46,24 +46,24 @@ def is_multiframe(header: pydicom.Dataset) -> bool:
     return "PerFrameFunctionalGroupsSequence" in header or int(header.get("NumberOfFrames") or 1) > 1
 
 
-def frame_number(header: pydicom.Dataset, instance: int) -> int | None:
-    """Number (from 1) of the frame that a digest names; None where it is none of this instance."""
+def frame_digests(header: pydicom.Dataset) -> dict[int, int]:
+    """Digests of the images of an instance, frames or tiles of a mosaic, and the number of each, from 1."""
     uid = str(header.get("SOPInstanceUID") or "")
     count = int(header.get("NumberOfFrames") or 1)
     if "MOSAIC" in (header.get("ImageType") or ()):
         count = _MOST_TILES
-    return next((n for n in range(1, count + 1) if instance_digest(uid, n) == instance), None)
+    return {instance_digest(uid, n): n for n in range(1, count + 1)}
 
 
-def frame_header(header: pydicom.Dataset, instance: int) -> pydicom.Dataset:
+def frame_header(header: pydicom.Dataset, number: int) -> pydicom.Dataset:
     """Header of one image; of a frame, the functional groups' elements become elements of the header.
 
     Parameters
     ----------
     header : pydicom.Dataset
         Of the whole instance; changed.
-    instance : int
-        Digest of the image.
+    number : int
+        Of the frame, from 1.
 
     Returns
     -------
@@ -72,10 +72,9 @@ def frame_header(header: pydicom.Dataset, instance: int) -> pydicom.Dataset:
     """
     if not is_multiframe(header):
         return header
-    number = frame_number(header, instance)
     shared = header.get("SharedFunctionalGroupsSequence") or []
     each = header.get("PerFrameFunctionalGroupsSequence") or []
-    groups = [*shared[:1], *(each[number - 1 : number] if number is not None else [])]
+    groups = [*shared[:1], *each[number - 1 : number]]
     for item in groups:
         for group in item:
             if group.VR == "SQ" and not group.tag.is_private and group.keyword not in _PASSED_OVER and group.value:
@@ -83,8 +82,7 @@ def frame_header(header: pydicom.Dataset, instance: int) -> pydicom.Dataset:
     drop(header, ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"])
     if str(header.get("Modality")) == "MR":
         _name_sequence(header)
-    if number is not None:
-        put(header, "ReferencedFrameNumber", number)
+    put(header, "ReferencedFrameNumber", number)
     return header
 
 

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from ..errors import FormatError, SourceError, warn
+from ..errors import FormatError, warn
 from ..formats.seam import WriteOptions, Written
 from ..model.image import volume_dims
 from .blocks import blocks
-from .classic import frame_header, frame_number
 from .derived import Series, rgb
 from .files_out import Folder, encode, open_folder
 from .header import Headers
+from .own_headers import OwnHeaders
 from .pixels_out import Coded, coding_of, may_lose
 from .pixels_out import encode as encode_pixels
 from .sop_classes import PET, SC, class_for, may_rescale, sixteen_bits, warn_neutral
@@ -43,10 +43,12 @@ class Job:
     neutral: set[str] = field(default_factory=set)
     lossy: bool = False
     overlays: bool = False
+    own: OwnHeaders | None = field(default=None, init=False)
 
     def __call__(self) -> Written:
         """Write the series."""
         self.sources, self.neutral, self.lossy, self.overlays = {}, set(), False, False
+        self.own = None if self.headers is None else OwnHeaders(self.headers)
         why = self.first_change()
         if why is not None and self.options.keep_uid:
             raise FormatError(
@@ -122,15 +124,9 @@ class Job:
     def _header(self, v: int, k: int) -> pydicom.Dataset | None:
         """Own header of an image, where it has one that may be used."""
         instance = int(self.instances[v, k])
-        if self.headers is None or not instance:
+        if self.own is None or not instance:
             return None
-        header = self.headers.dataset(instance)
-        if frame_number(header, instance) is None:
-            raise SourceError(
-                f"the source of image {k + 1} of volume {v + 1} holds another image by now: its files were replaced "
-                "since they were opened. Open them again"
-            )
-        header = frame_header(header, instance)
+        header = self.own.of(instance)
         return header if self.series.identity.trusts(header) else None
 
     # --- writing ---------------------------------------------------------------------------------------------------

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pydicom
@@ -19,9 +20,11 @@ from imagedata_xr.dicom import derived, fields, identity_out
 from imagedata_xr.dicom.attrs import attr_value
 from imagedata_xr.dicom.classic import frame_header, is_multiframe
 from imagedata_xr.dicom.fields import decimal, element_of, from_attrs, moment, numbers, put, put_moment
+from imagedata_xr.dicom.header import Headers
+from imagedata_xr.dicom.own_headers import OwnHeaders
 from imagedata_xr.dicom.source_labels import diffusion_of, unknown_b_values
 from imagedata_xr.dicom.uids import IMPLEMENTATION_CLASS_UID, new_uid
-from imagedata_xr.errors import FormatError
+from imagedata_xr.errors import FormatError, SourceError
 from imagedata_xr.model.identity import instance_digest
 
 
@@ -158,7 +161,7 @@ def enhanced() -> pydicom.Dataset:
 
 def test_a_frame_becomes_a_classic_header(enhanced: pydicom.Dataset) -> None:
     assert is_multiframe(enhanced)
-    ds = frame_header(enhanced, instance_digest("1.2.3", 2))
+    ds = frame_header(enhanced, 2)
     assert list(ds.ImagePositionPatient) == [0, 0, 4]
     assert (list(ds.PixelSpacing), ds.SliceThickness, ds.RepetitionTime) == ([2, 3], 4, 2500)
     assert (ds.EchoTime, ds.RescaleSlope, ds.RescaleIntercept) == (31, 3, -5)
@@ -175,8 +178,31 @@ def test_a_frame_becomes_a_classic_header(enhanced: pydicom.Dataset) -> None:
 
 def test_a_classic_header_stays_as_it_is() -> None:
     ds = item(SOPInstanceUID="1.2.3", EchoTime=4)
-    assert frame_header(ds, instance_digest("1.2.3")) is ds
+    assert frame_header(ds, 1) is ds
     assert "ReferencedFrameNumber" not in ds
+
+
+class Counting:
+    """Headers of one instance, that count how often it is read."""
+
+    def __init__(self, ds: pydicom.Dataset) -> None:
+        self.ds, self.reads = ds, 0
+
+    def dataset(self, instance: int) -> pydicom.Dataset:
+        self.reads += 1
+        return copy.deepcopy(self.ds)
+
+
+def test_an_instance_of_many_frames_is_read_once(enhanced: pydicom.Dataset) -> None:
+    source = Counting(enhanced)
+    own = OwnHeaders(cast("Headers", source))
+    found = [own.of(instance_digest("1.2.3", n)) for n in (1, 2, 1)]
+    assert source.reads == 1
+    assert [int(d.ReferencedFrameNumber) for d in found] == [1, 2, 1]
+    assert found[0] == found[2]
+    assert found[0].ImagePositionPatient != found[1].ImagePositionPatient
+    with pytest.raises(SourceError, match="replaced"):
+        own.of(instance_digest("1.2.4", 1))
 
 
 # --- diffusion of source headers --------------------------------------------------------------------------------------
