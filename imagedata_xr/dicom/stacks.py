@@ -178,7 +178,7 @@ def _features(frames: Frames, split: str | Sequence[str] | None) -> dict[str, li
         "matrix": [f"{r} x {c}" for r, c in frames.matrix],
         "orientation": _cluster_names(np.where(known[:, None], iop, 0), ORIENTATION_TOLERANCE),
         "spacing": _cluster_names(np.where(known[:, None], spacing, 0), SPACING_TOLERANCE),
-        "frame of reference": frames.text("FrameOfReferenceUID"),
+        "frame of reference": _numbered(frames.text("FrameOfReferenceUID")),
         "image type": frames.text("ImageType"),
         "component": frames.component,
         "samples": frames.text("SamplesPerPixel"),
@@ -189,6 +189,12 @@ def _features(frames: Frames, split: str | Sequence[str] | None) -> dict[str, li
             raise LabelError(f"split={word!r}: no image of the series has this element")
         out[word] = texts
     return out
+
+
+def _numbered(uids: Sequence[str]) -> list[str]:
+    """Name of each UID for people: its number, since a UID is an identifier and tells nobody anything."""
+    numbers = {uid: str(n) for n, uid in enumerate(sorted({u for u in uids if u}), 1)}
+    return [numbers.get(uid, "unknown") for uid in uids]
 
 
 def _warn_of_no_place(frames: Frames, known: NDArray[np.bool_]) -> None:

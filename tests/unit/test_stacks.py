@@ -279,3 +279,11 @@ def test_mosaics_and_grids_whose_tiles_can_not_be_placed_are_named_and_left_out(
     assert any("grid is left out" in text for text in said)
     with pytest.raises(ImagedataError):
         open_image(folder, errors="raise")
+
+
+def test_frames_of_reference_are_told_apart_without_their_uids(tmp_path: Path) -> None:
+    series(tmp_path, 2, 3, lambda v, k: {"FrameOfReferenceUID": f"1.2.840.99.{v}" if v else ""})
+    with pytest.raises(SeriesError, match="frame of reference 1") as caught:
+        open_image(tmp_path)
+    assert "frame of reference unknown" in str(caught.value)
+    assert "1.2.840.99" not in str(caught.value)
