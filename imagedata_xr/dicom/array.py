@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError, LabelError
 from ..formats.seam import ReadOptions
+from .decode import PALETTE
 from .frames import Frames
 from .header import read_header
 from .marks import padding_is_nan
 from .pixels import FrameArray, ModalityLut, PixelFormat
 from .scan import Scan
+from .segments import is_segmentation
 from .value_type import ValueRange, value_type
 
 _MODALITY_LUT = 0x00283000
@@ -57,14 +59,15 @@ def array_of(frames: Frames, index: NDArray[np.intp], options: ReadOptions) -> F
         rows, cols = (int(n) for n in frames.matrix[0])
         array.size, array.corner = (rows, cols), frames.own.corner[np.maximum(index, 0)]
     slope, intercept = np.ones(len(frames)), np.zeros(len(frames))
-    if options.mask_and_scale and formats[0].samples == 1:
+    scaled = options.mask_and_scale and formats[0].samples == 1 and not is_segmentation(frames)
+    if scaled:
         slope, intercept = _rescale(frames)
         array.slope, array.intercept = (np.where(index >= 0, v[index], d) for v, d in ((slope, 1.0), (intercept, 0.0)))
         array.luts, array.lut = _modality_luts(scanned)
         nan = np.array([padding_is_nan(t) for t in frames.text("DerivationDescription")], dtype=bool)
         if options.mask_padding or nan.any():
             array.padding = _padding(frames, array, index, nan | options.mask_padding)
-    array.dtype = _dtype(frames, array, slope, intercept, options)
+    array.dtype = _dtype(frames, array, slope, intercept, options.dtype, scaled)
     if (index < 0).any() and array.dtype.kind not in "fc":
         raise FormatError(
             "missing images can't be filled with NaN where the values are integers: leave mask_and_scale and dtype out"
@@ -79,13 +82,16 @@ def _pixel_formats(scanned: Scan) -> tuple[list[PixelFormat], NDArray[np.intp]]:
     """Pixel formats of the files, and which each file has."""
     names = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
              "PlanarConfiguration")  # fmt: skip
-    colour = [bool(c) and c[0] != "RGB" for c in scanned.strings("PhotometricInterpretation")]  # type: ignore[index]
+    space = ["".join(words or ()) for words in scanned.strings("PhotometricInterpretation")]
+    colour = [word not in ("", "RGB") for word in space]
     floating = scanned.pixel_tag != 0x7FE00010
     table = np.stack([*(scanned.numbers(n) for n in names), floating, np.array(colour, dtype=float)], axis=1)
     table[:, 2] = np.where(np.isnan(table[:, 2]), 1, table[:, 2])
     table[:, 3] = np.where(floating, np.where(scanned.pixel_tag == 0x7FE00008, 32, 64), table[:, 3])  # PS3.3 C.7.6.24
     table[:, 4] = np.where(np.isnan(table[:, 4]) | floating, table[:, 3], table[:, 4])
     table[:, 5] = np.where(np.isnan(table[:, 5]) | floating, table[:, 4] - 1, table[:, 5])
+    # indices into a palette become what it says: eight bits a colour
+    table[[word == PALETTE for word in space], 2:8] = (3, 8, 8, 7, 0, 0)
     if np.isnan(table[:, [0, 1, 3]]).any() or (table[:, [0, 1]] <= 0).any():
         raise FormatError("Rows, Columns or Bits Allocated is missing or zero: the pixels have no shape")
     rows, kind = np.unique(np.nan_to_num(table), axis=0, return_inverse=True)
@@ -194,12 +200,12 @@ def _dtype(
     array: FrameArray,
     slope: NDArray[np.float64],
     intercept: NDArray[np.float64],
-    options: ReadOptions,
+    asked: np.dtype[Any] | None,
+    scaled: bool,
 ) -> np.dtype[Any]:
     """Type of the values: asked for, or the natural one."""
     stored = {f.stored_dtype.newbyteorder("=") for f in array.formats}
-    scaled = options.mask_and_scale and array.formats[0].samples == 1
-    if not scaled and len(stored) > 1 and options.dtype is None:
+    if not scaled and len(stored) > 1 and asked is None:
         raise FormatError("the images are stored in several types; leave mask_and_scale out to have them as floats")
     limits = np.array([f.limits for f in array.formats], dtype=np.float64)[array.kind[frames.file]]
     ends = np.sort(limits * slope[:, None] + intercept[:, None], axis=1)
@@ -214,4 +220,4 @@ def _dtype(
     values = ValueRange(
         float(ends[:, 0].min()), float(ends[:, 1].max()), float(steps.min()), whole, nan, max(floating, default=0)
     )
-    return value_type(values, None if scaled else max(stored, key=lambda t: t.itemsize), options.dtype)
+    return value_type(values, None if scaled else max(stored, key=lambda t: t.itemsize), asked)

@@ -18,6 +18,7 @@ from .frames import Frames
 from .header import FileHeaders, remember
 from .labels import coords_of, geometry_of, volumes_of
 from .pixels import FrameArray
+from .segments import refuse_several_segments
 from .sort import Grid, sort
 from .stacks import Stack
 
@@ -32,6 +33,7 @@ def image_of(stack: Stack, orders: Any, options: ReadOptions) -> xr.Dataset:
     SortError, GeometryError, FormatError
         Where it can't be one image, with what to do.
     """
+    refuse_several_segments(stack.frames)
     grid = sort(stack, orders, options.auto_order, options.missing, options.duplicates)
     stack, grid = _used(stack, grid)
     frames = stack.frames
@@ -43,6 +45,7 @@ def image_of(stack: Stack, orders: Any, options: ReadOptions) -> xr.Dataset:
     if array.slope is not None and (units := units_of(frames)):
         attrs["units"] = units
     if any(f.converted for f in array.formats):
+        attrs = {k: v for k, v in attrs.items() if "PaletteColorLookupTable" not in k}
         attrs["PhotometricInterpretation"] = "RGB"
     coords["patient"] = ((), np.int64(patient_digest(attrs)))
     coords["study"] = ((), np.int64(study_digest(attrs)))

@@ -12,6 +12,9 @@ from ..errors import SourceError
 from ..stores.url import File, file_name
 from .whole_file import read_dataset, trouble
 
+PALETTE = "PALETTE COLOR"
+"""Photometric Interpretation of images whose values are indices into a palette of colours."""
+
 _JPEG = "1.2.840.10008.1.2.4."
 _CODECS = {
     _JPEG + "51": "jpeg_decode",
@@ -71,11 +74,23 @@ def decode_frame(file: File, ds: Any, number: int, grey: bool) -> NDArray[Any]:
             frame = get_frame(ds.PixelData, number - 1, number_of_frames=int(ds.get("NumberOfFrames") or 1))
             return np.asarray(fast(frame)).reshape(ds.Rows, ds.Columns)
         _require_decoder(file, ds)
+        if not grey and ds.PhotometricInterpretation == PALETTE:
+            return _coloured(np.asarray(pixel_array(ds, index=number - 1)), ds)
         return np.asarray(pixel_array(ds, index=number - 1, raw=grey))
     except SourceError:
         raise
     except trouble() as error:
-        raise SourceError(f"{file_name(file)}: frame {number} can't be decoded: {type(error).__name__}: {error}") from error
+        why = f"{type(error).__name__}: {error}"
+        raise SourceError(f"{file_name(file)}: frame {number} can't be decoded: {why}") from error
+
+
+def _coloured(index: NDArray[Any], ds: Any) -> NDArray[np.uint8]:
+    """Colours of indices into the palette of an image, of 16 bits the upper eight (PS3.3 C.7.6.3.1.5 and .6)."""
+    from pydicom.pixels.processing import apply_color_lut
+
+    colours = np.asarray(apply_color_lut(index, ds))[..., :3]
+    wide = colours.dtype.itemsize > 1
+    return np.asarray(colours >> 8 if wide else colours, dtype=np.uint8)
 
 
 def _fast_codec(ds: Any) -> Callable[[bytes], Any] | None:

@@ -50,10 +50,12 @@ def frames_of(scan: Scan, errors: str = "warn") -> Frames:
 def _readable(scan: Scan) -> NDArray[np.intp]:
     """Rows of the instances that hold images."""
     pixels = scan.pixel_tag > 0
-    slides = np.array([_WSI in (c or ()) for c in scan.strings("SOPClassUID")], dtype=np.bool_) & pixels
+    tiled = ["".join(w or ()).startswith("TILED") for w in scan.strings("DimensionOrganizationType")]
+    slides = np.array([_WSI in (c or ()) for c in scan.strings("SOPClassUID")], dtype=np.bool_)
+    slides = (slides | np.array(tiled, dtype=np.bool_)) & pixels
     if slides.any():
         name = file_name(scan.files[int(np.flatnonzero(slides)[0])])
-        warn(f"{int(slides.sum())} whole-slide microscopy images are not read and left out, the first is {name}")
+        warn(f"{int(slides.sum())} whole-slide microscopy or tiled images are left out, the first is {name}")
     return np.flatnonzero(pixels & ~slides).astype(np.intp)
 
 

@@ -14,6 +14,7 @@ from ..errors import LabelError, SeriesError, warn
 from ..model.geometry import normal
 from ..model.identity import PATIENT_KEYS, patient_digest
 from .frames import Frames
+from .segments import segmentations
 
 POSITION_TOLERANCE = 1e-2  # mm: nearer along the normal is one position, further off the line is another stack
 ORIENTATION_TOLERANCE = 1e-4  # components of direction cosines
@@ -182,6 +183,7 @@ def _features(frames: Frames, split: str | Sequence[str] | None) -> dict[str, li
         "image type": frames.text("ImageType"),
         "component": frames.component,
         "samples": frames.text("SamplesPerPixel"),
+        "segmentation": segmentations(frames),
     }
     for word in words:
         texts = frames.text(word)
