@@ -83,7 +83,7 @@ def _restore_attrs(ds: Any) -> Any:
         if not isinstance(index, LabelIndex) or ds.coords[name].attrs:
             continue
         attrs = index.attrs if isinstance(index, TagIndex) else {}
-        variables = index.create_variables({name: xr.Variable((name,), ds.coords[name].values, attrs)})
+        variables = index.create_variables({name: xr.Variable(ds.coords[name].dims, ds.coords[name].values, attrs)})
         ds = ds.assign_coords(xr.Coordinates(variables, indexes={name: index}))
     return ds
 
