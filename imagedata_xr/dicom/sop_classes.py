@@ -105,6 +105,8 @@ def complete(ds: pydicom.Dataset, uid: str, slices: int, volumes: int, has_place
         _empty(ds, "PositionReferenceIndicator")
     elif uid not in (US, SC):
         _empty(ds, "PatientOrientation")
+    if not ds.get("AnatomicRegionSequence"):  # one item, or none at all (PS3.3 10.5)
+        drop(ds, ["AnatomicRegionSequence"])
     _laterality(ds)
     filler = {MR: _mr, CT: _ct, PET: _pet, SC: _sc}.get(uid)
     return filler(ds, slices, volumes) if filler is not None else []
@@ -127,6 +129,8 @@ def _mr(ds: pydicom.Dataset, slices: int, volumes: int) -> list[str]:
     _empty(ds, "ScanOptions", "MRAcquisitionType", "EchoTime", "EchoTrainLength", "RepetitionTime", "SliceThickness")
     if "IR" in str(ds.ScanningSequence):
         _empty(ds, "InversionTime")
+    elif not ds.get("InversionTime"):  # enhanced headers say 0 where nothing is inverted
+        drop(ds, ["InversionTime"])
     if {"CG", "PPG"} & {str(o) for o in np.atleast_1d(ds.ScanOptions or "")}:  # heart gating
         _empty(ds, "TriggerTime")
     if "PatientPosition" not in ds and "PatientOrientationCodeSequence" not in ds:

@@ -190,6 +190,13 @@ def test_spin_labelling_is_a_word_and_shares_its_temporal_position(tmp_path: Pat
     assert not any("ASLContext" in d for d in averaged)
 
 
+def test_what_says_nothing_and_is_not_allowed_empty_is_dropped(tmp_path: Path) -> None:
+    make(tmp_path / "in", phantoms.mr(elements={"InversionTime": "0", "AnatomicRegionSequence": []}))
+    for ds in headers(opened(tmp_path / "in") * 0.5, tmp_path / "out"):
+        assert "InversionTime" not in ds
+        assert "AnatomicRegionSequence" not in ds
+
+
 def test_only_the_dim_label_is_enough(tmp_path: Path) -> None:
     echoes = [{"EchoTime": "4.5"}, {"EchoTime": "9.25"}]
     make(tmp_path / "in", phantoms.mr(shape=(2, 3, 6, 8), volumes=echoes, seconds=0.0))
