@@ -18,7 +18,7 @@ from . import nifti_labels, nifti_write, sidecar, volumes
 from .nifti_array import NiftiArray, ProxyArray, value_dtype
 from .nifti_header import Header, from_header, is_nifti, parse
 from .ranges import Gzip, Plain, open_ranges
-from .seam import Node, ReadOptions, WriteOptions
+from .seam import Node, ReadOptions, WriteOptions, check_format_options
 
 EXTENSIONS = (".nii", ".nii.gz")
 _HEADS = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
@@ -60,6 +60,7 @@ class Nifti:
         SeriesError
             If ``series`` selects none of the images.
         """
+        check_format_options(options.format_options, ("form",), "reading NIfTI")
         heads = _select([f for f in files if _split(f.path)[1] in _HEADS], options.series)
         if not heads:
             raise SourceError("none of the files is a NIfTI image (.nii, .nii.gz, or .hdr with .img)")

@@ -22,7 +22,7 @@ from ..model import geometry
 from ..model.image import affine, as_image, axis_of, canonical, space_of, volume_dims
 from . import nifti_json
 from .fit import Fit, first_type, float_type
-from .seam import WriteOptions, Written
+from .seam import WriteOptions, Written, check_format_options
 from .sidecar import EXTENSIONS
 from .whole import Whole
 
@@ -108,6 +108,7 @@ def write(image: xr.DataArray, target: str, options: WriteOptions) -> Any:
     name = os.path.basename(str(target))
     stem = name[: -len(extension)]
     texts: dict[str, str] = {}
+    check_format_options(options.format_options, ("sidecars", "compresslevel"), "writing NIfTI")
     if options.format_options.get("sidecars", True):
         texts = nifti_json.sidecars(plan.image, plan.affine, options)
     other = {".nii": ".nii.gz", ".nii.gz": ".nii"}[extension]

@@ -165,3 +165,9 @@ def format_of_target(target: str) -> Format | None:
     lower = str(target).lower().rstrip("/")
     hits = [(len(e), f) for f in formats().values() for e in f.extensions if lower.endswith(e)]
     return max(hits, key=lambda h: h[0])[1] if hits else None
+
+
+def check_format_options(given: Mapping[str, Any], known: Sequence[str], name: str) -> None:
+    """Raise `FormatError` for an option of ``format_options`` that a format does not know."""
+    if unknown := sorted(set(given) - set(known)):
+        raise FormatError(f"unknown format_options {unknown}: {name} knows {', '.join(known)}")

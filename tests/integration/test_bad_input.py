@@ -245,6 +245,16 @@ def test_a_format_that_the_source_has_not(good: Path) -> None:
         read(good, format="nifti")
 
 
+def test_a_format_option_that_is_not_known(good: Path, tmp_path: Path) -> None:
+    a = xr.open_dataarray(good, engine="imagedata")
+    for name in ("out", "out.nii", "out.zarr"):
+        with pytest.raises(FormatError, match=r"compres"):
+            a.imd.write(tmp_path / name, format_options={"compres": 1})
+    a.imd.write(tmp_path / "a.nii")
+    with pytest.raises(FormatError, match=r"'from'.*reading NIfTI knows form"):
+        xr.open_dataarray(tmp_path / "a.nii", engine="imagedata", format_options={"from": "qform"})
+
+
 def test_a_format_that_cannot_hold_the_data(good: Path, tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"complex64.*abs\(image\)"):
         (read(good)["image"] * (1 + 1j)).imd.write(tmp_path / "out")
