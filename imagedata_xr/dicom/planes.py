@@ -67,11 +67,18 @@ def _kinds(scan: Scan) -> list[Reader | None]:
     mosaic, grid = is_mosaic(scan), is_grid(scan)
     out: list[Reader | None] = []
     for k in range(len(scan)):
-        if several[k] or has_groups(scan, k):
+        if has_groups(scan, k):
             out.append(_frames)
+        elif several[k]:
+            out.append(_refused if mosaic[k] or grid[k] else _frames)
         else:
             out.append(_mosaic if mosaic[k] else _grid if grid[k] else None)
     return out
+
+
+def _refused(scan: Scan, k: int) -> tuple[Own, int]:
+    """Several frames that are mosaics each: which frame the position is of is nowhere said."""
+    raise FormatError("it holds several frames, each a mosaic of slices, which is no kind of image known here")
 
 
 def _frames(scan: Scan, k: int) -> tuple[Own, int]:

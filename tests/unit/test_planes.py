@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from imagedata_xr.dicom import decode, pixels
-from imagedata_xr.errors import FormatError, ImagedataWarning, SortError
+from imagedata_xr.errors import FormatError, ImagedataWarning, NotFoundError, SortError
 from imagedata_xr.stores.url import read_ranges
 
 
@@ -115,6 +115,19 @@ def test_temporal_positions_with_their_clock(tmp_path: Path) -> None:
     a = opened(tmp_path)
     np.testing.assert_allclose(a.tag, [0, 0.8, 1.6], atol=1e-6)
     np.testing.assert_allclose(a.slice_time.values[0], 0.1 * np.arange(4), atol=1e-5)
+
+
+def test_time_offsets_of_temporal_positions_are_a_clock(tmp_path: Path) -> None:
+    frames = []
+    for v in range(3):
+        group = {"TemporalPositionSequence": {"TemporalPositionTimeOffset": 12.5 * v}}
+        frames += [Frame(k, v, groups=group) for k in range(2)]
+    save(instance(shuffled(frames)), tmp_path / "a.dcm")
+    a = opened(tmp_path)
+    assert (a.tag.attrs["order"], a.tag.attrs["source"]) == ("time", "TemporalPositionTimeOffset")
+    assert a.tag.values.tolist() == [0, 12.5, 25]
+    for v in range(3):
+        assert_in_place(a.isel(tag=[v]), v=v)
 
 
 @pytest.mark.parametrize("how", ["standard", "Philips"])
@@ -268,6 +281,13 @@ def test_mosaic_of_unknown_direction_is_left_out_with_a_warning(tmp_path: Path) 
         assert opened(tmp_path).sizes["slice"] == 7
     with pytest.raises(FormatError, match="without SliceNormalVector"):
         opened(tmp_path, errors="raise")
+
+
+def test_mosaics_as_frames_are_refused(tmp_path: Path) -> None:
+    ds = mosaic(tmp_path, mosaics.Volume())
+    mosaic(tmp_path, mosaics.Volume(), NumberOfFrames=2, PixelData=2 * ds.PixelData)
+    with pytest.warns(ImagedataWarning, match="each a mosaic of slices"), pytest.raises(NotFoundError):
+        opened(tmp_path)
 
 
 # --- NIfTI ------------------------------------------------------------------------------------------------------------
