@@ -30,7 +30,7 @@ def refuse_several_segments(frames: Frames) -> None:
     Raises
     ------
     FormatError
-        With the numbers of the segments (PS3.3 C.8.20.3.1).
+        With the numbers of the segments, Referenced Segment Number (0062,000B).
     """
     if not is_segmentation(frames):
         return

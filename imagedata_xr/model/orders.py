@@ -74,7 +74,7 @@ DIRECTIONALITY = ("NONE", "DIRECTIONAL", "BMATRIX", "ISOTROPIC")
 """Codes of ``diffusion_directionality``: Diffusion Directionality (0018,9075), PS3.3 C.8.13.5.9."""
 
 ASL_CONTEXT = ("CONTROL", "LABEL", "M_ZERO_SCAN")
-"""Codes of ``asl_context``: ASL Context (0018,9257), PS3.3 C.8.13.5.14."""
+"""Codes of ``asl_context``: ASL Context (0018,9257)."""
 
 VECTOR = ("b_vector_x", "b_vector_y", "b_vector_z")
 
