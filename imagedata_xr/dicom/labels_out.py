@@ -23,6 +23,7 @@ _OWN_RULE = ("time", "acquisition_time", "slice_time", "instance", "tag", "diffu
 _IDENTITY = ("patient", "study", "source", "geometry", "slice", "row", "col")
 _EPOCH = datetime(1970, 1, 1)
 _CLOCKS = ("AcquisitionDateTime", "AcquisitionTime")
+_BY_NUMBER = "InstanceNumber x RepetitionTime"  # a clock that no single header says: it counts the volumes of a series
 
 
 @dataclass
@@ -39,6 +40,8 @@ class Labels:
         When each image was measured.
     source : str
         Element that the times come from; empty where unknown.
+    seconds : ndarray, shape (volumes, slices), or None
+        Label of the dim of time.
     vector : ndarray, shape (volumes, 3), or None
     directionality : ndarray, shape (volumes,), or None
         Index into `DIRECTIONALITY`, or NaN.
@@ -52,6 +55,7 @@ class Labels:
     numbers: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     moments: NDArray[np.datetime64] | None = None
     source: str = ""
+    seconds: NDArray[np.float64] | None = None
     vector: NDArray[np.float64] | None = None
     directionality: NDArray[np.float64] | None = None
     context: NDArray[np.float64] | None = None
@@ -114,6 +118,11 @@ class Labels:
         return None
 
     def _time_differs(self, header: pydicom.Dataset, v: int, k: int) -> str | None:
+        if self.source == _BY_NUMBER and self.turn is not None and self.seconds is not None:
+            step = numbers(header, "RepetitionTime", 1)
+            counted = None if step is None else (self.turn[v, k] - 1) * step[0] * 1e-3
+            if counted is None or not abs(counted - self.seconds[v, k]) <= 1e-3:
+                return "its time is another than that of its place in the series, which is all that its source says"
         when = self.moment(v, k)
         if when is None or self.source not in _CLOCKS:
             return None
@@ -197,7 +206,7 @@ def _add_times(image: xr.DataArray, out: Labels, spread: Any) -> None:
     if dim is not None:
         attrs = image.coords[dim].attrs
         out.source = str(attrs.get("source", ""))
-        seconds = spread(dim).astype(np.float64)
+        out.seconds = seconds = spread(dim).astype(np.float64)
         if epoch := str(attrs.get("epoch", "") or ""):
             offset = np.round(seconds * 1e6).astype("timedelta64[us]")
             out.moments = np.datetime64(epoch, "us") + offset + delay

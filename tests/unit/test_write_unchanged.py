@@ -147,6 +147,18 @@ def test_a_selection_of_slices_and_volumes_is_unchanged(series: phantoms.Series,
     assert [differing(d, pydicom.dcmread(source[i])) for d, i in zip(done, (3, 5), strict=True)] == [IDENTIFIERS] * 2
 
 
+@pytest.mark.parametrize("part", [slice(None, None, 2), slice(1, 3), slice(2, None)])
+def test_times_that_only_the_number_of_the_volume_says_are_written_out(part: slice, tmp_path: Path) -> None:
+    counted = {"ScanningSequence": "EP", "NumberOfTemporalPositions": 4, "AcquisitionTime": "100000"}
+    make(tmp_path / "in", phantoms.mr(shape=(4, 2, 6, 8), elements=counted))
+    image = xr.open_dataarray(tmp_path / "in", engine="imagedata")
+    assert image.tag.attrs["source"] == "InstanceNumber x RepetitionTime"
+    assert written(image, tmp_path / "whole", keep_uid=True).count == 8
+    done = image.isel(tag=part).imd.write(tmp_path / "out")
+    times = [pydicom.dcmread(p).AcquisitionTime for p in done.paths[::2]]
+    assert times == [f"1000{t:09.6f}" for t in image.tag.values[part]]
+
+
 def test_a_flipped_and_transposed_image_is_unchanged(series: phantoms.Series, tmp_path: Path) -> None:
     source = make(tmp_path / "in", series)
     image = opened(tmp_path / "in").isel(row=slice(None, None, -1)).transpose("col", "row", "slice", "tag")
