@@ -11,7 +11,7 @@ import pydicom.datadict
 import xarray as xr
 
 from ..errors import ImagedataError, LabelError, NotFoundError
-from ..formats.seam import Node, ReadOptions, WriteOptions
+from ..formats.seam import Node, ReadOptions, WriteOptions, check_format_options
 from ..model.identity import patient_digest
 from ..model.masking import NAMING, mask
 from ..stores.url import File
@@ -40,6 +40,7 @@ class Dicom:
 
     def read(self, files: Sequence[File], options: ReadOptions) -> list[Node]:
         """One node per stack of each series, and one per series without pixels."""
+        check_format_options(options.format_options, (), "reading DICOM")
         parse = known_orders(options.order, _is_keyword)  # a wrong word is said before anything is read
         scanned = scan(files, errors="raise" if options.errors == "raise" else "warn")
         frames = frames_of(scanned, options.errors)

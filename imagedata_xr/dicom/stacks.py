@@ -201,14 +201,15 @@ def _numbered(uids: Sequence[str]) -> list[str]:
 
 def _warn_of_no_place(frames: Frames, known: NDArray[np.bool_]) -> None:
     """Say that images claim a place in the patient that is none."""
-    told = ~np.isnan(frames.position).any(axis=1) & ~np.isnan(frames.orientation).any(axis=1)
-    bad = told & ~np.isnan(frames.spacing).any(axis=1) & ~known
+    told = np.isfinite(frames.position).any(axis=1) & np.isfinite(frames.orientation).any(axis=1)
+    bad = told & ~known
     if bad.any():
         k = int(np.flatnonzero(bad)[0])
         warn(
             f"{int(bad.sum())} of {len(frames)} images of series {frames.text('SeriesNumber')[k] or '?'} have an "
-            f"ImageOrientationPatient or PixelSpacing that is none, e.g. {frames.orientation[k].tolist()} and "
-            f"{frames.spacing[k].tolist()}: they are read without a place in the patient"
+            f"ImagePositionPatient, ImageOrientationPatient or PixelSpacing that is none, e.g. "
+            f"{frames.position[k].tolist()}, {frames.orientation[k].tolist()} and {frames.spacing[k].tolist()}: "
+            "they are read without a place in the patient"
         )
 
 

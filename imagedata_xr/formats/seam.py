@@ -170,4 +170,4 @@ def format_of_target(target: str) -> Format | None:
 def check_format_options(given: Mapping[str, Any], known: Sequence[str], name: str) -> None:
     """Raise `FormatError` for an option of ``format_options`` that a format does not know."""
     if unknown := sorted(set(given) - set(known)):
-        raise FormatError(f"unknown format_options {unknown}: {name} knows {', '.join(known)}")
+        raise FormatError(f"unknown format_options {unknown}: {name} knows {', '.join(known) or 'none'}")

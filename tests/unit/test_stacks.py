@@ -11,7 +11,15 @@ import pytest
 import xarray as xr
 from series import Elements, image, open_image, places, save, series, straight
 
-from imagedata_xr.errors import GeometryError, ImagedataError, ImagedataWarning, LabelError, SeriesError, SortError
+from imagedata_xr.errors import (
+    FormatError,
+    GeometryError,
+    ImagedataError,
+    ImagedataWarning,
+    LabelError,
+    SeriesError,
+    SortError,
+)
 
 
 def listed(source: Any, **options: Any) -> list[str]:
@@ -287,3 +295,15 @@ def test_frames_of_reference_are_told_apart_without_their_uids(tmp_path: Path) -
         open_image(tmp_path)
     assert "frame of reference unknown" in str(caught.value)
     assert "1.2.840.99" not in str(caught.value)
+
+
+@pytest.mark.parametrize("elements", [{"ImagePositionPatient": [1, 2]}, {"PixelSpacing": [0, 1]}])
+def test_a_place_that_is_none_is_said(elements: Elements, tmp_path: Path) -> None:
+    save(image(0, 0, elements), tmp_path / "a.dcm")
+    with pytest.warns(ImagedataWarning, match="without a place in the patient"):
+        assert "geometry" not in open_image(tmp_path).coords
+
+
+def test_options_that_dicom_does_not_know_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="unknown format_options"):
+        open_image(series(tmp_path, 1, 1), format_options={"form": "best"})
