@@ -12,7 +12,7 @@ from xarray.backends import BackendEntrypoint
 from .formats.reading import open_all, open_one
 from .formats.seam import ReadOptions
 
-_EXTENSIONS = (".dcm", ".ima", ".nii", ".nii.gz")
+_EXTENSIONS = (".dcm", ".ima", ".dcm.gz", ".ima.gz", ".nii", ".nii.gz")
 
 
 class ImagedataEntrypoint(BackendEntrypoint):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Generator
 from typing import TypeAlias
 
+from ..stores.unpacked import GZIP_MAGIC, unpacked
 from ..stores.url import File, file_name, read_available, reason
 from .elements import Cell, LongValue
 from .reread import reread
@@ -18,6 +19,7 @@ FIRST_READ = 16 * 1024
 LARGEST_FIRST_READ = 256 * 1024
 
 _Steps: TypeAlias = "Generator[tuple[int, int], bytes, Walked | None]"
+_NAMED = (".dcm", ".ima", ".dcm.gz", ".ima.gz")
 _SEQUENCE_END = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
@@ -45,7 +47,7 @@ class Collector:
         except OSError as error:
             self.damaged.append((file_name(file), reason(error)))
             return
-        self.drive([(file, buf, size)])
+        self.drive([(file, buf, size)] if buf[:2] != GZIP_MAGIC else self.unpack(file))
 
     def remote(self, batch: list[File]) -> None:
         """Read files of one store, all at once in each step."""
@@ -56,11 +58,30 @@ class Collector:
         ready = []
         for file, head in zip(batch, heads, strict=True):
             size = sizes.get(file.path, len(head)) if isinstance(head, bytes) else head
-            if isinstance(head, bytes) and isinstance(size, int):
+            if isinstance(head, bytes) and head[:2] == GZIP_MAGIC:
+                ready += self.unpack(file)
+            elif isinstance(head, bytes) and isinstance(size, int):
                 ready.append((file, head, size))
             elif isinstance(size, OSError):
                 self.damaged.append((file_name(file), reason(size)))
         self.drive(ready)
+
+    def unpack(self, file: File) -> list[tuple[File, bytes, int]]:
+        """Look into a file that is gzip-compressed; empty if it holds no DICOM, such as an archive of files."""
+        content = unpacked(file)
+        try:
+            (head,) = read_available([content], [0], [self.first_read])
+            if isinstance(head, OSError):
+                raise head
+            if looks_like_dicom(head):
+                # all of it is unpacked to find its length, which gzip does not tell
+                return [(content, head, content.fs.size(content.path))]
+            _check_name(file)
+        except DamagedError as error:
+            self.damaged.append((file_name(file), str(error)))
+        except OSError as error:
+            self.damaged.append((file_name(file), reason(error)))
+        return []
 
     def drive(self, opened: list[tuple[File, bytes, int]]) -> None:
         """Run the steps of several files side by side, so that their reads can go together."""
@@ -92,8 +113,7 @@ class Collector:
     def steps(self, file: File, buf: bytes, size: int) -> _Steps:
         """Examine one file; yields (offset, length) of the bytes it needs next. Gives None for what is not DICOM."""
         if not looks_like_dicom(buf):
-            if file.path.lower().endswith((".dcm", ".ima")):
-                raise DamagedError("it is named as DICOM, but it is not")
+            _check_name(file)
             return None
         while True:
             try:
@@ -145,6 +165,12 @@ class Collector:
                 column[k] = LongValue.of(first, at)
             self.long[key] = None
         return LongValue.of(raw, offset)
+
+
+def _check_name(file: File) -> None:
+    """Refuse a file that is not DICOM, but named as if it were."""
+    if file.path.lower().endswith(_NAMED):
+        raise DamagedError("it is named as DICOM, but it is not")
 
 
 def _check_pixels(walked: Walked, size: int) -> Generator[tuple[int, int], bytes, None]:

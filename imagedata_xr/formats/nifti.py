@@ -13,11 +13,11 @@ import xarray as xr
 from ..errors import FormatError, SeriesError, SourceError, warn
 from ..model.geometry import AXES
 from ..model.image import build
+from ..stores.ranges import Gzip, Plain, open_ranges
 from ..stores.url import File, file_name
 from . import nifti_labels, nifti_write, sidecar, volumes
 from .nifti_array import NiftiArray, ProxyArray, value_dtype
 from .nifti_header import Header, from_header, is_nifti, parse
-from .ranges import Gzip, Plain, open_ranges
 from .seam import Node, ReadOptions, WriteOptions, check_format_options
 
 EXTENSIONS = (".nii", ".nii.gz")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from ..model.lazy import axis_indices
-from .ranges import Gzip, Plain
+from ..stores.ranges import Gzip, Plain
 
 
 def exact_cast(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

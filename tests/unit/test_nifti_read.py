@@ -18,8 +18,8 @@ from nifti_phantoms import Counting, read, series, write
 from imagedata_xr.errors import FormatError, ImagedataWarning, SeriesError, SortError, SourceError
 from imagedata_xr.formats.nifti import Nifti, from_nibabel
 from imagedata_xr.formats.nifti_array import NiftiArray, exact_cast
-from imagedata_xr.formats.ranges import Gzip, Plain
 from imagedata_xr.formats.seam import ReadOptions
+from imagedata_xr.stores.ranges import Gzip, Plain
 from imagedata_xr.stores.url import File, find, local
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import SourceError
-from ..stores.url import File, file_name, read_available, read_ranges, reason
+from .files import File, file_name, read_available, read_ranges, reason
 
 _STEP = 1 << 22  # bytes unpacked at a time
 _INPUT = 1 << 18  # bytes read at a time
@@ -90,10 +90,38 @@ class Gzip:
 
     def read(self, offsets: Sequence[int], lengths: Sequence[int]) -> Sequence[bytes | bytearray]:
         """Read ranges in one pass; raises `SourceError` where the file is damaged or ends before one does."""
+        out, stop = self._filled(offsets, lengths)
+        end = max((a + n for a, n in zip(offsets, lengths, strict=True) if n), default=0)
+        if end > stop:
+            raise SourceError(
+                f"{file_name(self.file)} ends after {stop} unpacked bytes, but {end} are needed: it is truncated"
+            )
+        return out
+
+    def available(self, offsets: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
+        """Read ranges in one pass, giving fewer bytes where the content ends; raises `SourceError` if damaged."""
+        out, stop = self._filled(offsets, lengths)
+        return [bytes(data[: max(0, stop - a)]) for data, a in zip(out, offsets, strict=True)]
+
+    def length(self) -> int:
+        """Length of the unpacked content, by unpacking it all and testing its checksum; nothing of it is kept.
+
+        Raises
+        ------
+        SourceError
+            The file is truncated or damaged.
+        """
+        stop = 0
+        for position, data in self._checked(0):
+            stop = position + len(data)
+        return stop
+
+    def _filled(self, offsets: Sequence[int], lengths: Sequence[int]) -> tuple[list[bytearray], int]:
+        """Ranges, and up to where the content was seen (further than any range ends, unless it ends before)."""
         out = [bytearray(n) for n in lengths]
         todo = sorted((k for k, n in enumerate(lengths) if n), key=lambda k: offsets[k])
         if not todo:
-            return out
+            return out, 0
         end = max(offsets[k] + lengths[k] for k in todo)
         stop = 0
         for position, data in self._checked(offsets[todo[0]]):
@@ -105,11 +133,7 @@ class Gzip:
             todo = [k for k in todo if offsets[k] + lengths[k] > stop]
             if not todo and end != self.size:
                 break  # at the very end the loop goes on to the checksum
-        if todo:
-            raise SourceError(
-                f"{file_name(self.file)} ends after {stop} unpacked bytes, but {end} are needed: it is truncated"
-            )
-        return out
+        return out, stop
 
     def _checked(self, start: int) -> Iterator[tuple[int, bytes]]:
         try:
