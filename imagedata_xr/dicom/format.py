@@ -17,14 +17,15 @@ from ..model.masking import NAMING, mask
 from ..stores.url import File
 from .assemble import headers_of_frames, image_of
 from .attrs import attrs_of
+from .dicomdir import DIRECTORY
 from .frames import Frames
 from .header import FileHeaders
 from .instances import frames_of
 from .keys import known_orders
-from .scan import Scan, scan
+from .listed import scan_listed
+from .scan import Scan
 from .stacks import Series, choose_series, restrict, series_of, stacks_of
-
-_DIRECTORY = "1.2.840.10008.1.3.10"
+from .where import Where
 
 
 class Dicom:
@@ -40,9 +41,10 @@ class Dicom:
 
     def read(self, files: Sequence[File], options: ReadOptions) -> list[Node]:
         """One node per stack of each series, and one per series without pixels."""
-        check_format_options(options.format_options, (), "reading DICOM")
+        check_format_options(options.format_options, ("where",), "reading DICOM")
+        where = Where.of(options.format_options.get("where"))
         parse = known_orders(options.order, _is_keyword)  # a wrong word is said before anything is read
-        scanned = scan(files, errors="raise" if options.errors == "raise" else "warn")
+        scanned = scan_listed(files, where, options.errors)
         frames = frames_of(scanned, options.errors)
         nodes: list[Node] = []
         found = series_of(frames) if len(frames) else []
@@ -59,7 +61,7 @@ class Dicom:
         from ..stores.url import find
 
         try:
-            frames = frames_of(scan(find(source)))
+            frames = frames_of(scan_listed(find(source), Where(), "warn"))
         except ImagedataError:
             return None
         return headers_of_frames(frames) if len(frames) else None
@@ -125,7 +127,7 @@ def _without_pixels(scanned: Scan, with_images: set[str]) -> list[Node]:
     uids = scanned.strings("SeriesInstanceUID")
     rows: dict[str, list[int]] = {}
     for k in np.flatnonzero(scanned.pixel_tag == 0):
-        directory = bool(media[k]) and media[k][0] == _DIRECTORY  # type: ignore[index]
+        directory = bool(media[k]) and media[k][0] == DIRECTORY  # type: ignore[index]
         uid = (uids[k] or ("",))[0] if uids[k] else ""
         if uid and uid not in with_images and not directory:
             rows.setdefault(uid, []).append(int(k))
