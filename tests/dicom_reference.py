@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +39,11 @@ def read(path: Path) -> Reference:
     """Read a file with pydicom alone; raises whatever pydicom raises."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        ds = pydicom.dcmread(path, force=True, stop_before_pixels=True)
-        whole = pydicom.dcmread(path, force=True)
+        content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+        ds = pydicom.dcmread(io.BytesIO(content), force=True, stop_before_pixels=True)
+        whole = pydicom.dcmread(io.BytesIO(content), force=True)
     meta = ds.file_meta
     elements: dict[Key, tuple[Dataset, int]] = {int(tag): (meta, int(tag)) for tag in meta.keys()}  # noqa: SIM118
     implicit, little = ds.original_encoding
