@@ -139,6 +139,25 @@ class ImageAccessor:
 
         return self._like_input(assign.assign_dicom(self._image, keywords, lambda k: tag_for_keyword(k) is not None))
 
+    def real_world(
+        self,
+        kind: str = "mapping",
+        label: str | None = None,
+        units: str | None = None,
+        decay_start: str | None = None,
+        check: bool = True,
+    ) -> Any:
+        """Values in units of the real world, by the header of each plane.
+
+        `kind` is ``"mapping"`` (Real World Value Mapping; `label` or `units` choose one), ``"suv"``, ``"suvlbm"``,
+        ``"suvbsa"`` (uptake values of PET; `decay_start` where the elements contradict each other), or ``"precise"``
+        (Philips MR). They hold for the values that were read, which is checked unless ``check=False``; see
+        `imagedata_xr.dicom.real_world.real_world`.
+        """
+        from .dicom.real_world import real_world
+
+        return self._like_input(real_world(self._image, kind, label, units, decay_start, check))
+
     # --- other tools -------------------------------------------------------------------------------------------------
     def to_nibabel(self) -> Any:
         """Image as a `nibabel.Nifti1Image`, in memory."""

@@ -143,13 +143,14 @@ def _modality_luts(scanned: Scan) -> tuple[list[ModalityLut], NDArray[np.intp] |
         if cell is None:
             continue
         if cell not in known:
-            luts.append(_modality_lut(read_header(scanned.files[k])))
+            luts.append(modality_lut(read_header(scanned.files[k])))
             known[cell] = len(luts) - 1
         which[k] = known[cell]
     return luts, which if luts else None
 
 
-def _modality_lut(ds: pydicom.Dataset) -> ModalityLut:
+def modality_lut(ds: pydicom.Dataset) -> ModalityLut:
+    """Modality LUT of a header (PS3.3 C.11.1); raises `FormatError` where it is damaged."""
     try:
         item = ds.ModalityLUTSequence[0]
         count, first, bits = (int(v) for v in item.LUTDescriptor)

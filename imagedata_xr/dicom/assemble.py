@@ -15,7 +15,7 @@ from .array import array_of
 from .attrs import attrs_of, units_of
 from .clock import Clock
 from .frames import Frames
-from .header import FileHeaders, remember
+from .header import FileHeaders, Place, remember
 from .labels import coords_of, geometry_of, volumes_of
 from .pixels import FrameArray
 from .segments import refuse_several_segments
@@ -116,4 +116,8 @@ def headers_of_frames(frames: Frames) -> FileHeaders:
         one = frames.take(np.array([rows[instance]], dtype=np.intp))
         return array_of(one, np.zeros((1, 1), dtype=np.intp), ReadOptions(mask_and_scale=False)).stored((0, 0))
 
-    return FileHeaders(places, stored, people)
+    def where(instance: int) -> Place:
+        k = rows[instance]
+        return Place(frames.position[k], frames.orientation[k], frames.spacing[k])
+
+    return FileHeaders(places, stored, people, where)

@@ -158,6 +158,7 @@ def _plain(value: Any, vr: str) -> Any:
 _PET_UNITS = {
     "BQML": "Bq/ml",
     "GML": "g/ml",
+    "CM2ML": "cm2/ml",
     "CNTS": "counts",
     "CPS": "counts/s",
     "PROPCPS": "counts/s",

@@ -22,12 +22,11 @@ _RENAMED = {
     "NominalCardiacTriggerDelayTime": "TriggerTime",
     "CardiacTriggerDelayTime": "TriggerTime",
 }
-_PASSED_OVER = (
-    "ReferencedImageSequence",
-    "DerivationImageSequence",
-    "IconImageSequence",
-    "RealWorldValueMappingSequence",
-)
+_PASSED_OVER = ("ReferencedImageSequence", "DerivationImageSequence", "IconImageSequence")
+_WHOLE = ("RealWorldValueMappingSequence",)
+"""Sequences of a group that stand as they are in a classic header."""
+_PHILIPS = "Philips MR Imaging DD 005", 0x2005, 0x0F
+"""Private group of Philips with the elements of the frame that a classic header of theirs has."""
 _MOST_TILES = 1024  # of a mosaic, whose header does not count them in a standard element
 _NESTED = ("AnatomicRegionSequence", "PrimaryAnatomicStructureSequence")
 
@@ -77,13 +76,25 @@ def frame_header(header: pydicom.Dataset, number: int) -> pydicom.Dataset:
     groups = [*shared[:1], *each[number - 1 : number]]
     for item in groups:
         for group in item:
-            if group.VR == "SQ" and not group.tag.is_private and group.keyword not in _PASSED_OVER and group.value:
+            if group.keyword in _WHOLE:
+                header[group.tag] = group
+            elif group.VR == "SQ" and not group.tag.is_private and group.keyword not in _PASSED_OVER and group.value:
                 _lift(group.value[0], header)
+        _keep_private(item, header)
     drop(header, ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"])
     if str(header.get("Modality")) == "MR":
         _name_sequence(header)
     put(header, "ReferencedFrameNumber", number)
     return header
+
+
+def _keep_private(item: pydicom.Dataset, header: pydicom.Dataset) -> None:
+    creator, group, element = _PHILIPS
+    try:
+        found = item.private_block(group, creator)[element]
+    except KeyError:
+        return
+    header.private_block(group, creator, create=True).add_new(element, "SQ", found.value)
 
 
 def _lift(item: pydicom.Dataset, header: pydicom.Dataset) -> None:

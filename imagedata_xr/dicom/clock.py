@@ -38,7 +38,7 @@ def find_clocks(frames: Frames) -> list[Clock]:
     """Find the clocks that the frames have, each complete, the most trustworthy first."""
     found: list[Clock] = []
     late = np.nan_to_num(frames.numbers(SLICE_TIME))
-    stamps = np.array([_datetime(t) for t in frames.text("AcquisitionDateTime")])
+    stamps = np.array([seconds_of_datetime(t) for t in frames.text("AcquisitionDateTime")])
     if len(stamps) and not _differ_within_instances(frames, stamps):
         stamps = stamps + late
     found.append(Clock(stamps, "AcquisitionDateTime", True))
@@ -63,7 +63,7 @@ def _differ_within_instances(frames: Frames, stamps: NDArray[np.float64]) -> boo
 
 def _date_and_time(frames: Frames) -> Clock:
     """Acquisition Date and Time; a clock that passes midnight without its date does so rolls the day."""
-    times = np.array([_time(t) for t in frames.text("AcquisitionTime")])
+    times = np.array([seconds_of_time(t) for t in frames.text("AcquisitionTime")])
     dates = np.array([_date(d) for d in frames.text("AcquisitionDate")])
     if np.isnan(dates).any():
         other = frames.text("ContentDate"), frames.text("SeriesDate"), frames.text("StudyDate")
@@ -118,7 +118,7 @@ def starts(seconds: NDArray[np.float64], index: NDArray[np.intp]) -> NDArray[np.
 
 
 @lru_cache(maxsize=65536)
-def _time(text: str) -> float:
+def seconds_of_time(text: str) -> float:
     """Seconds since midnight of a TM value (PS3.5 6.2), also with colons (ACR-NEMA); NaN if it is none."""
     digits = text.strip().replace(":", "")
     whole, _, fraction = digits.partition(".")
@@ -142,7 +142,7 @@ def _date(text: str) -> float:
 
 
 @lru_cache(maxsize=65536)
-def _datetime(text: str) -> float:
+def seconds_of_datetime(text: str) -> float:
     """Seconds since 1970 of a DT value, local time; an offset from UTC is kept apart, since a series has one."""
     text = text.strip()
     plain = text
@@ -151,7 +151,7 @@ def _datetime(text: str) -> float:
             plain = plain[: 4 + plain[4:].index(sign)]
     if len(plain) < 8:
         return float("nan")
-    return _date(plain[:8]) + (_time(plain[8:]) if len(plain) > 8 else 0.0)
+    return _date(plain[:8]) + (seconds_of_time(plain[8:]) if len(plain) > 8 else 0.0)
 
 
 def iso(seconds: float) -> str:

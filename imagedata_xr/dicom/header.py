@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Protocol, cast
 
@@ -19,6 +21,21 @@ from .whole_file import read_dataset
 _KEPT = 16  # sources whose headers are remembered
 _sources: OrderedDict[str, Headers] = OrderedDict()
 _lock = Lock()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a plane of a source lies.
+
+    Attributes
+    ----------
+    position, orientation, spacing : ndarray, shape (3,), (6,) and (2,)
+        Image Position and Orientation (Patient), Pixel Spacing; NaN without.
+    """
+
+    position: NDArray[np.float64]
+    orientation: NDArray[np.float64]
+    spacing: NDArray[np.float64]
 
 
 class Headers(Protocol):
@@ -42,6 +59,14 @@ class Headers(Protocol):
 
     def original(self, instance: int) -> pydicom.Dataset | None:
         """The whole instance with its pixel data as stored; None where only the header was kept."""
+        ...
+
+    def stored(self, instance: int) -> NDArray[Any] | None:
+        """Stored values of the source, shape (rows, cols[, samples]); None where only their digest was kept."""
+        ...
+
+    def place(self, instance: int) -> Place | None:
+        """Where the plane lies; None where only the header was kept."""
         ...
 
     def identity(self, instance: int) -> tuple[int, int]:
@@ -78,12 +103,26 @@ class FileHeaders:
         From a digest to the stored values of that image.
     people : dict
         Digest of an image -> digests of its patient and study.
+    where : callable
+        From a digest to the place of that image.
     """
 
     def __init__(
-        self, places: dict[int, tuple[File, int]], pixels: Any, people: dict[int, tuple[int, int]]
+        self,
+        places: dict[int, tuple[File, int]],
+        pixels: Any,
+        people: dict[int, tuple[int, int]],
+        where: Callable[[int], Place],
     ) -> None:
-        self._places, self._pixels, self._people = places, pixels, people
+        self._places, self._pixels, self._people, self._where = places, pixels, people, where
+
+    def stored(self, instance: int) -> NDArray[Any] | None:
+        """Stored values in the file."""
+        return np.asarray(self._pixels(int(instance)))
+
+    def place(self, instance: int) -> Place | None:
+        """Where the plane lies."""
+        return self._where(int(instance))
 
     def identity(self, instance: int) -> tuple[int, int]:
         """Digests of the patient and of the study of the image."""
@@ -151,6 +190,16 @@ class JoinedHeaders:
         if part is None:
             raise KeyError(instance)
         return part.pixel_digest(instance)
+
+    def stored(self, instance: int) -> NDArray[Any] | None:
+        """Stored values of the source, where it still has them."""
+        part = self._of(instance)
+        return None if part is None else part.stored(instance)
+
+    def place(self, instance: int) -> Place | None:
+        """Where the plane lies, where its source knows."""
+        part = self._of(instance)
+        return None if part is None else part.place(instance)
 
     def identity(self, instance: int) -> tuple[int, int]:
         """Digests of the patient and of the study of the image."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import SourceError
 from ..model.identity import instance_digest
 from .digests import has_digest
-from .header import Headers, headers_of, identity_of_header
+from .header import Headers, Place, headers_of, identity_of_header
 from .json_header import HeaderEncoder, file_meta_from, header_from, json_text
 
 if TYPE_CHECKING:
@@ -205,6 +205,14 @@ class TableHeaders:
         ds = header_from(self._elements("header", instance))
         ds.file_meta = file_meta_from(self._elements("file_meta", instance))
         return ds
+
+    def stored(self, instance: int) -> NDArray[Any] | None:
+        """Return None: only a digest of the pixels is in the table."""
+        return None
+
+    def place(self, instance: int) -> Place | None:
+        """Return None: the pixels that the place is asked for are not in the table."""
+        return None
 
     def identity(self, instance: int) -> tuple[int, int]:
         """Digests of the patient and of the study of the image."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from series import Elements, open_image, places, series, straight
 
-from imagedata_xr.dicom.clock import _date, _datetime, _time, starts
+from imagedata_xr.dicom.clock import _date, seconds_of_datetime, seconds_of_time, starts
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ from imagedata_xr.dicom.clock import _date, _datetime, _time, starts
     ],
 )
 def test_time_values(text: str, seconds: float | None) -> None:
-    got = _time(text)
+    got = seconds_of_time(text)
     assert np.isnan(got) if seconds is None else got == seconds
 
 
@@ -37,9 +37,9 @@ def test_date_and_datetime_values() -> None:
     assert _date("19700102") == 86400
     assert _date("1970.01.02") == 86400
     assert np.isnan(_date("19701302"))
-    assert _datetime("19700102000001.5+0100") == 86401.5
-    assert _datetime("19700102-0500") == 86400
-    assert np.isnan(_datetime("1970"))
+    assert seconds_of_datetime("19700102000001.5+0100") == 86401.5
+    assert seconds_of_datetime("19700102-0500") == 86400
+    assert np.isnan(seconds_of_datetime("1970"))
 
 
 def test_starts_of_volumes_with_holes() -> None:

@@ -20,7 +20,7 @@ from imagedata_xr.dicom import derived, fields, identity_out
 from imagedata_xr.dicom.attrs import attr_value
 from imagedata_xr.dicom.classic import frame_header, is_multiframe
 from imagedata_xr.dicom.fields import decimal, element_of, from_attrs, moment, numbers, put, put_moment
-from imagedata_xr.dicom.header import Headers
+from imagedata_xr.dicom.header import Headers, Place
 from imagedata_xr.dicom.own_headers import OwnHeaders
 from imagedata_xr.dicom.source_labels import diffusion_of, unknown_b_values
 from imagedata_xr.dicom.uids import IMPLEMENTATION_CLASS_UID, new_uid
@@ -245,6 +245,12 @@ class Source:
         raise NotImplementedError
 
     def pixel_digest(self, instance: int) -> str:
+        raise NotImplementedError
+
+    def stored(self, instance: int) -> NDArray[Any] | None:
+        raise NotImplementedError
+
+    def place(self, instance: int) -> Place | None:
         raise NotImplementedError
 
     def identity(self, instance: int) -> tuple[int, int]:
