@@ -371,7 +371,10 @@ def test_series_made_later_finds_the_scan_by_its_frames(tmp_path: Path) -> None:
     """Frames begin 10 s after each other; each one's reference is its mean moment after 9:58:20."""
     decay = np.log(2) / HALF_LIFE * 60
     mean = 60 * np.log(decay / (1 - np.exp(-decay))) / decay
-    times = {"SeriesTime": "150000", "FrameReferenceTime": lambda k: f"{1e3 * (100 + 10 * k + mean):.3f}"}
+    times: dict[str, Any] = {
+        "SeriesTime": "150000",
+        "FrameReferenceTime": lambda k: f"{1e3 * (100 + 10 * k + mean):.3f}",
+    }
     folder = uptake_series(tmp_path / "a", **times)
     np.testing.assert_allclose(opened(folder).imd.real_world("suv"), by_formula(3500), rtol=1e-5)
     # a part that was measured after the series was made does not tell otherwise
