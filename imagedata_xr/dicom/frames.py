@@ -140,6 +140,10 @@ class Frames:
             return len(set(self.text(keyword))) > 1
         return self.scan.varies(keyword)
 
+    def data(self, k: int, key: Name) -> bytes:
+        """Return the bytes of an element of the instance that plane k lies in; empty where absent."""
+        return self.scan.data(int(self.file[k]), key)
+
     def text(self, keyword: Name) -> list[str]:
         r"""Return an element as one text, its values joined by ``\``; empty where absent."""
         return ["\\".join(v) if v else "" for v in self.strings(keyword)]
@@ -180,7 +184,7 @@ class Frames:
         return np.array(own, dtype=np.int64)
 
     @cached_property
-    def _by_vendor(self) -> list[tuple[NDArray[np.intp], Frames, Vendor]]:
+    def by_vendor(self) -> list[tuple[NDArray[np.intp], Frames, Vendor]]:
         """Rows, their frames and vendor, for each manufacturer that is known."""
         makers = np.array([m[0] if m else "" for m in self.strings("Manufacturer")])
         out: list[tuple[NDArray[np.intp], Frames, Vendor]] = []
@@ -195,7 +199,7 @@ class Frames:
     def diffusion(self) -> Diffusion:
         """b-values and directions: the manufacturer's elements, then the standard's (PS3.3 C.8.13.5.9)."""
         out = Diffusion.empty(len(self))
-        for rows, part, vendor in self._by_vendor:
+        for rows, part, vendor in self.by_vendor:
             own = vendor.diffusion(part)
             out.b_value[rows], out.vector[rows], out.directionality[rows] = own.b_value, own.vector, own.directionality
         out.fill(_standard_diffusion(self))
@@ -205,7 +209,7 @@ class Frames:
     def component(self) -> list[str]:
         """Magnitude, phase, real or imaginary (M, P, R, I), or the vendor's word for another kind of image."""
         words = [""] * len(self)
-        for rows, part, vendor in self._by_vendor:
+        for rows, part, vendor in self.by_vendor:
             for k, word in zip(rows.tolist(), vendor.component(part), strict=True):
                 words[k] = word
         for k, standard in enumerate(self.strings("ComplexImageComponent")):
@@ -235,7 +239,7 @@ class Frames:
     def vendor_clock(self) -> NDArray[np.float64]:
         """The vendor's own timer, s; NaN without one."""
         out = np.full(len(self), np.nan)
-        for rows, part, vendor in self._by_vendor:
+        for rows, part, vendor in self.by_vendor:
             out[rows] = vendor.clock(part)
         return out
 

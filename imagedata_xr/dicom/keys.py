@@ -15,6 +15,7 @@ from .clock import Clock, tells_apart
 from .frames import Frames
 from .header import read_header
 from .stacks import cluster
+from .vendor_words import interval, volume_numbers
 
 VALUE_ORDERS = ("te", "ti", "fa")
 LABELLING = Order("ASLContext", "asl_context", LABELS["asl_context"])
@@ -72,14 +73,15 @@ class Keys:
     def _repetitions(self) -> Clock | None:
         """Volume number x RepetitionTime, for single-shot 2-D EPI that says that its volumes are a time course.
 
-        In such a sequence every slice is excited once per RepetitionTime, so that is the volume interval.
+        In such a sequence every slice is excited once per RepetitionTime, so that is the volume interval; and where the
+        manufacturer says that a delay follows each volume, that is added.
         """
         f = self.frames
         counts = np.bincount(self._value_slot, minlength=1)
         counts = counts[counts > 0]
         planar = all("EP" in (s or ()) for s in f.strings("ScanningSequence"))
         flat = all((t or ("",))[0] == "2D" for t in f.strings("MRAcquisitionType"))
-        tr, volumes = f.numbers("RepetitionTime"), f.numbers("NumberOfTemporalPositions")
+        tr, volumes = interval(f), f.numbers("NumberOfTemporalPositions")
         # a part of the volumes still says how many there were
         course = bool((volumes >= counts[0]).all() and volumes[0] > 1 and (volumes == volumes[0]).all())
         if not (planar and flat and counts.min() == counts.max() and course and (tr == tr[0]).all()):
@@ -100,10 +102,10 @@ class Keys:
         have = self.frames.clocks
         return have[0].seconds if have else np.zeros(len(self.frames))
 
-    @property
-    def acquired(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Instance number and then time of each frame: the sequence of acquisition."""
-        return self.instance_number, self.seconds(ORDERS["none"])
+    @cached_property
+    def acquired(self) -> tuple[NDArray[np.float64], ...]:
+        """The sequence of acquisition: the vendor's numbers of volumes, instance number and then time of each frame."""
+        return (*volume_numbers(self.frames), self.instance_number, self.seconds(ORDERS["none"]))
 
     def source(self, order: Order) -> str:
         """Name of the element or elements behind an order's clock."""

@@ -17,6 +17,7 @@ from .clock import datetime64, iso, starts
 from .frames import Frames
 from .sort import Grid
 from .stacks import Stack
+from .vendor_words import slice_times
 
 # --- volumes --------------------------------------------------------------------------------------------------------
 
@@ -174,13 +175,23 @@ def _times(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, tuple
     out: dict[str, tuple[tuple[str, ...], Any]] = {}
     if clock is grid.clock and start.size > 1:
         out["time"] = _squeeze(np.round(start - np.nanmin(start), 6), dims)
-    late = np.round(table - start[..., None], 6)
+    late = _slice_times(frames, grid, np.round(table - start[..., None], 6))
     if (late > 0).any():
         out["slice_time"] = ((*dims, "slice"), late)
     absolute = clock if clock.absolute else next((c for c in clocks if c.absolute), None)
     if absolute is not None:
         out["acquisition_time"] = _squeeze(datetime64(starts(absolute.seconds, grid.index)), dims)
     return out
+
+
+def _slice_times(frames: Frames, grid: Grid, measured: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Start of each slice: what the protocol of a complete volume says, else what was measured by the clock."""
+    rows = grid.index.reshape(-1, grid.index.shape[-1])
+    complete = np.flatnonzero((rows >= 0).all(axis=1))
+    said = slice_times(frames.take(rows[complete[0]].astype(np.intp))) if len(complete) else None
+    if said is None:
+        return measured
+    return np.where(grid.index >= 0, np.round(said, 6), np.nan)
 
 
 # --- geometry ---------------------------------------------------------------------------------------------------------

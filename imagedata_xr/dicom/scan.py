@@ -183,6 +183,11 @@ class Scan:
             raise SourceError(f"{file_name(file)} has changed since it was scanned: open the source again")
         return raw
 
+    def data(self, k: int, keyword: str | Key) -> bytes:
+        """Give the value bytes of an element of file `k`; empty where it is absent. Raises as `value` does."""
+        raw = self.value(k, keyword)
+        return raw[1] if raw is not None else b""
+
     def dataset(self, k: int) -> Dataset:
         """Build a data set of what was kept of file `k`, decoded lazily; no file is read.
 

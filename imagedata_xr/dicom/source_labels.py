@@ -52,6 +52,14 @@ class _OneHeader:
         """Return an element as texts."""
         return [tuple(map(str, self._value(keyword))) or None]
 
+    def data(self, k: int, key: str | tuple[str, int, int]) -> bytes:
+        """Return an element's bytes; empty where it is absent or of another VR."""
+        try:
+            found = self._header[key] if isinstance(key, str) else self._header.get_private_item(*key[1:], key[0])
+        except KeyError:
+            return b""
+        return found.value if isinstance(found.value, bytes) else b""
+
 
 def diffusion_of(header: pydicom.Dataset) -> tuple[float, NDArray[np.float64]] | None:
     """b-value (s/mm2) and direction (shape (3,), LPS; zero without one) of a header; None where it says nothing."""

@@ -81,7 +81,7 @@ def test_ge(tmp_path: Path, encoded: str, extra: int) -> None:
     a = open_image(series(tmp_path, 4, 2, vary))
     assert a.b_value.values.tolist() == B
     r, c = np.array(OBLIQUE[:3]), np.array(OBLIQUE[3:])
-    x, y, z = DIRECTIONS.T[..., None]
+    x, y, z = DIRECTIONS.T[..., None] * [[[1]], [[-1]], [[1]]]  # the plane is nearest to coronal
     flat = -x * r - y * c if encoded == "COL" else -y * r + x * c
     np.testing.assert_allclose(vectors(a), flat + z * np.cross(r, c), atol=1e-12)
     np.testing.assert_allclose(np.linalg.norm(vectors(a), axis=1), [0, 1, 1, 1])
@@ -116,7 +116,8 @@ def test_ge_flags_of_other_places_make_no_field_map(tmp_path: Path) -> None:
 
 def test_ge_timer(tmp_path: Path) -> None:
     def vary(v: int, k: int) -> Elements:
-        return {"Manufacturer": "GE MEDICAL", "AcquisitionTime": "101500", ("GEMS_RELA_01", 0x21, 0x5E): 30000.0 * v}
+        timer = {("GEMS_RELA_01", 0x21, 0x5E): 30000.0 * v}
+        return {"Manufacturer": "GE MEDICAL", "AcquisitionTime": "101500", "RepetitionTime": 3000, **timer}
 
     a = open_image(series(tmp_path, 3, 2, vary), order="time")
     assert a.tag.values.tolist() == [0, 3, 6]
@@ -174,3 +175,48 @@ def test_isotropic_images_and_b0_have_no_direction(tmp_path: Path) -> None:
 
     a = open_image(series(tmp_path, 3, 2, vary))
     np.testing.assert_allclose(vectors(a), np.array([[0, 0, 0], [0, 0, 0], [0, 0.6, 0.8]]))
+
+
+def scrambled(v: int, k: int) -> int:
+    """Instance number that puts the volumes into another order at each position."""
+    return 100 * k + (5 * v + 3 * k) % 7 + 1
+
+
+def test_philips_volumes_that_repeat_a_b_value_are_told_by_their_numbers(tmp_path: Path) -> None:
+    imaging, mr, mr5 = "Philips Imaging DD 001", "Philips MR Imaging DD 001", "Philips MR Imaging DD 005"
+    # the order of the data set dcm_qa_philips_dwi: b-values of nearly 0 and one direction, between the others
+    b = [0, 1000, 0.001, 1000, 0.002, 1000, 0.003]
+    numbers = [(1, 1), (2, 2), (3, 1), (2, 3), (4, 1), (2, 4), (5, 1)]
+
+    def vary(v: int, k: int) -> Elements:
+        out: Elements = {"Manufacturer": "Philips", "InstanceNumber": scrambled(v, k), (imaging, 0x2001, 0x03): b[v]}
+        direction = DIRECTIONS[1 + v // 2] if b[v] == 1000 else [0, 0, 1]
+        vector = {(mr, 0x2005, 0xB0 + c): direction[c] for c in range(3)}
+        more = {(mr5, 0x2005, 0x12): numbers[v][0], (mr5, 0x2005, 0x13): numbers[v][1]}
+        return {**out, **vector, **more}
+
+    a = open_image(series(tmp_path / "old", 7, 4, vary))
+    order = [0, 1, 3, 5, 2, 4, 6]
+    assert places(a) == [straight(7, 4)[v] for v in order]
+    np.testing.assert_allclose(a.b_value, [b[v] for v in order], rtol=1e-6)
+
+    def counted(v: int, k: int) -> Elements:
+        return {**vary(v, k), ("Philips MR Imaging DD 006", 0x2005, 0x96): v + 1}
+
+    assert places(open_image(series(tmp_path / "new", 7, 4, counted))) == straight(7, 4)
+    newer = lambda v, k: {**counted(v, k), "SoftwareVersions": ["11.1", "1.2"]}  # noqa: E731
+    assert places(open_image(series(tmp_path / "eleven", 7, 4, newer))) == places(a)
+
+
+def test_philips_phases_of_spin_labelling(tmp_path: Path) -> None:
+    mr5, imaging = "Philips MR Imaging DD 005", "Philips Imaging DD 001"
+
+    def vary(v: int, k: int) -> Elements:  # two repetitions in two phases, control and label
+        out: Elements = {"Manufacturer": "Philips", "InstanceNumber": scrambled(v, k), "AcquisitionTime": "101500"}
+        label, phase, repetition = v // 4, v // 2 % 2, v % 2
+        counters = {(imaging, 0x2001, 0x08): phase + 1, "TemporalPositionIdentifier": repetition + 1}
+        return {**out, **counters, (mr5, 0x2005, 0x29): ("CONTROL", "LABEL")[label]}
+
+    a = open_image(series(tmp_path, 7 + 1, 3, vary))
+    assert places(a) == straight(8, 3)
+    assert a.asl_context.values.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]

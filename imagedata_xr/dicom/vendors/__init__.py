@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +77,10 @@ class Columns(Protocol):
         """Return an element as texts; None where absent."""
         ...
 
+    def data(self, k: int, key: str | tuple[str, int, int]) -> bytes:
+        """Return the bytes of an element of image k; empty where absent."""
+        ...
+
 
 class Vendor(Protocol):
     """What a manufacturer's module offers; each function takes its images and returns columns."""
@@ -95,6 +99,28 @@ class Vendor(Protocol):
 
     def clock(self, images: Columns) -> NDArray[np.float64]:
         """The vendor's own timer in s, since any fixed moment of the series; NaN without one."""
+        ...
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """What a module offers besides, where images say less of their times than the manufacturer's elements do."""
+
+    def interval(self, images: Columns) -> NDArray[np.float64]:
+        """Time from one volume to the next of a 2-D time course, ms; NaN where it is not known."""
+        ...
+
+    def slice_times(self, volume: Columns) -> NDArray[np.float64] | None:
+        """When each image of one volume began, s since the first of them; None where that is not told."""
+        ...
+
+
+@runtime_checkable
+class Numbered(Protocol):
+    """What a module offers besides, where instance numbers may be scrambled."""
+
+    def volume_numbers(self, images: Columns) -> list[NDArray[np.float64]]:
+        """Numbers that sort the images of one position as their volumes are, the most significant first."""
         ...
 
 

@@ -1,4 +1,7 @@
-"""GE: b-value in (0043,1039), direction in the frame of frequency and phase encoding, kind of image in (0043,102F)."""
+"""GE: b-value in (0043,1039), direction in the frame of frequency and phase encoding, kind of image in (0043,102F).
+
+What is not in GE's conformance statements was told by GE's staff in the issues of dcm2niix that are named.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from numpy.typing import NDArray
 
 from ...model.geometry import normal
 from . import Columns, Diffusion
+from .ge_protocol import interval, slice_times
+
+__all__ = ["claims", "clock", "component", "diffusion", "interval", "slice_times"]
 
 PARM, ACQU, RELA = "GEMS_PARM_01", "GEMS_ACQU_01", "GEMS_RELA_01"
 _KINDS = {0: "M", 1: "P", 2: "R", 3: "I"}
@@ -22,27 +28,54 @@ def diffusion(images: Columns) -> Diffusion:
 
     The direction has its components along frequency encoding, phase encoding and slice. In terms of the row and
     column directions r, c of the image and its normal n it is ``-x r - y c + z n`` where the phase is encoded along
-    the columns, ``-y r + x c + z n`` where it is encoded along the rows (what dcm2niix does for head first supine).
+    the columns, ``-y r + x c + z n`` where it is encoded along the rows; in coronal planes with the other sign of y.
+    GE checked that for all planes (issue 970) and patients that lie feet first (issue 737).
+
+    In a table of several shells the b-value is that of the largest and the directions are shortened: the image's own is
+    b times their squared length, which is rounded to a multiple of 5 (issues 163, 245).
     """
     n = len(images)
     out = Diffusion.empty(n)
     b = images.numbers((PARM, 0x43, 0x39), width=4)[:, 0]
     xyz = np.stack([images.numbers((ACQU, 0x19, e)) for e in (0xBB, 0xBC, 0xBD)], axis=1)
     # every GE series has the elements; only a diffusion series has something in them
-    out.b_value = np.where(np.isnan(b), np.nan, np.mod(b, 1e9))
+    b = np.where(np.isnan(b), np.nan, np.mod(b, 1e9))
     iop = images.numbers("ImageOrientationPatient", width=6)
     known = ~np.isnan(iop).any(axis=1) & ~np.isnan(xyz).any(axis=1)
-    if not known.any() or not (out.b_value > 0).any():
-        out.b_value[:] = np.nan
+    planar = any("EP" in (s or ()) for s in images.strings("ScanningSequence"))
+    if not (known.any() or planar) or not (b > 0).any():
         return out
+    out.b_value = _own_b_value(images, b, np.linalg.norm(xyz, axis=1))
+    if not known.any():
+        return out
+    r, c, nrm = iop[known, :3], iop[known, 3:], normal(iop[known])
     encoded = images.strings("InPlanePhaseEncodingDirection")
     rows = np.array([(p or ("",))[0].upper().startswith("ROW") for p in encoded], dtype=np.bool_)
     x, y, z = xyz.T
+    coronal = np.zeros(n, dtype=np.bool_)
+    coronal[known] = np.abs(nrm).argmax(axis=1) == 1
+    y = np.where(coronal, -y, y)
     along_r = np.where(rows, -y, -x)
     along_c = np.where(rows, x, -y)
-    r, c, nrm = iop[known, :3], iop[known, 3:], normal(iop[known])
     out.vector[known] = along_r[known, None] * r + along_c[known, None] * c + z[known, None] * nrm
     return out
+
+
+def _own_b_value(images: Columns, b: NDArray[np.float64], length: NDArray[np.float64]) -> NDArray[np.float64]:
+    """b-values of single images, from the series' one and the length of their directions.
+
+    Without direction a weighted image is a trace. But it is one without weighting if it is a "T2" (flag 14 of
+    (0043,1030)) or if the series is a tensor (16, or (0021,105A) = 16, or directions are counted in (0019,10E0)): up to
+    release 29 the unweighted images within a table have the b-value of the others (issues 245, 690, 777).
+    """
+    shell = (length > 0.03) & (length < 0.97)
+    scaled = np.maximum(5.0, np.floor(b * length**2 / 5 + 0.5) * 5)
+    own = np.where(shell & (b > 0), scaled, b)
+    flag, kind = images.numbers((PARM, 0x43, 0x30)), images.numbers((RELA, 0x21, 0x5A))
+    count = images.numbers((ACQU, 0x19, 0xE0))
+    other = ((flag > 0) & (flag != 14) & (flag != 16)) | ((kind > 0) & (kind != 16))
+    tensor = (flag == 14) | (((flag == 16) | (kind == 16) | (count > 0)) & ~other)
+    return np.asarray(np.where(tensor & ~(length > 0.03), 0.0, own))
 
 
 def component(images: Columns) -> list[str]:
@@ -66,6 +99,32 @@ def _is_field_map(images: Columns, flag: NDArray[np.float64]) -> bool:
 
 
 def clock(images: Columns) -> NDArray[np.float64]:
-    """RTIA timer (0021,105E), in 0.1 ms, where it runs."""
+    """RTIA timer (0021,105E), where it runs; NaN throughout where its volumes contradict each other.
+
+    Its unit is 0.1 ms in old releases (14) and 1 s in newer ones (24), as Repetition Time tells (issue 286).
+    The timer of some first volumes does not fit that of the others (dcm_qa_stc): then it is no clock.
+    """
     t = images.numbers((RELA, 0x21, 0x5E))
-    return np.where(t > 0, t * 1e-4, np.where(np.isnan(t) | ~(t > 0).any(), np.nan, 0.0))
+    out = np.where(t > 0, t, np.where(np.isnan(t) | ~(t > 0).any(), np.nan, 0.0))
+    if np.isnan(out).any():
+        return out * 1e-4
+    place = ["\\".join(p or ()) for p in images.strings("ImagePositionPatient")]
+    table = _by_volume(out, place)
+    step = float(np.median(np.diff(table, axis=0))) if len(table) > 1 else float(np.ptp(out))
+    tr = float(images.numbers("RepetitionTime").min())
+    if not tr > 0:
+        return np.full(len(out), np.nan)
+    unit = 1.0 if step < 0.1 * tr else 1e-4
+    delay = table - table.min(axis=1, keepdims=True)
+    odd = np.abs(delay - np.median(delay, axis=0)).max(initial=0.0) * unit > 0.1e-3 * tr
+    return np.full(len(out), np.nan) if odd else out * unit
+
+
+def _by_volume(values: NDArray[np.float64], place: list[str]) -> NDArray[np.float64]:
+    """Values by volume (the k-th least at each place) and place; a single volume where places have unequal counts."""
+    rows: dict[str, list[float]] = {}
+    for one, value in zip(place, values.tolist(), strict=True):
+        rows.setdefault(one, []).append(value)
+    if len({len(r) for r in rows.values()}) != 1:
+        return values[None]
+    return np.array([sorted(r) for r in rows.values()]).T
