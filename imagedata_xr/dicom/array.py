@@ -5,21 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 
 from ..errors import FormatError, LabelError
 from ..formats.seam import ReadOptions
-from .decode import PALETTE
+from ..stores.url import file_name
+from .colour import SPACES
 from .frames import Frames
 from .header import read_header
+from .luts import ModalityLut, Palette, modality_lut, palette
 from .marks import padding_is_nan
-from .pixels import FrameArray, ModalityLut, PixelFormat
+from .pixel_format import PALETTE, PixelFormat
+from .pixels import FrameArray
 from .scan import Scan
 from .segments import is_segmentation
+from .syntaxes import refusal
 from .value_type import ValueRange, value_type
 
 _MODALITY_LUT = 0x00283000
+_EXTENDED_OFFSETS, _EXTENDED_LENGTHS = 0x7FE00001, 0x7FE00002
+_PALETTE_TAGS = (0x00280103, *range(0x00281101, 0x00281104), *range(0x00281201, 0x00281204),
+                 *range(0x00281221, 0x00281224))  # fmt: skip
 
 
 def array_of(frames: Frames, index: NDArray[np.intp], options: ReadOptions) -> FrameArray:
@@ -43,7 +49,9 @@ def array_of(frames: Frames, index: NDArray[np.intp], options: ReadOptions) -> F
     if options.mask_padding and not options.mask_and_scale:
         raise LabelError("mask_padding=True makes NaN, which stored integers can't hold: leave mask_and_scale out")
     scanned = frames.scan
-    formats, kind = _pixel_formats(scanned)
+    refuse_syntaxes(scanned)
+    segments = is_segmentation(frames)
+    formats, kind = _pixel_formats(scanned, segments)
     array = FrameArray(
         scanned.files,
         scanned.syntax,
@@ -54,12 +62,15 @@ def array_of(frames: Frames, index: NDArray[np.intp], options: ReadOptions) -> F
         np.where(index >= 0, frames.file[index], -1),
         np.where(index >= 0, frames.number[index], 1),
         np.dtype("f4"),
+        count=np.fmax(scanned.numbers("NumberOfFrames"), 1).astype(np.intp),
+        palettes=_palettes(scanned, [formats[k].space == PALETTE for k in kind.tolist()]),
+        extended=_extended_offsets(scanned),
     )
     if frames.own.corner is not None:
         rows, cols = (int(n) for n in frames.matrix[0])
         array.size, array.corner = (rows, cols), frames.own.corner[np.maximum(index, 0)]
     slope, intercept = np.ones(len(frames)), np.zeros(len(frames))
-    scaled = options.mask_and_scale and formats[0].samples == 1 and not is_segmentation(frames)
+    scaled = options.mask_and_scale and not formats[0].colour and not segments
     if scaled:
         slope, intercept = _rescale(frames)
         array.slope, array.intercept = (np.where(index >= 0, v[index], d) for v, d in ((slope, 1.0), (intercept, 0.0)))
@@ -78,39 +89,86 @@ def array_of(frames: Frames, index: NDArray[np.intp], options: ReadOptions) -> F
 # --- how pixels are stored ------------------------------------------------------------------------------------------
 
 
-def _pixel_formats(scanned: Scan) -> tuple[list[PixelFormat], NDArray[np.intp]]:
+def refuse_syntaxes(scanned: Scan) -> None:
+    """Refuse images whose transfer syntax no decoder is known for.
+
+    Raises
+    ------
+    FormatError
+        It names the transfer syntax, and what to do.
+    """
+    for syntax in sorted(set(scanned.syntax)):
+        if why := refusal(syntax):
+            name = file_name(scanned.files[scanned.syntax.index(syntax)])
+            raise FormatError(f"{scanned.syntax.count(syntax)} images can't be read, the first is {name}: {why}")
+
+
+def _pixel_formats(scanned: Scan, segments: bool) -> tuple[list[PixelFormat], NDArray[np.intp]]:
     """Pixel formats of the files, and which each file has."""
     names = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
              "PlanarConfiguration")  # fmt: skip
-    space = ["".join(words or ()) for words in scanned.strings("PhotometricInterpretation")]
-    colour = [word not in ("", "RGB") for word in space]
     floating = scanned.pixel_tag != 0x7FE00010
-    table = np.stack([*(scanned.numbers(n) for n in names), floating, np.array(colour, dtype=float)], axis=1)
+    table = np.stack([*(scanned.numbers(n) for n in names), floating], axis=1)
     table[:, 2] = np.where(np.isnan(table[:, 2]), 1, table[:, 2])
     table[:, 3] = np.where(floating, np.where(scanned.pixel_tag == 0x7FE00008, 32, 64), table[:, 3])  # PS3.3 C.7.6.24
     table[:, 4] = np.where(np.isnan(table[:, 4]) | floating, table[:, 3], table[:, 4])
     table[:, 5] = np.where(np.isnan(table[:, 5]) | floating, table[:, 4] - 1, table[:, 5])
-    # indices into a palette become what it says: eight bits a colour
-    table[[word == PALETTE for word in space], 2:8] = (3, 8, 8, 7, 0, 0)
     if np.isnan(table[:, [0, 1, 3]]).any() or (table[:, [0, 1]] <= 0).any():
         raise FormatError("Rows, Columns or Bits Allocated is missing or zero: the pixels have no shape")
-    rows, kind = np.unique(np.nan_to_num(table), axis=0, return_inverse=True)
-    return [_pixel_format(*r) for r in rows.astype(int).tolist()], kind.ravel().astype(np.intp)
+    space = ["".join(words or ()).strip().upper() for words in scanned.strings("PhotometricInterpretation")]
+    known: dict[PixelFormat, int] = {}
+    formats: list[PixelFormat] = []
+    kind = np.zeros(len(scanned), dtype=np.intp)
+    for k, (row, word) in enumerate(zip(np.nan_to_num(table).astype(int).tolist(), space, strict=True)):
+        # the numbers of segments stay numbers, whatever colours are proposed for them
+        form = _pixel_format(row, "" if segments and word == PALETTE else word)
+        kind[k] = known.setdefault(form, len(formats))
+        if kind[k] == len(formats):
+            formats.append(form)
+    return formats, kind
 
 
-def _pixel_format(
-    rows: int, cols: int, samples: int, allocated: int, stored: int, high: int, signed: int, planar: int,
-    floating: int, converted: int,
-) -> PixelFormat:  # fmt: skip
+def _pixel_format(numbers: list[int], space: str) -> PixelFormat:
+    rows, cols, samples, allocated, stored, high, signed, planar, floating = numbers
     if samples not in (1, 3):
-        raise FormatError(f"images of {samples} samples per pixel are not read: grey ones have 1 and colour 3")
+        raise FormatError(
+            f"images of {samples} samples per pixel ({space}) are not read: grey ones have 1 and colour 3"
+        )
+    if samples == 1 and space not in ("", "MONOCHROME1", "MONOCHROME2", PALETTE):
+        raise FormatError(f"images of {space} have 3 samples per pixel, where the header says 1")
+    if samples == 3 and space not in ("", *SPACES):
+        raise FormatError(f"images of 3 samples per pixel and {space} are not read: RGB and YBR are")
     if allocated not in ((32, 64) if floating else (1, 8, 16, 32)) or not 0 < stored <= high + 1 <= allocated:
         raise FormatError(f"pixels of {allocated} bits, {stored} stored, high bit {high} are none that DICOM knows")
-    several = samples > 1
+    if space.endswith("_422") and cols % 2:
+        raise FormatError(f"images of {space} have an even number of columns, where the header says {cols}")
+    colour = space if space == PALETTE else (space or "RGB") if samples > 1 else ""
     return PixelFormat(
-        rows, cols, samples, allocated, stored, high, bool(signed), bool(planar) and several, bool(floating),
-        bool(converted) and several,
-    )  # fmt: skip
+        rows, cols, samples, allocated, stored, high, bool(signed), bool(planar) and samples > 1, bool(floating), colour
+    )
+
+
+def _palettes(scanned: Scan, indexed: list[bool]) -> dict[int, Palette]:
+    """Palettes of the files whose values are indices; equal ones are made once."""
+    known: dict[tuple[object, ...], Palette] = {}
+    out: dict[int, Palette] = {}
+    columns = [scanned.column(tag) for tag in _PALETTE_TAGS]
+    for k in np.flatnonzero(indexed).tolist():
+        key = tuple(column[k] for column in columns)
+        if key not in known:
+            known[key] = palette(read_header(scanned.files[k]))
+        out[k] = known[key]
+    return out
+
+
+def _extended_offsets(scanned: Scan) -> dict[int, tuple[bytes, bytes]]:
+    """Extended Offset Table and its lengths (PS3.3 C.7.6.3.1.8) of the files that have one."""
+    out: dict[int, tuple[bytes, bytes]] = {}
+    for k, cell in enumerate(scanned.column(_EXTENDED_OFFSETS)):
+        if cell is not None and scanned.pixel_length[k] < 0:
+            places, lengths = (scanned.value(k, tag) for tag in (_EXTENDED_OFFSETS, _EXTENDED_LENGTHS))
+            out[k] = (places[1] if places else b"", lengths[1] if lengths else b"")
+    return out
 
 
 # --- from stored integers to values ---------------------------------------------------------------------------------
@@ -149,27 +207,6 @@ def _modality_luts(scanned: Scan) -> tuple[list[ModalityLut], NDArray[np.intp] |
     return luts, which if luts else None
 
 
-def modality_lut(ds: pydicom.Dataset) -> ModalityLut:
-    """Modality LUT of a header (PS3.3 C.11.1); raises `FormatError` where it is damaged."""
-    try:
-        item = ds.ModalityLUTSequence[0]
-        count, first, bits = (int(v) for v in item.LUTDescriptor)
-        data = item.LUTData
-    except (AttributeError, IndexError, TypeError, ValueError):
-        raise FormatError(
-            "the Modality LUT of some images has no descriptor or no data; mask_and_scale=False gives the stored values"
-        ) from None
-    if isinstance(data, bytes):
-        wide = len(data) >= 2 * (count or 65536)
-        data = np.frombuffer(data, dtype="<u2" if wide else "u1")
-    count = count or 65536  # 0 stands for 2^16 (PS3.3 C.11.1.1.1)
-    values = np.atleast_1d(np.asarray(data, dtype=np.float64))[:count]
-    if len(values) < count or bits not in (8, 16):
-        raise FormatError(f"a Modality LUT announces {count} values of {bits} bits and has {len(values)}")
-    signed = ds.get("PixelRepresentation", 0) == 1
-    return ModalityLut(first - 65536 if signed and first > 32767 else first, values)
-
-
 def _padding(
     frames: Frames, array: FrameArray, index: NDArray[np.intp], masked: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
@@ -205,7 +242,7 @@ def _dtype(
     scaled: bool,
 ) -> np.dtype[Any]:
     """Type of the values: asked for, or the natural one."""
-    stored = {f.stored_dtype.newbyteorder("=") for f in array.formats}
+    stored = {f.dtype.newbyteorder("=") for f in array.formats}
     if not scaled and len(stored) > 1 and asked is None:
         raise FormatError("the images are stored in several types; leave mask_and_scale out to have them as floats")
     limits = np.array([f.limits for f in array.formats], dtype=np.float64)[array.kind[frames.file]]

@@ -44,7 +44,7 @@ def image_of(stack: Stack, orders: Any, options: ReadOptions) -> xr.Dataset:
     attrs = attrs_of(frames, set(coords) | {v.dim for v in volumes})
     if array.slope is not None and (units := units_of(frames)):
         attrs["units"] = units
-    if any(f.converted for f in array.formats):
+    if any(f.colour and f.space != "RGB" for f in array.formats):
         attrs = {k: v for k, v in attrs.items() if "PaletteColorLookupTable" not in k}
         attrs["PhotometricInterpretation"] = "RGB"
     coords["patient"] = ((), np.int64(patient_digest(attrs)))
@@ -80,11 +80,11 @@ def _encoding(array: FrameArray, dims: list[str]) -> dict[str, Any]:
         or array.intercept is None
         or bool((array.slope == 1).all() and (array.intercept == 0).all())
     )
-    stored = str(array.formats[0].stored_dtype.newbyteorder("="))
+    stored = str(array.formats[0].dtype.newbyteorder("="))
     return {
         "preferred_chunks": _chunks(array, dims),
         "stored_dtype": stored if same else "float32",
-        "bits_stored": max(f.bits_stored for f in array.formats),
+        "bits_stored": max(f.bits for f in array.formats),
     }
 
 

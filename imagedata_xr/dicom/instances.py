@@ -10,6 +10,7 @@ from ..stores.url import File, file_name, read_range
 from .frames import Frames
 from .planes import planes_of
 from .scan import Scan
+from .syntaxes import REFERENCED
 
 _WSI = "1.2.840.10008.5.1.4.1.1.77.1.6"
 
@@ -49,7 +50,8 @@ def frames_of(scan: Scan, errors: str = "warn") -> Frames:
 
 def _readable(scan: Scan) -> NDArray[np.intp]:
     """Rows of the instances that hold images."""
-    pixels = scan.pixel_tag > 0
+    # images whose pixels are elsewhere are no objects without pixels: they are refused by name
+    pixels = (scan.pixel_tag > 0) | np.array([syntax in REFERENCED for syntax in scan.syntax], dtype=np.bool_)
     tiled = ["".join(w or ()).startswith("TILED") for w in scan.strings("DimensionOrganizationType")]
     slides = np.array([_WSI in (c or ()) for c in scan.strings("SOPClassUID")], dtype=np.bool_)
     slides = (slides | np.array(tiled, dtype=np.bool_)) & pixels
@@ -60,31 +62,43 @@ def _readable(scan: Scan) -> NDArray[np.intp]:
 
 
 def _with_their_pixels(frames: Frames, errors: str) -> Frames:
-    """Leave out instances whose native pixel data are shorter than their frames, which would be read from beyond."""
+    """Leave out instances whose native pixel data are not their frames: too short, or of another kind of colour.
+
+    Pixel data that are longer by a frame or more are named, since frames may be missing from what is read.
+    """
     scan = frames.scan
     names = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
     rows, cols, samples, bits = (scan.numbers(name) for name in names)
     space = ["".join(words or ()) for words in scan.strings("PhotometricInterpretation")]
     halved = np.array([word.endswith("_422") for word in space], dtype=bool)
-    samples = np.where(halved, 2, np.where(np.isnan(samples), 1, samples))  # PS3.3 C.7.6.3.1.2: colour of pixel pairs
+    samples = np.where(np.isnan(samples), 1, samples)
     bits = np.where(np.isnan(bits), np.where(scan.pixel_tag == 0x7FE00009, 64, 32), bits)
     tile = (frames.matrix != np.stack([rows, cols], axis=1)[frames.file]).any(axis=1)
-    count = np.ones(len(scan), dtype=np.int64)
+    count = np.fmax(scan.numbers("NumberOfFrames"), 1)
     np.maximum.at(count, frames.file, np.where(tile, 1, frames.number))
-    need = np.ceil(rows * cols * samples * bits * count / 8)
-    short = (scan.pixel_length >= 0) & (need > scan.pixel_length)
-    if not short.any():
+    whole = rows * cols * samples * bits * count / 8
+    need = np.ceil(np.where(halved, whole * 2 / 3, whole))  # PS3.3 C.7.6.3.1.2: two pixels share their chrominance
+    native = (scan.pixel_length >= 0) & (scan.pixel_tag > 0)
+    full = native & halved & (scan.pixel_length // 2 == np.ceil(np.nan_to_num(whole)) // 2)
+
+    def text(k: int) -> str:
+        return (
+            f"{file_name(scan.files[k])} has {int(scan.pixel_length[k])} bytes of pixel data, but its {int(count[k])} "
+            f"frames of {int(rows[k])} x {int(cols[k])} need {int(need[k])}"
+        )
+
+    longer = np.flatnonzero(native & ~full & (scan.pixel_length >= need + np.fmax(need / count, 2)))
+    if longer.size:
+        if errors == "raise":
+            raise SourceError(text(int(longer[0])))
+        warn(f"{longer.size} images announce fewer frames than they hold, which are not read: {text(int(longer[0]))}")
+    which = np.flatnonzero(native & (need > scan.pixel_length) | full)
+    if not which.size:
         return frames
-    which = np.flatnonzero(short)
-    k = int(which[0])
-    text = (
-        f"{file_name(scan.files[k])} has {int(scan.pixel_length[k])} bytes of pixel data, but its {int(count[k])} "
-        f"frames of {int(rows[k])} x {int(cols[k])} need {int(need[k])}"
-    )
     if errors == "raise":
-        raise SourceError(text)
-    warn(f"{len(which)} images are damaged and left out: {text}")
-    return frames.take(np.flatnonzero(~short[frames.file]).astype(np.intp))
+        raise SourceError(text(int(which[0])))
+    warn(f"{which.size} images are damaged and left out: {text(int(which[0]))}")
+    return frames.take(np.flatnonzero(~np.isin(frames.file, which)).astype(np.intp))
 
 
 def _without_copies(scan: Scan) -> Scan:

@@ -12,78 +12,10 @@ from numpy.typing import NDArray
 
 from ..model.lazy import axis_indices
 from ..stores.url import File, is_local, read_ranges
-from .decode import decode_frame, load
-
-BIG_ENDIAN = "1.2.840.10008.1.2.2"
-
-
-@dataclass(frozen=True)
-class PixelFormat:
-    """How the pixels of all frames of an image are stored.
-
-    Attributes
-    ----------
-    rows, cols, samples : int
-    bits_allocated, bits_stored, high_bit : int
-    signed : bool
-    planar : bool
-        Colour by plane rather than by pixel.
-    floating : bool
-        Float (32 bits) or Double Float Pixel Data.
-    converted : bool
-        Colour in another space than RGB, which pydicom converts.
-    """
-
-    rows: int
-    cols: int
-    samples: int
-    bits_allocated: int
-    bits_stored: int
-    high_bit: int
-    signed: bool
-    planar: bool = False
-    floating: bool = False
-    converted: bool = False
-
-    @property
-    def stored_dtype(self) -> np.dtype[Any]:
-        """Type of the numbers as they lie in the file, little endian; single bits are bytes once read."""
-        kind = "f" if self.floating else "i" if self.signed else "u"
-        return np.dtype(f"<{kind}{max(1, self.bits_allocated // 8)}")
-
-    @property
-    def limits(self) -> tuple[int, int]:
-        """Lowest and highest stored integer."""
-        if self.signed:
-            return -(2 ** (self.bits_stored - 1)), 2 ** (self.bits_stored - 1) - 1
-        return 0, 2**self.bits_stored - 1
-
-    @property
-    def frame_bytes(self) -> int:
-        """Length of a native frame."""
-        return self.rows * self.cols * self.samples * self.bits_allocated // 8
-
-    def clean(self, stored: NDArray[Any]) -> NDArray[Any]:
-        """Mask bits outside of Bits Stored and extend the sign (PS3.5 8.1.1: they may hold anything)."""
-        if self.floating or self.bits_stored == self.bits_allocated:
-            return stored
-        shift = self.bits_allocated - self.high_bit - 1
-        # left to drop what is above the high bit, then right (arithmetic for signed types) to drop what is below
-        up = np.left_shift(stored, np.array(shift, stored.dtype))
-        return np.asarray(np.right_shift(up, np.array(self.bits_allocated - self.bits_stored, stored.dtype)))
-
-
-@dataclass(frozen=True)
-class ModalityLut:
-    """Modality LUT (PS3.3 C.11.1.1): the values of stored integers from `first` on; those outside get the nearest."""
-
-    first: int
-    values: NDArray[np.float64]
-
-    def apply(self, stored: NDArray[Any]) -> NDArray[np.float64]:
-        """Values of stored integers."""
-        place = np.clip(stored.astype(np.int64) - self.first, 0, len(self.values) - 1)
-        return self.values[place]
+from .luts import ModalityLut, Palette
+from .pixel_format import PixelFormat
+from .stored_frames import StoredFrames
+from .syntaxes import BIG_ENDIAN
 
 
 @dataclass
@@ -115,6 +47,12 @@ class FrameArray:
     luts : list of ModalityLut
     lut : ndarray, optional
         Which of the luts each file has, -1 for none; it stands in for slope and intercept.
+    count : ndarray
+        Number of Frames of each file.
+    palettes : dict of int to Palette
+        By file, where its values are indices into one.
+    extended : dict of int to (bytes, bytes)
+        Extended Offset Table of each file that has one, and its lengths.
     """
 
     files: list[File]
@@ -133,14 +71,17 @@ class FrameArray:
     corner: NDArray[np.intp] | None = None
     luts: list[ModalityLut] = field(default_factory=list)
     lut: NDArray[np.intp] | None = None
-    _kept: tuple[int, Any] | None = field(default=None, init=False, repr=False, compare=False)
+    count: NDArray[np.intp] | None = None
+    palettes: dict[int, Palette] = field(default_factory=dict)
+    extended: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)
+    _kept: tuple[int, StoredFrames] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def plane_shape(self) -> tuple[int, ...]:
         """(rows, cols) or, for colour, (rows, cols, samples)."""
         f = self.formats[0]
         rows, cols = self.size or (f.rows, f.cols)
-        return (rows, cols, f.samples) if f.samples > 1 else (rows, cols)
+        return (rows, cols, 3) if f.colour else (rows, cols)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -212,25 +153,30 @@ class FrameArray:
             elif native:
                 band = self._shaped(self._fetch(wanted, [k])[0], f)
             else:
-                band = self._decoded(i, key[1], f)
+                band = self._stored_frames(i).read(key[1])
             last = ((*key, int(native)), band)
-            yield f.clean(wanted.cut(band, k, self.plane_shape[1], native))
+            part = wanted.cut(band, k, self.plane_shape[1], native)
+            yield f.clean(part) if native else part
 
     def _shaped(self, data: bytes, f: PixelFormat) -> NDArray[Any]:
         colour = (f.samples,) if f.samples > 1 else ()
         return np.frombuffer(data, dtype=f.stored_dtype).reshape(-1, f.cols, *colour)
 
-    def _decoded(self, i: int, number: int, f: PixelFormat) -> NDArray[Any]:
-        colour = (f.samples,) if f.samples > 1 else ()
-        file = self.files[i]
-        values = decode_frame(file, self._loaded(i), number, f.samples == 1)
-        return values.astype(f.stored_dtype, copy=False).reshape(f.rows, f.cols, *colour)
-
-    def _loaded(self, i: int) -> Any:
-        """Data set of a file; that of the last one is kept, since its other frames are often wanted next."""
+    def _stored_frames(self, i: int) -> StoredFrames:
+        """Frames of a file; those of the last one are kept, since its other frames are often wanted next."""
         kept = self._kept
         if kept is None or kept[0] != i:
-            kept = self._kept = (i, load(self.files[i]))
+            frames = StoredFrames(
+                self.files[i],
+                self.syntax[i],
+                int(self.offset[i]),
+                int(self.length[i]),
+                1 if self.count is None else int(self.count[i]),
+                self.formats[self.kind[i]],
+                self.extended.get(i),
+                self.palettes.get(i),
+            )
+            kept = self._kept = (i, frames)
         return kept[1]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -240,7 +186,7 @@ class FrameArray:
         """Whether rows of a file's frames can be read by their position."""
         f = self.formats[self.kind[i]]
         native = self.length[i] >= 0 and self.offset[i] >= 0 and self.syntax[i] != BIG_ENDIAN
-        return bool(native and f.bits_allocated in (8, 16, 32, 64) and not f.planar and not f.converted)
+        return bool(native and f.bits_allocated in (8, 16, 32, 64) and not f.planar and f.space in ("", "RGB"))
 
     def _fetch_remote(self, wanted: Wanted) -> dict[int, bytes]:
         """Read what lies on remote stores in one go, since their requests run at the same time."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 from series import COLS, ROWS, Elements, image, open_image, save, series
 
-from imagedata_xr.dicom.pixels import PixelFormat
+from imagedata_xr.dicom.pixel_format import PixelFormat
 from imagedata_xr.dicom.value_type import ValueRange, natural_type, value_type
-from imagedata_xr.errors import FormatError, LabelError, SourceError
+from imagedata_xr.errors import FormatError, LabelError
 
 Array = NDArray[Any]
 
@@ -315,67 +313,3 @@ def test_colour_of_another_space_becomes_rgb(tmp_path: Path) -> None:
     want = pixel_array(tmp_path / "0000.dcm")
     np.testing.assert_array_equal(a.values[0, 0], want)
     assert a.attrs["PhotometricInterpretation"] == "RGB"
-
-
-# --- compressed -----------------------------------------------------------------------------------------------------
-
-
-def test_jpeg_2000_when_a_decoder_is_present(tmp_path: Path, require_module: Any) -> None:
-    syntax = UID("1.2.840.10008.1.2.4.90")
-    require_module("PIL")
-    import io
-
-    from PIL import Image
-
-    values = spread(0, 60000, "<u2")
-    stream = io.BytesIO()
-    Image.fromarray(values).save(stream, "JPEG2000", irreversible=False, no_jp2=True)
-    ds = image(0, 0, stored_as(values, 16, PixelData=encapsulate([stream.getvalue()])))
-    ds["PixelData"].VR = "OB"
-    save(ds, tmp_path / "0", syntax)
-    np.testing.assert_array_equal(open_image(tmp_path).values[0, 0], values)
-
-
-@pytest.mark.parametrize("dtype", ["<u2", "<i2"])
-@pytest.mark.parametrize(
-    ("syntax", "encode"),
-    [("80", "jpegls_encode"), ("70", "ljpeg_encode"), ("57", "ljpeg_encode"), ("90", "jpeg2k_encode")],
-)
-def test_lossless_syntaxes_by_imagecodecs(tmp_path: Path, syntax: str, encode: str, dtype: str) -> None:
-    codecs = pytest.importorskip("imagecodecs")
-    values = spread(-2048 if dtype == "<i2" else 0, 2047, dtype)
-    options = {"level": 0, "reversible": True, "codecformat": "j2k"} if syntax == "90" else {}
-    data = getattr(codecs, encode)(values.view("<u2"), **options)
-    ds = image(0, 0, stored_as(values, 12, PixelData=encapsulate([bytes(data)])))
-    ds["PixelData"].VR = "OB"
-    save(ds, tmp_path / "0", f"1.2.840.10008.1.2.4.{syntax}")
-    np.testing.assert_array_equal(open_image(tmp_path).values[0, 0], values)
-
-
-@pytest.mark.parametrize(
-    ("syntax", "match"),
-    [
-        ("1.2.840.10008.1.2.4.80", r"compressed as JPEG-LS Lossless .*install imagecodecs .*or python-gdcm"),
-        ("1.2.840.10008.1.2.4.70", r"compressed as JPEG Lossless.*no decoder for it is installed"),
-        ("1.2.840.10008.1.2.4.106", r"which pydicom does not decode"),
-    ],
-)
-def test_a_missing_decoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, syntax: str, match: str) -> None:
-    from pydicom.pixels.decoders.base import Decoder
-
-    monkeypatch.setitem(sys.modules, "imagecodecs", None)
-    monkeypatch.setattr(Decoder, "is_available", property(lambda self: False))
-    ds = image(0, 0, {"PixelData": encapsulate([b"\1\2\3\4"])})
-    ds["PixelData"].VR = "OB"
-    save(ds, tmp_path / "0", syntax)
-    a = open_image(tmp_path)  # opening needs no decoder
-    with pytest.raises(SourceError, match=match):
-        a.load()
-
-
-def test_garbage_in_compressed_pixels(tmp_path: Path) -> None:
-    ds = image(0, 0, {"PixelData": encapsulate([b"\1\2\3\4"])})
-    ds["PixelData"].VR = "OB"
-    save(ds, tmp_path / "0", RLELossless)
-    with pytest.raises(SourceError, match="frame 1 can't be decoded"):
-        open_image(tmp_path).load()

@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from multiframe import COLS, ROWS, SPACING, Frame, diffusion, instance, place, save, stored, values, when
-from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from imagedata_xr.dicom import decode, pixels
+from imagedata_xr.dicom import pixels
 from imagedata_xr.errors import FormatError, ImagedataWarning, NotFoundError, SortError
 from imagedata_xr.stores.url import read_ranges
 
@@ -181,34 +180,6 @@ def test_pickled_image_has_its_pixels(tmp_path: Path) -> None:
     a.values  # noqa: B018 - what was read of a file must not travel along
     again = pickle.loads(pickle.dumps(a))
     np.testing.assert_array_equal(again.values, a.values)
-
-
-def test_compressed_file_is_read_once_for_all_its_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save(instance(shuffled([Frame(k) for k in range(5)])), tmp_path / "a.dcm", rle=True)
-    reads: list[str] = []
-
-    def counted(file: Any) -> Any:
-        reads.append(file.path)
-        return decode.load(file)
-
-    monkeypatch.setattr(pixels, "load", counted)
-    a = opened(tmp_path)
-    assert_in_place(a)
-    assert len(reads) == 1
-
-
-def test_compressed_frame_is_decoded_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save(instance([Frame(k) for k in range(5)]), tmp_path / "a.dcm", rle=True)
-    decoded: list[int] = []
-    true_decode = decode.decode_frame
-
-    def counted(file: Any, ds: Any, number: int, grey: bool) -> NDArray[Any]:
-        decoded.append(number)
-        return true_decode(file, ds, number, grey)
-
-    monkeypatch.setattr(pixels, "decode_frame", counted)
-    opened(tmp_path).isel(slice=2).values  # noqa: B018
-    assert decoded == [3]
 
 
 @pytest.fixture
