@@ -17,6 +17,7 @@ from series import Elements, open_image
 
 from imagedata_xr.dicom import encapsulated as module
 from imagedata_xr.errors import ImagedataWarning, SourceError
+from imagedata_xr.stores import files
 
 COUNT = 6
 
@@ -41,7 +42,7 @@ def several(values: Array, **more: Any) -> Elements:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Bytes that were asked for since the test began."""
     sizes: list[int] = []
-    true_read = module.read_available
+    true_read = files.read_available
 
     def counted(files: Any, offsets: Any, lengths: Any) -> Any:
         sizes.extend(lengths)
