@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..errors import FormatError, LabelError
 from ..formats.seam import ReadOptions
 from ..stores.url import file_name
-from .colour import SPACES
+from .colour import ONLY_IN, SPACES
 from .frames import Frames
 from .header import read_header
 from .luts import ModalityLut, Palette, modality_lut, palette
@@ -19,7 +19,7 @@ from .pixel_format import PALETTE, PixelFormat
 from .pixels import FrameArray
 from .scan import Scan
 from .segments import is_segmentation
-from .syntaxes import refusal
+from .syntaxes import CODECS, refusal
 from .value_type import ValueRange, value_type
 
 _MODALITY_LUT = 0x00283000
@@ -120,6 +120,9 @@ def _pixel_formats(scanned: Scan, segments: bool) -> tuple[list[PixelFormat], ND
     formats: list[PixelFormat] = []
     kind = np.zeros(len(scanned), dtype=np.intp)
     for k, (row, word) in enumerate(zip(np.nan_to_num(table).astype(int).tolist(), space, strict=True)):
+        family = CODECS[scanned.syntax[k]].family if scanned.syntax[k] in CODECS else ""
+        if ONLY_IN.get(word, family) != family:
+            raise FormatError(f"colours of {word} are known only in {ONLY_IN[word]} frames, which these are not")
         # the numbers of segments stay numbers, whatever colours are proposed for them
         form = _pixel_format(row, "" if segments and word == PALETTE else word)
         kind[k] = known.setdefault(form, len(formats))

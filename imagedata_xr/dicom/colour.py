@@ -15,6 +15,9 @@ _PARTIAL = np.linalg.inv(np.array([[0.2568, 0.5041, 0.0979], [-0.1482, -0.2910, 
 SPACES = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_ICT", "YBR_RCT", "XYB")
 """Photometric Interpretations of three samples that are read."""
 
+ONLY_IN = {"YBR_ICT": "jpeg2000", "YBR_RCT": "jpeg2000", "XYB": "jpegxl"}
+"""Spaces that are a step of a compression, and the family of codecs that undoes it (PS3.3 section C.7.6.3.1.2)."""
+
 
 def to_rgb(values: NDArray[Any], space: str, bits: int) -> NDArray[Any]:
     """RGB of colours of a space.
