@@ -20,11 +20,10 @@ from ..errors import GeometryError, LabelError, SourceError
 from ..model.assign import ASSIGNED
 from ..model.image import volume_dims
 from ..model.repair import space_of
-from .array import modality_lut
 from .fields import from_attrs, numbers
 from .header import Headers, headers_of
+from .luts import ModalityLut, modality_lut
 from .own_headers import OwnHeaders
-from .pixels import ModalityLut
 from .unchanged import same_pixels
 
 Change = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]

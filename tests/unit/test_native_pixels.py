@@ -183,7 +183,7 @@ def coloured(path: Path, values: Array, colours: Dataset, **elements: Any) -> Ar
     ds.update(colours)
     save(ds, path / "0")
     a = open_image(path)
-    assert (a.dtype, a.dims[-1], a.shape[-1]) == (np.uint8, "rgb", 3)
+    assert (str(a.dtype), a.dims[-1], a.shape[-1]) == ("uint8", "rgb", 3)
     return np.asarray(a.values[0, 0])
 
 
@@ -282,7 +282,7 @@ def test_modality_lut_of_bytes_or_words(tmp_path: Path, bits: int, syntax: str) 
     np.testing.assert_array_equal(open_image(tmp_path).values[0, 0], entries[np.clip(values + 2, 0, 3)])
 
 
-# --- kept ---------------------------------------------------------------------------------------------------------------
+# --- kept -------------------------------------------------------------------------------------------------------------
 
 
 def test_the_icc_profile_stays_in_the_header(tmp_path: Path) -> None:
