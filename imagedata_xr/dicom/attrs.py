@@ -161,7 +161,8 @@ _PET_UNITS = {
     "CM2ML": "cm2/ml",
     "CNTS": "counts",
     "CPS": "counts/s",
-    "PROPCPS": "counts/s",
+    "PROPCNTS": "proportional to counts",
+    "PROPCPS": "proportional to counts/s",
     "NONE": "",
     "PCNT": "%",
 }

@@ -49,6 +49,8 @@ def find_clocks(frames: Frames) -> list[Clock]:
     found.append(Clock(frames.numbers(FRAME_TIME), "FrameTime", False))
     offset = frames.numbers("TemporalPositionTimeOffset")  # s, in the Temporal Position group
     found.append(Clock(offset, "TemporalPositionTimeOffset", False))
+    reference = frames.numbers("FrameReferenceTime") * 1e-3  # PET (PS3.3 C.8.9.4.1.5)
+    found.append(Clock(reference, "FrameReferenceTime", False))
     position, resolution = frames.numbers("TemporalPositionIdentifier"), frames.numbers("TemporalResolution")
     found.append(Clock((position - 1) * resolution * 1e-3, "TemporalPositionIdentifier x TemporalResolution", False))
     return [c for c in found if len(c.seconds) and not np.isnan(c.seconds).any()]

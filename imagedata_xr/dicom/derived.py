@@ -47,7 +47,10 @@ STALE = frozenset(
 """Elements that speak of the source's pixels, files or series, and so not of a derived image."""
 
 _PURPOSE = ("121322", "DCM", "Source Image for Image Processing Operation")  # PS3.16 CID 7202
-_UNITS_OF_PET = {"Bq/ml": "BQML", "g/ml": "GML", "counts": "CNTS", "cm2/ml": "CM2ML", "counts/s": "CPS", "%": "PCNT"}
+_UNITS_OF_PET = {
+    "Bq/ml": "BQML", "g/ml": "GML", "cm2/ml": "CM2ML", "counts": "CNTS", "counts/s": "CPS", "%": "PCNT",
+    "proportional to counts": "PROPCNTS", "proportional to counts/s": "PROPCPS",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class Keys:
     def __init__(self, frames: Frames, slot: NDArray[np.intp]) -> None:
         self.frames, self.slot = frames, slot
         self.slices = int(slot.max()) + 1
-        number = np.nan_to_num(frames.numbers("InstanceNumber"), nan=np.inf)
+        number = np.nan_to_num(_sequence(frames), nan=np.inf)
         # frames of one instance follow each other as they are stored
         self.instance_number = number + (frames.number - 1) / (1.0 + frames.number.max(initial=1))
         self._own: dict[str, NDArray[np.float64]] = {}
@@ -245,6 +245,14 @@ class Keys:
                     f"order {','.join(names)!r} puts images of different {order.name} into one volume. order={grid!r} "
                     "makes a grid of them; echo=, acquisition= or split= selects some"
                 )
+
+
+def _sequence(frames: Frames) -> NDArray[np.float64]:
+    """Instance Number of each frame; of PET its Image Index, which counts slices within volumes (C.8.9.4.1.9)."""
+    index = frames.numbers("ImageIndex")
+    if len(frames) and not np.isnan(index).any() and len(np.unique(index)) == len(index):
+        return index
+    return frames.numbers("InstanceNumber")
 
 
 def order_factor(order: Order) -> float:

@@ -184,6 +184,9 @@ def _features(frames: Frames, split: str | Sequence[str] | None) -> dict[str, li
         "component": frames.component,
         "samples": frames.text("SamplesPerPixel"),
         "segmentation": segmentations(frames),
+        # of PET: images with and without attenuation correction, or in other units, are no volumes of one image
+        "CorrectedImage": ["\\".join(sorted(w or ())) for w in frames.strings("CorrectedImage")],
+        "Units": frames.text("Units"),
     }
     for word in words:
         texts = frames.text(word)
