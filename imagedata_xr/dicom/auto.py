@@ -43,9 +43,9 @@ def find_orders(keys: Keys, allowed: Sequence[str] | None = None) -> list[Order]
     alone = next((o for o in found if _fills(keys, [o])), None)
     if alone is not None:
         return [alone]
-    if allowed is None and keys.labelling is not None and keys.clock is not None:
-        # label and control that share a clock are no volumes of one time course
-        found += [] if tells_apart(keys.clock.seconds, keys.slot) else [keys.labelling]
+    if allowed is None and keys.companions and keys.clock is not None:
+        # label and control, or two detectors, that share a clock are no volumes of one time course
+        found += [] if tells_apart(keys.clock.seconds, keys.slot) else keys.companions
     return _timed(keys, found, may) or [ORDERS["none"]]
 
 

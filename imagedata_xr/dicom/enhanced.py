@@ -13,7 +13,7 @@ from ..errors import GeometryError, SourceError, warn
 from ..model.geometry import normal
 from ..stores.url import file_name
 from .elements import LongValue, key_name, numbers_of, text
-from .gamma import detector_geometry, frame_vectors, gated_times, phase_times
+from .gamma import detector_geometry, frame_vectors, gated_times, phase_times, rotation_angles
 from .groups import FrameColumns, group_columns, has_groups
 from .scan import Scan
 from .vr import Key
@@ -39,8 +39,9 @@ def frame_columns(scan: Scan, k: int) -> FrameColumns:
     FrameColumns
         One row per frame, in the order in which they are stored. Columns of the functional groups, or those that a rule
         gives: ``ImagePositionPatient`` and ``ImageOrientationPatient`` (dose grids and nuclear medicine),
-        ``FrameTime`` (s since the first frame), ``TriggerTime`` (ms), ``ActualFrameDuration`` (ms), and the vectors of
-        nuclear medicine (``SliceVector``, ``DetectorVector``, ...), which count from 1.
+        ``FrameTime`` (s since the first frame), ``TriggerTime`` (ms), ``ActualFrameDuration`` (ms),
+        ``AngularPosition`` (degree), and the vectors of nuclear medicine (``SliceVector``, ``DetectorVector``, ...),
+        which count from 1.
 
     Raises
     ------
@@ -53,7 +54,7 @@ def frame_columns(scan: Scan, k: int) -> FrameColumns:
     -----
     ImagedataWarning
         Frame times that do not fit the number of frames are left out, and slices of nuclear medicine without spacing
-        have no position.
+        have no place.
     """
     if has_groups(scan, k):
         return group_columns(scan, k)
@@ -70,7 +71,7 @@ def frame_columns(scan: Scan, k: int) -> FrameColumns:
 def _nuclear(out: FrameColumns, scan: Scan, k: int) -> None:
     vectors = frame_vectors(scan, k, out.count)
     out.numbers.update(vectors)
-    for rule in (detector_geometry, phase_times, gated_times):
+    for rule in (detector_geometry, phase_times, gated_times, rotation_angles):
         out.numbers.update(rule(scan, k, vectors))
 
 

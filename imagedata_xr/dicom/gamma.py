@@ -33,7 +33,7 @@ VECTORS = {
     "AngularViewVector": 0x00540090,
     "TimeSliceVector": 0x00540100,
 }
-_DETECTORS, _PHASES, _GATING = 0x00540022, 0x00540032, 0x00540062
+_DETECTORS, _PHASES, _ROTATIONS, _GATING = 0x00540022, 0x00540032, 0x00540052, 0x00540062
 _SPACING = 0x00180088
 
 
@@ -75,7 +75,7 @@ def detector_geometry(scan: Scan, k: int, vectors: Numbers) -> Numbers:
     Warns
     -----
     ImagedataWarning
-        There are several slices, but no spacing to place them by.
+        There are several slices, but no spacing to place them by: none of them has a place then.
     """
     detectors = _items(scan, k, _DETECTORS)
     if not detectors or not vectors or not vectors.keys().isdisjoint(("RotationVector", "AngularViewVector")):
@@ -92,13 +92,43 @@ def detector_geometry(scan: Scan, k: int, vectors: Numbers) -> Numbers:
         spacing = np.array(numbers_of(_SPACING, raw) if raw is not None else ())
         if len(spacing) != 1 or not np.isfinite(spacing[0]) or spacing[0] == 0:
             warn(
-                f"{file_name(scan.files[k])} has several slices, but no Spacing Between Slices: only the first of them "
-                "has a position"
+                f"{file_name(scan.files[k])} has several slices, but no Spacing Between Slices: they are read without "
+                "a place in the patient"
             )
-            spacing = np.array([np.nan])
-        steps = np.where(slices == 1, 0.0, (slices - 1) * spacing[0])
+            return {}
+        steps = (slices - 1) * spacing[0]
         position = position + steps[:, None] * np.array([normal(one) for one in orientation])
     return {"ImagePositionPatient": position, "ImageOrientationPatient": orientation}
+
+
+def rotation_angles(scan: Scan, k: int, vectors: Numbers) -> Numbers:
+    """Find the angle of the detector in each projection (PS3.3 C.8.4.12, and C.8.4.11 for several detectors).
+
+    It starts at the Start Angle of the rotation, or of each detector where there are several, and goes on by Angular
+    Step: up for counter-clockwise rotations, 0 at the patient's back, seen from the feet.
+
+    Returns
+    -------
+    dict
+        ``AngularPosition`` (degree, from 0 to 360), (n,); nothing where the elements do not tell.
+    """
+    rotations, views = _items(scan, k, _ROTATIONS), vectors.get("AngularViewVector")
+    if not rotations or views is None:
+        return {}
+    which = _pick(scan, k, vectors.get("RotationVector", np.ones(len(views))), len(rotations), "rotations")
+    start, step = np.array([[_values(r, word, 1)[0] for word in ("StartAngle", "AngularStep")] for r in rotations]).T
+    sign = np.array([{"CC": 1.0, "CW": -1.0}.get(str(r.get("RotationDirection") or ""), np.nan) for r in rotations])
+    begin = start[which]
+    detector = vectors.get("DetectorVector", np.ones(len(views)))
+    if (detector != detector[0]).any():
+        if len(rotations) > 1:
+            return {}  # where the other detectors are in the later rotations is nowhere said
+        heads = _items(scan, k, _DETECTORS)
+        begin = np.array([_values(d, "StartAngle", 1)[0] for d in heads])[
+            _pick(scan, k, detector, len(heads), "detectors")
+        ]
+    angles = begin + sign[which] * step[which] * (views - 1)
+    return {} if np.isnan(angles).any() else {"AngularPosition": angles % 360.0}
 
 
 def phase_times(scan: Scan, k: int, vectors: Numbers) -> Numbers:

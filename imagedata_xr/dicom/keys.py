@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LabelError, SortError
-from ..model.orders import LABELS, ORDERS, Order, parse_order
+from ..model.orders import LABELS, ORDERS, Order, label_for, parse_order
 from ..stores.url import file_name
 from .clock import Clock, tells_apart
 from .frames import Frames
@@ -20,6 +20,10 @@ from .vendor_words import interval, volume_numbers
 VALUE_ORDERS = ("te", "ti", "fa")
 LABELLING = Order("ASLContext", "asl_context", LABELS["asl_context"])
 """Spin labelling: found where label and control share a clock, else a label of the volumes of a time course."""
+SIMULTANEOUS = tuple(
+    Order(word, label_for(word).coord, label_for(word)) for word in ("DetectorVector", "EnergyWindowVector")
+)
+"""What a gamma camera counts at the same time (PS3.3 C.8.4.8)."""
 
 
 class Keys:
@@ -54,9 +58,11 @@ class Keys:
         if not self.several:
             return clocks[0] if clocks else None
         found = next((c for c in clocks if tells_apart(c.seconds, slot)), None)
-        if found is None and self.labelling is not None:
-            group, values = self._clusters(LABELLING)
-            found = next((c for c in clocks if tells_apart(c.seconds, slot * len(values) + group)), None)
+        if found is None and self.companions:
+            for order in self.companions:
+                group, values = self._clusters(order)
+                slot = slot * len(values) + group
+            found = next((c for c in clocks if tells_apart(c.seconds, slot)), None)
         return found or self._repetitions
 
     @cached_property
@@ -214,6 +220,18 @@ class Keys:
         if np.isnan(self.frames.asl_context).any():
             return None
         return LABELLING if self._varies_at_a_position(self._clusters(LABELLING)[0]) else None
+
+    @cached_property
+    def companions(self) -> list[Order]:
+        """Orders of images that may share a clock: spin labelling; detectors and energy windows of a gamma camera."""
+        out = [] if self.labelling is None else [self.labelling]
+        if not any(np.ptp(clock.seconds) > 0 for clock in self.frames.clocks):
+            return out  # views of one moment are no time course
+        for order in SIMULTANEOUS:
+            numbers = self.values(order)
+            if not np.isnan(numbers).any() and self._varies_at_a_position(self._clusters(order)[0]):
+                out.append(order)
+        return out
 
     @property
     def differing(self) -> list[Order]:

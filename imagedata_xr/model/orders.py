@@ -61,6 +61,12 @@ LABELS: dict[str, Label] = {
             factor=1e-3,
         ),
         Label("decay_factor", "1", "decay correction applied to the values", "DecayFactor", tolerance=1e-9),
+        Label(
+            "angular_position",
+            "degree",
+            "angle of the detector; 0 at the patient's back, counter-clockwise seen from the feet",
+            "AngularPosition",
+        ),
         Label("cardiac_phase", "1", "number of the cardiac phase", "CardiacPhase"),
         Label("number_of_averages", "1", "number of averages", "NumberOfAverages"),
         Label("asl_context", "1", "spin labelling: 0 control, 1 label, 2 M0 scan", "ASLContext", tolerance=0.5),
