@@ -74,10 +74,11 @@ class Volume:
         ds, di, dj = self.spacing
         return np.array(self.first) + j * dj * r + i * di * c + t * ds * self.normal
 
-    def picture(self) -> NDArray[np.uint16]:
-        """The tiles, and zeros after them."""
+    def picture(self, square: bool = True) -> NDArray[np.uint16]:
+        """The tiles, and zeros after them; in a square grid, or in no more rows of tiles than they need."""
         h, w = self.shape
-        out = np.zeros((self.side * h, self.side * w), dtype=np.uint16)
+        down = self.side if square else ceil(self.n / self.side)
+        out = np.zeros((down * h, self.side * w), dtype=np.uint16)
         for t in range(self.n):
             for i in range(h):
                 for j in range(w):
@@ -90,7 +91,7 @@ def number(place: NDArray[np.float64]) -> int:
     return round(20000.0 + 7 * float(place[0]) + 61 * float(place[1]) + 29 * float(place[2]))
 
 
-def picture(volume: Volume, image_type: Sequence[str], manufacturer: str) -> Dataset:
+def picture(volume: Volume, image_type: Sequence[str], manufacturer: str, square: bool = True) -> Dataset:
     """An MR image of the tiles, without a position."""
     ds = Dataset()
     ds.file_meta = FileMetaDataset()
@@ -99,7 +100,7 @@ def picture(volume: Volume, image_type: Sequence[str], manufacturer: str) -> Dat
     ds.SOPInstanceUID = UID("1.2.826.0.1.3680043.8.498.77")
     ds.SeriesInstanceUID = UID("1.2.826.0.1.3680043.8.498.7")
     ds.ImageType, ds.Manufacturer, ds.Modality = list(image_type), manufacturer, "MR"
-    pixels = volume.picture()
+    pixels = volume.picture(square)
     ds.Rows, ds.Columns = pixels.shape
     ds.PixelSpacing = list(volume.spacing[1:])
     ds.ImageOrientationPatient = list(volume.orientation)
@@ -131,7 +132,7 @@ def mosaic(volume: Volume, csa: Csa | None = None, n: int | None = None) -> Data
 
 def grid(volume: Volume, seconds: Sequence[float] = ()) -> Dataset:
     """A grid of United Imaging, with the time of each tile if `seconds` are given."""
-    ds = picture(volume, ["ORIGINAL", "PRIMARY", "M", "VFRAME"], "UIH")
+    ds = picture(volume, ["ORIGINAL", "PRIMARY", "M", "VFRAME"], "UIH", square=False)
     items = []
     for t in range(volume.n):
         item = Dataset()

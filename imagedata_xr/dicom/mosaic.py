@@ -131,24 +131,38 @@ def _count(one: Scan, csa: dict[str, list[str]], where: str) -> int:
     return said.pop()
 
 
-def tile_grid(one: Scan, n: int, where: str) -> tuple[tuple[int, int], tuple[int, int], NDArray[np.intp]]:
+def tile_grid(
+    one: Scan, n: int, where: str, blank: bool = True
+) -> tuple[tuple[int, int], tuple[int, int], NDArray[np.intp]]:
     """Give grid, tile size and the offset of each of `n` tiles in the one picture of a scan.
+
+    Parameters
+    ----------
+    one
+        The picture.
+    n
+        Number of tiles.
+    where
+        Its name in errors.
+    blank
+        Whether the grid is square, also where rows of it stay blank: 20 tiles lie in 5 x 5, else in 4 rows of 5.
 
     Raises
     ------
     FormatError
         The picture is not a whole number of tiles high and wide.
     """
-    side = isqrt(n - 1) + 1
+    across = isqrt(n - 1) + 1
+    down = across if blank else -(-n // across)
     height, width = (int(np.nan_to_num(one.numbers(word)[0])) for word in ("Rows", "Columns"))
-    if not height or not width or height % side or width % side:
+    if not height or not width or height % down or width % across:
         raise FormatError(
-            f"{where} is a mosaic of {n} slices, which need a grid of {side} x {side} tiles, but {height} x {width} "
+            f"{where} is a mosaic of {n} slices, which need a grid of {down} x {across} tiles, but {height} x {width} "
             "pixels can't be divided into it"
         )
-    rows, cols = height // side, width // side
+    rows, cols = height // down, width // across
     t = np.arange(n, dtype=np.intp)
-    return (side, side), (rows, cols), np.stack([t // side * rows, t % side * cols], axis=1)
+    return (down, across), (rows, cols), np.stack([t // across * rows, t % across * cols], axis=1)
 
 
 def plane(one: Scan, where: str) -> NDArray[np.float64]:

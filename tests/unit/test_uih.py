@@ -19,13 +19,13 @@ HEAD = "Image Private Header"
 
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("orientation", [OBLIQUE, SAGITTAL])
-@pytest.mark.parametrize(("n", "shape"), [(7, (4, 6)), (4, (3, 5)), (1, (4, 4))])
+@pytest.mark.parametrize(("n", "shape"), [(7, (4, 6)), (4, (3, 5)), (1, (4, 4)), (5, (6, 6)), (20, (5, 4))])
 def test_every_voxel_is_at_its_place(
     tmp_path: Path, n: int, shape: tuple[int, int], orientation: tuple[float, ...], sign: int
 ) -> None:
     volume = Volume(n, shape, orientation=orientation, sign=sign)
     columns = uih.grid_columns(scanned(tmp_path, grid(volume)), 0)
-    found = tiles(columns, volume.picture())
+    found = tiles(columns, volume.picture(square=False))
     where = places(columns, volume.spacing[1:])
     assert found.tolist() == [[[number(p) for p in row] for row in tile] for tile in where]
     assert columns.image_type == ("ORIGINAL", "PRIMARY", "M")

@@ -82,8 +82,9 @@ def is_grid(scan: Scan) -> NDArray[np.bool_]:
 def grid_columns(scan: Scan, k: int) -> TileColumns:
     """Give the tiles of a United Imaging grid.
 
-    The N tiles fill a square grid of ceil(sqrt(N)) a side, row by row; each has its Image Position (Patient) and its
-    acquisition time in its item of (0065,xx51).
+    The N tiles fill a grid of ceil(sqrt(N)) columns, row by row, in no more rows than they need (the manufacturer's
+    description of (0065,xx50)): 20 tiles lie in 4 rows of 5. Each has its Image Position (Patient) and its acquisition
+    time in its item of (0065,xx51).
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ def grid_columns(scan: Scan, k: int) -> TileColumns:
             "number and places are unknown. They are lost in anonymization often; read the original"
         )
     n = len(items)
-    grid, shape, offset = tile_grid(one, n, where)
+    grid, shape, offset = tile_grid(one, n, where, blank=False)
     position = np.array([_numbers(item, "ImagePositionPatient", 3) for item in items])
     if not np.isfinite(position).all():
         raise FormatError(f"{where} is a grid of {n} slices, of which some have no ImagePositionPatient (0065,xx51)")
