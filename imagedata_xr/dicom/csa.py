@@ -11,12 +11,14 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import SourceError
 from ..model.orders import DIRECTIONALITY
 from ..stores.url import file_name
 from .scan import Scan
 from .vendors import Diffusion
+from .vendors.siemens import principal_axis
 from .vr import CSA_HEADER, CSA_SERIES, Key
 
 MOST = 128
@@ -100,7 +102,7 @@ def _string(raw: bytes) -> str:
 def image_csa(scan: Scan, k: int) -> dict[str, list[str]]:
     """Read the CSA image header (0029,xx10) of file `k`.
 
-    The scan keeps it for mosaics only.
+    The scan keeps it where it is needed only (`imagedata_xr.dicom.vr.needs_csa`).
 
     Returns
     -------
@@ -148,7 +150,7 @@ def csa_diffusion(scan: Scan) -> Diffusion:
     Parameters
     ----------
     scan
-        Mosaics of Siemens; files whose CSA header was not kept say nothing.
+        Images of Siemens; files whose CSA header was not kept say nothing.
 
     Returns
     -------
@@ -162,15 +164,35 @@ def csa_diffusion(scan: Scan) -> Diffusion:
     """
     out = Diffusion.empty(len(scan))
     for k in range(len(scan)):
-        csa = image_csa(scan, k)
-        b = floats(csa, "B_value", 1)
-        if b is None:
-            continue
-        out.b_value[k] = b[0]
-        word = csa.get("DiffusionDirectionality") or [""]
-        if word[0] in DIRECTIONALITY:
-            out.directionality[k] = DIRECTIONALITY.index(word[0])
-        vector = floats(csa, "DiffusionGradientDirection", 3)
-        if vector is not None and np.linalg.norm(vector) < 1.5:  # old releases write impossible ones at b = 0
-            out.vector[k] = vector
+        said = weighting(image_csa(scan, k))
+        if said is not None:
+            out.b_value[k], out.vector[k], word = said
+            if word:
+                out.directionality[k] = DIRECTIONALITY.index(word)
     return out
+
+
+def weighting(csa: dict[str, list[str]]) -> tuple[float, NDArray[np.float64], str] | None:
+    """Tell what a CSA image header says of diffusion.
+
+    Parameters
+    ----------
+    csa
+        As of `parse_csa`.
+
+    Returns
+    -------
+    tuple or None
+        b-value (s/mm2), direction (shape (3,), LPS; NaN where none is said), and Diffusion Directionality (empty where
+        it is not said, or by a word that is not the standard's); None without a b-value. A missing direction is the
+        principal axis of the b-matrix.
+    """
+    b = floats(csa, "B_value", 1)
+    if b is None:
+        return None
+    word = next((w for w in csa.get("DiffusionDirectionality", ()) if w in DIRECTIONALITY), "")
+    vector = floats(csa, "DiffusionGradientDirection", 3)
+    if vector is not None and np.linalg.norm(vector) < 1.5:  # old releases write impossible ones at b = 0
+        return b[0], np.array(vector), word
+    matrix = floats(csa, "B_matrix", 6) if b[0] > 0 and word != "ISOTROPIC" else None
+    return b[0], np.full(3, np.nan) if matrix is None else principal_axis(np.array(matrix)), word

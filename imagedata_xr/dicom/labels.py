@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.datadict import dictionary_VR
 
+from ..errors import warn
 from ..model.geometry import direction_of, labels_of
 from ..model.image import Axis, Volumes
 from ..model.indexes import Space
-from ..model.orders import VECTOR, Order, label_for
+from ..model.orders import DIRECTIONALITY, VECTOR, Order, label_for
 from .attrs import NUMERIC, SAID_ELSEWHERE
 from .clock import datetime64, iso, starts
 from .frames import Frames
@@ -150,11 +151,24 @@ def _diffusion(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, t
             return {}
         first = np.take_along_axis(grid.index, filled.argmax(axis=-1)[..., None], axis=-1)[..., 0]
         tables = {name: np.where(first >= 0, values[first], np.nan) for name, values in columns.items()}
+    _warn_of_lost_directions({name: np.asarray(t) for name, t in tables.items()})
     stacked = np.stack([np.asarray(t) for t in tables.values()])
     keep = [ax for ax in range(len(dims)) if not (stacked == stacked.take([0], axis=ax + 1)).all()] or [len(dims) - 1]
     pick = tuple(slice(None) if ax in keep else 0 for ax in range(len(dims)))
     on = tuple(dims[ax] for ax in keep)
     return {name: (on, np.asarray(t)[pick]) for name, t in tables.items()}
+
+
+def _warn_of_lost_directions(tables: dict[str, NDArray[np.float64]]) -> None:
+    """Say that volumes are weighted in a direction that their files do not tell."""
+    still = np.all([tables[name] == 0 for name in VECTOR], axis=0)
+    lost = (tables["b_value"] > 0) & (tables["diffusion_directionality"] == DIRECTIONALITY.index("DIRECTIONAL")) & still
+    if lost.any():
+        warn(
+            f"{int(lost.sum())} of {lost.size} volumes are weighted by diffusion in a direction that their files do "
+            "not give, or only in a comment in axes that are not documented: they are read with their b-value and "
+            "without direction. Anonymization often loses it; read the originals, or export them as enhanced images"
+        )
 
 
 def _labelling(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, tuple[tuple[str, ...], Any]]:

@@ -17,9 +17,11 @@ from .groups import has_groups
 from .mosaic import TileColumns, is_mosaic, tile_columns
 from .scan import Scan
 from .vendors.uih import grid_columns, is_grid
+from .vr import CSA_HEADER, SIEMENS_B_VALUE
 
 _SDI_TIME = ("SIEMENS MR SDI 02", 0x21, 0x04)
-_B_VALUE = ("SIEMENS MR HEADER", 0x19, 0x0C)
+_B_VALUE = SIEMENS_B_VALUE
+_DIRECTION = ("SIEMENS MR HEADER", 0x19, 0x0E)
 
 
 def planes_of(scan: Scan, errors: str = "warn") -> Frames:
@@ -65,6 +67,7 @@ def _kinds(scan: Scan) -> list[Reader | None]:
     """How the planes of each instance are read; None for a classic one with a single plane."""
     several = scan.numbers("NumberOfFrames") > 1
     mosaic, grid = is_mosaic(scan), is_grid(scan)
+    header = scan.column(CSA_HEADER)
     out: list[Reader | None] = []
     for k in range(len(scan)):
         if has_groups(scan, k):
@@ -72,7 +75,7 @@ def _kinds(scan: Scan) -> list[Reader | None]:
         elif several[k]:
             out.append(_refused if mosaic[k] or grid[k] else _frames)
         else:
-            out.append(_mosaic if mosaic[k] else _grid if grid[k] else None)
+            out.append(_mosaic if mosaic[k] else _grid if grid[k] else _weighted if header[k] is not None else None)
     return out
 
 
@@ -93,15 +96,34 @@ def _frames(scan: Scan, k: int) -> tuple[Own, int]:
 
 def _mosaic(scan: Scan, k: int) -> tuple[Own, int]:
     own, n = _tiles(tile_columns(scan, k))
-    one = scan.take([k])
-    if np.isnan(one.numbers(_B_VALUE)).all():
-        said = csa_diffusion(one)  # before VB13 only the CSA header knows
-        if not np.isnan(said.b_value[0]):
-            own.numbers["DiffusionBValue"] = np.repeat(said.b_value, n)
-            own.numbers["DiffusionGradientOrientation"] = np.repeat(said.vector, n, axis=0)
-            if not np.isnan(said.directionality[0]):
-                own.texts["DiffusionDirectionality"] = [DIRECTIONALITY[int(said.directionality[0])]] * n
+    _weigh(own, n, scan.take([k]))
     return own, n
+
+
+def _weighted(scan: Scan, k: int) -> tuple[Own, int]:
+    """A single plane that may be weighted by diffusion, of which nothing but its CSA header tells."""
+    own = Own()
+    try:
+        _weigh(own, 1, scan.take([k]))
+    except SourceError as error:
+        warn(f"{error}: whether it is weighted by diffusion is not known")
+    return own, 1
+
+
+def _weigh(own: Own, n: int, one: Scan) -> None:
+    """Take from a CSA header what the elements of an instance do not say of diffusion (before VB13: all of it)."""
+    b, vector = one.numbers(_B_VALUE)[0], one.numbers(_DIRECTION, 3)[0]
+    weighted = np.isnan(b) and np.isnan(one.numbers("DiffusionBValue")[0])
+    if not weighted and not (b > 0 and np.isnan(vector).any()):
+        return
+    said = csa_diffusion(one)
+    if np.isnan(said.b_value[0]) or (not weighted and said.b_value[0] != b):
+        return
+    own.numbers["DiffusionGradientOrientation"] = np.repeat(said.vector, n, axis=0)
+    if not np.isnan(said.directionality[0]):
+        own.texts["DiffusionDirectionality"] = [DIRECTIONALITY[int(said.directionality[0])]] * n
+    if weighted:
+        own.numbers["DiffusionBValue"] = np.repeat(said.b_value, n)
 
 
 def _grid(scan: Scan, k: int) -> tuple[Own, int]:

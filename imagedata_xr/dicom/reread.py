@@ -20,12 +20,14 @@ from .vr import (
     LONG,
     LONG_VR,
     PIXEL_TAGS,
+    SIEMENS_B_VALUE,
     TEXT_VR,
     TRANSFER_SYNTAX,
     UNDEFINED,
     WANTED_PRIVATE,
     Key,
     Raw,
+    needs_csa,
     private_vr,
     public_vr,
     swap,
@@ -35,6 +37,8 @@ from .walk import Walked
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement, RawDataElement
     from pydicom.dataset import Dataset
+
+_CSA_REASONS: tuple[Key, Key, Key] = (0x00080008, 0x00180024, SIEMENS_B_VALUE)
 
 
 @functools.cache
@@ -197,7 +201,7 @@ def _wanted(tag: int, creators: dict[tuple[int, int], str], found: dict[Key, Raw
     key = (creator, group, element & 0xFF)
     if key[2] not in WANTED_PRIVATE.get((creator, group), ()):
         return None, "UN"
-    if creator == CSA_HEADER[0] and b"MOSAIC" not in found.get(0x00080008, ("CS", b""))[1]:
+    if creator == CSA_HEADER[0] and not needs_csa(*(found.get(key) for key in _CSA_REASONS)):
         return None, "UN"
     return key, private_vr(key)
 

@@ -9,9 +9,12 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
+from ..errors import SourceError
 from ..model.orders import DIRECTIONALITY
+from .csa import parse_csa, weighting
 from .header import Headers
 from .vendors import Diffusion, vendor_of
+from .vr import CSA_HEADER, SIEMENS_B_VALUE
 
 
 class _OneHeader:
@@ -19,6 +22,9 @@ class _OneHeader:
 
     def __init__(self, header: pydicom.Dataset) -> None:
         self._header = header
+        self._csa: dict[str, Any] = {}
+        if not self._value(SIEMENS_B_VALUE) and not self._value("DiffusionBValue"):
+            self._csa = _weighting(header)
 
     def __len__(self) -> int:
         return 1
@@ -26,7 +32,7 @@ class _OneHeader:
     def _value(self, key: str | tuple[str, int, int]) -> list[Any]:
         try:
             if isinstance(key, str):
-                value = self._header.get(key)
+                value = self._csa[key] if key in self._csa else self._header.get(key)
             else:
                 creator, group, element = key
                 value = self._header.get_private_item(group, element, creator).value
@@ -61,6 +67,20 @@ class _OneHeader:
         return found.value if isinstance(found.value, bytes) else b""
 
 
+def _weighting(header: pydicom.Dataset) -> dict[str, Any]:
+    """What a CSA header says of diffusion, under the names of the standard's elements."""
+    creator, group, element = CSA_HEADER
+    try:
+        said = weighting(parse_csa(bytes(header.get_private_item(group, element, creator).value or b"")))
+    except (KeyError, TypeError, SourceError):  # absent, or damaged, which reading has warned of
+        said = None
+    if said is None:
+        return {}
+    b_value, vector, word = said
+    out: dict[str, Any] = {"DiffusionBValue": b_value, "DiffusionDirectionality": word}
+    return out if np.isnan(vector).any() else out | {"DiffusionGradientOrientation": vector.tolist()}
+
+
 def diffusion_of(header: pydicom.Dataset) -> tuple[float, NDArray[np.float64]] | None:
     """b-value (s/mm2) and direction (shape (3,), LPS; zero without one) of a header; None where it says nothing."""
     one = _OneHeader(header)
@@ -68,7 +88,7 @@ def diffusion_of(header: pydicom.Dataset) -> tuple[float, NDArray[np.float64]] |
     vendor = vendor_of(str(header.get("Manufacturer") or ""))
     if vendor is not None:
         found = vendor.diffusion(one)
-    word = str(header.get("DiffusionDirectionality") or "")
+    word = next(iter(one.strings("DiffusionDirectionality")[0] or ("",)))
     code = float(DIRECTIONALITY.index(word)) if word in DIRECTIONALITY else np.nan
     found.fill(
         Diffusion(one.numbers("DiffusionBValue"), one.numbers("DiffusionGradientOrientation", 3), np.array([code]))

@@ -25,9 +25,9 @@ PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 TRANSFER_SYNTAX = 0x00020010
 
 CSA_HEADER = ("SIEMENS CSA HEADER", 0x0029, 0x10)
-"""Kept for mosaics only, where it is needed, since it is long and differs from file to file."""
+"""Kept where it is needed only (`needs_csa`), since it is long and differs from file to file."""
 CSA_SERIES = ("SIEMENS CSA HEADER", 0x0029, 0x20)
-"""Of mosaics too; only marked where it differs from file to file, for few of them need it."""
+"""Of the same; only marked where it differs from file to file, for few of them need it."""
 
 WANTED_PRIVATE: dict[tuple[str, int], tuple[int, ...]] = {
     ("SIEMENS MR HEADER", 0x0019): (0x08, 0x0A, 0x0C, 0x0D, 0x0E, 0x27, 0x29),
@@ -44,6 +44,16 @@ WANTED_PRIVATE: dict[tuple[str, int], tuple[int, ...]] = {
     ("Image Private Header", 0x0065): (0x09, 0x37, 0x50, 0x51),
 }
 """Private elements that are kept, by creator and group; each file chooses the block numbers (PS3.5 section 7.8)."""
+
+SIEMENS_B_VALUE = ("SIEMENS MR HEADER", 0x0019, 0x0C)
+
+
+def needs_csa(image_type: Raw | None, sequence_name: Raw | None, b_value: Raw | None) -> bool:
+    """Tell whether only the CSA header knows of the tiles of a mosaic, or of diffusion (before VB13)."""
+    kind = image_type[1] if image_type else b""
+    weighted = b"DIFFUSION" in kind or b"_b" in (sequence_name[1] if sequence_name else b"")
+    return b"MOSAIC" in kind or (weighted and b_value is None)
+
 
 SHORT_VR = {
     vr.encode(): vr

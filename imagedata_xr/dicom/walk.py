@@ -24,6 +24,7 @@ from .vr import (
     LONG_VR,
     PIXEL_TAGS,
     SHORT_VR,
+    SIEMENS_B_VALUE,
     STANDARD_SYNTAXES,
     TEXT_VR,
     TRANSFER_SYNTAX,
@@ -31,6 +32,7 @@ from .vr import (
     WANTED_PRIVATE,
     Key,
     Raw,
+    needs_csa,
     private_vr,
     public_vr,
     swap,
@@ -41,7 +43,7 @@ _IMPLICIT = Struct("<II").unpack_from
 _LENGTH = Struct("<I").unpack_from
 _PIXEL = {swap(tag): tag for tag in PIXEL_TAGS}
 _CREATORS = {(creator.encode(), group): (creator, elements) for (creator, group), elements in WANTED_PRIVATE.items()}
-_IMAGE_TYPE = swap(0x00080008)
+_CSA_REASONS: tuple[Key, Key, Key] = (swap(0x00080008), swap(0x00180024), SIEMENS_B_VALUE)
 _PIXEL_REPRESENTATION = swap(0x00280103)
 
 
@@ -271,7 +273,7 @@ class _Walker:
         if known is None:
             return
         creator, elements = known
-        if creator == CSA_HEADER[0] and b"MOSAIC" not in self.found.get(_IMAGE_TYPE, ("CS", b""))[1]:
+        if creator == CSA_HEADER[0] and not needs_csa(*(self.found.get(key) for key in _CSA_REASONS)):
             return
         for element in elements:
             self.private[(block << 8 | element) << 16 | group] = (creator, group, element)

@@ -12,7 +12,6 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import warn
 from . import Columns, Diffusion
 
 _COMMENT = re.compile(r"\s*b\s*=\s*(\d+(?:\.\d*)?)\s*\(([^()]*)\)")
@@ -34,16 +33,11 @@ def diffusion(images: Columns) -> Diffusion:
     -------
     Diffusion
         Without directions: those of the standard, Diffusion Gradient Orientation (0018,9089), are in patient axes.
-
-    Warns
-    -----
-    ImagedataWarning
-        Directions stand in comments only: they are left out.
+        An image whose direction stands in its comment only is one of a direction that is not known.
     """
     out = Diffusion.empty(len(images))
     standard = images.numbers("DiffusionBValue")
     direction = images.numbers("DiffusionGradientOrientation", 3)
-    left_out = 0
     for k, comment in enumerate(images.strings("ImageComments")):
         found = _COMMENT.match(comment[0]) if comment else None
         if found is None:
@@ -53,12 +47,6 @@ def diffusion(images: Columns) -> Diffusion:
         b = standard[k] if np.isfinite(standard[k]) else out.b_value[k]
         if b > 0 and np.isnan(direction[k]).any() and _is_vector(found[2]):
             out.directionality[k] = DIRECTIONAL
-            left_out += 1
-    if left_out:
-        warn(
-            f"{left_out} images give their diffusion direction in ImageComments only, in axes that are not documented: "
-            "they are read without direction. Export them as enhanced images, which give it in patient axes"
-        )
     _fill_zeros(out, standard, images)
     return out
 

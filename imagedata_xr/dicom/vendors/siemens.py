@@ -1,4 +1,9 @@
-"""Siemens: b-values and directions in group 0019 (from VB13), trace images by their sequence name."""
+"""Siemens: b-values and directions in group 0019 (from VB13) or in the CSA header; traces by their sequence name.
+
+What was lost, mostly by anonymization, is taken from what is left: the direction from the b-matrix, whose principal
+axis it is, and the b-value from the name of the sequence, such as ``*ep_b1000#3``. Both were measured to agree with
+the elements themselves.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,13 @@ from ...model.orders import DIRECTIONALITY
 from . import Columns, Diffusion
 
 HEADER = "SIEMENS MR HEADER"
+_NONE, _DIRECTIONAL, _ISOTROPIC = (float(DIRECTIONALITY.index(w)) for w in ("NONE", "DIRECTIONAL", "ISOTROPIC"))
+_NAME = re.compile(r"\*?(?:ep|re)_b(\d+)(?:#\d+)?(t?)")
+"""Name of a diffusion sequence (EPI, RESOLVE): b-value, number of the direction or ``t`` for a trace image."""
+_MAPS = frozenset(("ADC", "EADC", "FA", "COLFA", "TENSOR", "TENSOR_B0"))
+"""Values of Image Type of maps, which are of no b-value of their own."""
+_LINEAR = 0.9
+"""The principal axis of a b-matrix with at least this share of its trace is a direction."""
 
 
 def claims(manufacturer: str) -> bool:
@@ -19,7 +31,12 @@ def claims(manufacturer: str) -> bool:
 
 
 def diffusion(images: Columns) -> Diffusion:
-    """b-value (0019,100C) and direction (0019,100E), which is in patient axes already."""
+    """b-value (0019,100C) and direction (0019,100E), which is in patient axes already.
+
+    Where they are missing, the b-value is that of Sequence Name or else the trace of the b-matrix (0019,1027), and the
+    direction the principal axis of the b-matrix. A weighted image without any of these is one of a direction that is
+    not known, unless it is named as a trace image.
+    """
     out = Diffusion.empty(len(images))
     out.b_value = images.numbers((HEADER, 0x19, 0x0C))
     out.vector = images.numbers((HEADER, 0x19, 0x0E), width=3)
@@ -30,8 +47,56 @@ def diffusion(images: Columns) -> Diffusion:
             out.directionality[k] = DIRECTIONALITY.index(word[0])
         # a trace image: "*ep_b800t"; it may still carry the direction of the last measurement
         if name and re.search(r"_b\d+t", name[0]):
-            out.directionality[k] = 3
+            out.directionality[k] = _ISOTROPIC
+    maps = np.array([bool(_MAPS.intersection(t or ())) for t in images.strings("ImageType")], dtype=bool)
+    unsaid = np.isnan(out.b_value) & np.isnan(images.numbers("DiffusionBValue")) & ~maps
+    named = _take_names(out, names, unsaid)
+    _take_matrices(out, images.numbers((HEADER, 0x19, 0x27), width=6), unsaid, ~maps)
+    out.directionality[named & np.isnan(out.directionality) & (out.b_value > 0)] = _DIRECTIONAL
     return out
+
+
+def _take_names(out: Diffusion, names: list[tuple[str, ...] | None], unsaid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Take b-values from sequence names; tell which images got theirs."""
+    found = [_NAME.fullmatch(name[0].strip()) if name else None for name in names]
+    took = np.asarray(unsaid & np.array([f is not None for f in found], dtype=bool))
+    for k in np.flatnonzero(took).tolist():
+        match = found[k]
+        assert match is not None
+        out.b_value[k] = float(match[1])
+    return took
+
+
+def _take_matrices(
+    out: Diffusion, matrices: NDArray[np.float64], unsaid: NDArray[np.bool_], weighted: NDArray[np.bool_]
+) -> None:
+    """Take what is missing from b-matrices, shape (n, 6): xx, xy, xz, yy, yz, zz in patient axes, s/mm2."""
+    known = np.isfinite(matrices).all(axis=1) & weighted
+    trace = matrices[:, [0, 3, 5]].sum(axis=1)
+    silent = known & unsaid & np.isnan(out.b_value)
+    out.b_value[silent] = np.maximum(trace[silent], 0.0)
+    gap = known & np.isnan(out.vector).any(axis=1) & (out.b_value > 0) & (trace > 0)
+    gap &= ~np.isin(out.directionality, (_NONE, _ISOTROPIC))
+    for k in np.flatnonzero(gap).tolist():
+        out.vector[k] = principal_axis(matrices[k])
+
+
+def principal_axis(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Direction of a b-matrix of linear encoding.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (6,)
+        xx, xy, xz, yy, yz, zz; s/mm2.
+
+    Returns
+    -------
+    ndarray, shape (3,)
+        Unit vector, whose sign means nothing; NaN where the matrix is not that of one direction.
+    """
+    share, axes = np.linalg.eigh(matrix[[[0, 1, 2], [1, 3, 4], [2, 4, 5]]])
+    linear = share[-1] > 0 and share[-1] >= _LINEAR * share.sum()
+    return np.asarray(axes[:, -1] if linear else np.full(3, np.nan))
 
 
 def component(images: Columns) -> list[str]:
