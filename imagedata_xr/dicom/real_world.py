@@ -140,9 +140,10 @@ def _precise(planes: Planes) -> list[float]:
 
 def _scale_slope(header: pydicom.Dataset) -> float | None:
     own = raw_private(header, _MR5, 0x2005, 0x0F)
-    nested = own[0] if isinstance(own, pydicom.Sequence) and len(own) else header
-    value = private(nested, _MR1, 0x2005, 0x0E)
-    return value if value is not None and np.isfinite(value) and value > 0 else None
+    # a frame has it in its group; classic images have such a sequence as well, without it
+    places = [*(own[:1] if isinstance(own, pydicom.Sequence) else []), header]
+    found = (private(place, _MR1, 0x2005, 0x0E) for place in places)
+    return next((v for v in found if v is not None and np.isfinite(v) and v > 0), None)
 
 
 # --- uptake values ----------------------------------------------------------------------------------------------------

@@ -511,6 +511,9 @@ def test_precise_values_of_philips(tmp_path: Path) -> None:
         ds.Manufacturer = "Philips Medical Systems"
         ds.RescaleSlope, ds.RescaleIntercept = str(2 + v), str(-7)
         ds.private_block(0x2005, "Philips MR Imaging DD 001", create=True).add_new(0x0E, "FL", 0.125 * (1 + k))
+        # classic images have the sequence of the frames of enhanced ones too, without the slope
+        inner = Items([Dataset()])
+        ds.private_block(0x2005, "Philips MR Imaging DD 005", create=True).add_new(0x0F, "SQ", inner)
 
     series = mr(shape=(2, 3, 6, 8))
     b = opened(write(tmp_path, series, change)).imd.real_world("precise")
