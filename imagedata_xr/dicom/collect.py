@@ -8,11 +8,10 @@ from typing import TypeAlias
 
 from ..stores.unpacked import GZIP_MAGIC, unpacked
 from ..stores.url import File, file_name, read_available, reason
-from .elements import Cell, LongValue
+from .columns import Columns
 from .reread import reread
 from .sniff import looks_like_dicom
 from .trouble import DamagedError, MoreError, OddError
-from .vr import Key, Raw
 from .walk import Seen, Walked, walk
 
 FIRST_READ = 16 * 1024
@@ -28,12 +27,11 @@ class Collector:
 
     def __init__(self) -> None:
         self.files: list[File] = []
-        self.columns: dict[Key, list[Cell]] = {}
+        self.columns = Columns()
         self.rows: list[tuple[str, bool, int, int, int]] = []
         self.damaged: list[tuple[str, str]] = []
         self.seen = Seen()
         self.first_read = FIRST_READ
-        self.long: dict[Key, tuple[Raw, list[tuple[int, int]]] | None] = {}
 
     def local(self, file: File) -> None:
         """Read one local file."""
@@ -47,7 +45,22 @@ class Collector:
         except OSError as error:
             self.damaged.append((file_name(file), reason(error)))
             return
-        self.drive([(file, buf, size)] if buf[:2] != GZIP_MAGIC else self.unpack(file))
+        walked = self.at_once(buf, size)
+        if walked is None:
+            self.drive([(file, buf, size)] if buf[:2] != GZIP_MAGIC else self.unpack(file))
+        else:
+            self.add(file, walked)
+
+    def at_once(self, buf: bytes, size: int) -> Walked | None:
+        """Walk a file of the plain kind, whose first bytes tell all; None for any other."""
+        if buf[128:132] != b"DICM":
+            return None
+        try:
+            walked = walk(buf, size, self.seen)
+        except (MoreError, OddError, DamagedError):
+            return None
+        whole = not walked.pixel_tag or (walked.pixel_length >= 0 and walked.pixel_offset + walked.pixel_length <= size)
+        return walked if whole and not walked.empty else None
 
     def remote(self, batch: list[File]) -> None:
         """Read files of one store, all at once in each step."""
@@ -135,36 +148,11 @@ class Collector:
 
     def add(self, file: File, walked: Walked) -> None:
         """Append one file to the columns."""
-        n, columns, found = len(self.files), self.columns, walked.found
-        cells: dict[Key, Cell] = found  # type: ignore[assignment]
-        for key, offset in walked.offsets.items():
-            cells[key] = self.long_cell(key, found[key], offset)
-        for key, cell in cells.items():
-            column = columns.get(key)
-            if column is None:
-                column = columns[key] = [None] * n
-            column.append(cell)
-        if len(cells) != len(columns):
-            for column in columns.values():
-                if len(column) == n:
-                    column.append(None)
+        self.columns.add(walked)
         self.files.append(file)
         self.rows.append((walked.syntax, walked.implicit, walked.pixel_tag, walked.pixel_offset, walked.pixel_length))
         need = (walked.end + 4096) // 4096 * 4096
         self.first_read = min(LARGEST_FIRST_READ, max(FIRST_READ, need, self.first_read * 15 // 16))
-
-    def long_cell(self, key: Key, raw: Raw, offset: int) -> Cell:
-        """Keep a long value while all are equal; once they differ, mark them all."""
-        first, places = self.long.setdefault(key, (raw, [])) or (None, [])
-        if first == raw:
-            places.append((len(self.files), offset))
-            return first
-        if first is not None:
-            column = self.columns[key]
-            for k, at in places:
-                column[k] = LongValue.of(first, at)
-            self.long[key] = None
-        return LongValue.of(raw, offset)
 
 
 def _check_name(file: File) -> None:

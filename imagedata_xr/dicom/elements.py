@@ -178,6 +178,11 @@ def _number(part: bytes) -> float:
         return np.nan
 
 
+def is_constant(cells: Sequence[Cell]) -> bool:
+    """Tell whether a column has cells that are all equal."""
+    return len(cells) > 0 and cells.count(cells[0]) == len(cells)
+
+
 def table(key: Key, cells: Sequence[Cell], width: int) -> NDArray[np.float64]:
     """Decode a column as numbers, each distinct value once.
 
@@ -188,6 +193,10 @@ def table(key: Key, cells: Sequence[Cell], width: int) -> NDArray[np.float64]:
     """
     known: dict[Cell, tuple[float, ...]] = {}
     out = np.full((len(cells), width), np.nan)
+    if is_constant(cells):
+        if isinstance(cells[0], tuple) and (values := numbers_of(key, cells[0])[:width]):
+            out[:, : len(values)] = values
+        return out[:, 0] if width == 1 else out
     for k, cell in enumerate(cells):
         if cell is None or isinstance(cell, LongValue):
             continue

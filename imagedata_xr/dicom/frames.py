@@ -99,6 +99,11 @@ class Frames:
         files, inverse = np.unique(self.file[rows], return_inverse=True)
         return Frames(self.scan.take(files), inverse.astype(np.intp), self.number[rows], self.own.take(rows))
 
+    @cached_property
+    def _one_each(self) -> bool:
+        """Whether each plane is a whole instance, in the order of the scan."""
+        return len(self) == len(self.scan) and bool((self.file == np.arange(len(self))).all())
+
     def numbers(self, key: Name, width: int = 1) -> NDArray[np.float64]:
         """Return an element as floats, shape (n,) or (n, width); NaN where absent. The array is the caller's own."""
         if (key, width) not in self._numbers:
@@ -116,7 +121,7 @@ class Frames:
         """Return an element as decoded texts; None where absent."""
         if keyword not in self._strings:
             column = self.scan.strings(keyword)
-            out = [column[i] for i in self.file.tolist()]
+            out = list(column) if self._one_each else [column[i] for i in self.file.tolist()]
             for k, text in enumerate(self.own.texts.get(keyword, ())):
                 if text:
                     out[k] = tuple(text.split("\\"))
@@ -146,7 +151,10 @@ class Frames:
 
     def text(self, keyword: Name) -> list[str]:
         r"""Return an element as one text, its values joined by ``\``; empty where absent."""
-        return ["\\".join(v) if v else "" for v in self.strings(keyword)]
+        words = self.strings(keyword)
+        if words and words.count(words[0]) == len(words):
+            return ["\\".join(words[0] or ())] * len(words)
+        return ["\\".join(v) if v else "" for v in words]
 
     # --- geometry ------------------------------------------------------------------------------------------------
     @cached_property

@@ -13,7 +13,7 @@ from ..stores.url import file_name
 from .csa import csa_diffusion
 from .enhanced import frame_columns
 from .frames import SLICE_TIME, Frames, Name, Own
-from .groups import has_groups
+from .groups import PER_FRAME, SHARED, has_groups
 from .mosaic import TileColumns, is_mosaic, tile_columns
 from .scan import Scan
 from .vendors.uih import grid_columns, is_grid
@@ -69,8 +69,11 @@ def _kinds(scan: Scan) -> list[Reader | None]:
     mosaic, grid = is_mosaic(scan), is_grid(scan)
     header = scan.column(CSA_HEADER)
     out: list[Reader | None] = []
+    grouped = SHARED in scan.columns or PER_FRAME in scan.columns
+    if not (grouped or several.any() or any(mosaic) or any(grid)):
+        return [None] * len(scan)
     for k in range(len(scan)):
-        if has_groups(scan, k):
+        if grouped and has_groups(scan, k):
             out.append(_frames)
         elif several[k]:
             out.append(_refused if mosaic[k] or grid[k] else _frames)

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import LabelError, SourceError, warn
 from ..stores.url import BATCH, File, file_name, is_local, read_range
 from .collect import Collector
-from .elements import CHARACTER_SET, Cell, LongValue, key_of, table, text, to_dataset
-from .vr import WANTED_PRIVATE, Key, Raw, swap
+from .elements import CHARACTER_SET, Cell, LongValue, is_constant, key_of, table, text, to_dataset
+from .vr import WANTED_PRIVATE, Key, Raw
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -37,9 +37,14 @@ class _Taken(Mapping[Key, "list[Cell]"]):
     def _make(self, key: Key) -> list[Cell] | None:
         if key not in self._made:
             cells = self._whole.get(key)
-            part = None if cells is None else [cells[k] for k in self._rows]
+            part = None if cells is None else self._part(cells)
             self._made[key] = part if part and any(cell is not None for cell in part) else None
         return self._made[key]
+
+    def _part(self, cells: list[Cell]) -> list[Cell]:
+        if is_constant(cells):
+            return cells[:1] * len(self._rows)
+        return [cells[k] for k in self._rows]
 
     def __getitem__(self, key: Key) -> list[Cell]:
         part = self._make(key)
@@ -133,7 +138,9 @@ class Scan:
         key = key_of(keyword)
         known: dict[tuple[Cell, Cell], tuple[str, ...]] = {}
         out: list[tuple[str, ...] | None] = []
-        for cell, charset in zip(self.column(key), self.column(CHARACTER_SET), strict=True):
+        cells, charsets = self.column(key), self.column(CHARACTER_SET)
+        alike = is_constant(cells) and is_constant(charsets)
+        for cell, charset in zip(cells[:1] if alike else cells, charsets[:1] if alike else charsets, strict=True):
             if cell is None:
                 out.append(None)
                 continue
@@ -142,7 +149,7 @@ class Scan:
                     raise LabelError(f"{keyword!r} has VR {cell.vr}, which holds no text")
                 known[cell, charset] = text(key, cell, None if isinstance(charset, LongValue) else charset)
             out.append(known[cell, charset])
-        return out
+        return out * len(cells) if alike else out
 
     def numbers(self, keyword: str | Key, width: int = 1) -> NDArray[np.float64]:
         """Decode a column as numbers.
@@ -261,7 +268,7 @@ def _result(got: Collector) -> Scan:
     syntax, implicit, tag, offset, length = zip(*got.rows, strict=True) if got.rows else ((), (), (), (), ())
     return Scan(
         files=got.files,
-        columns={swap(key) if isinstance(key, int) else key: column for key, column in got.columns.items()},
+        columns=got.columns.build(),
         syntax=[str(one) for one in syntax],
         implicit=np.array(implicit, bool),
         pixel_tag=np.array(tag, np.int64),

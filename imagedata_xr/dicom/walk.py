@@ -1,7 +1,8 @@
 """One walk over the bytes of a header: the top-level elements of one DICOM file, undecoded.
 
 The walk covers explicit and implicit little endian and never guesses: what it does not know it calls odd, and pydicom
-reads that file (`reread`). PS3.5 section 7.1 describes the element headers, A.4 encapsulated pixel data.
+reads that file (`reread`). PS3.5 section 7.1 describes the element headers, A.4 encapsulated pixel data. Elements that
+earlier files had too are recognised by their bytes (`runs`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from dataclasses import dataclass, field
 from struct import Struct
 from struct import error as StructError  # noqa: N812
 
-from .nested import skip_sequence
+from .nested import Layouts
+from .runs import LONGEST, About, Part, Run, State, States, changes_state
 from .sniff import plausible
 from .trouble import DamagedError, MoreError, OddError
 from .vr import (
@@ -24,15 +26,12 @@ from .vr import (
     LONG_VR,
     PIXEL_TAGS,
     SHORT_VR,
-    SIEMENS_B_VALUE,
     STANDARD_SYNTAXES,
     TEXT_VR,
     TRANSFER_SYNTAX,
     UNDEFINED,
-    WANTED_PRIVATE,
     Key,
     Raw,
-    needs_csa,
     private_vr,
     public_vr,
     swap,
@@ -41,21 +40,18 @@ from .vr import (
 _EXPLICIT = Struct("<I2sH").unpack_from
 _IMPLICIT = Struct("<II").unpack_from
 _LENGTH = Struct("<I").unpack_from
+_LONG_NAMES = frozenset(LONG_VR.values())
 _PIXEL = {swap(tag): tag for tag in PIXEL_TAGS}
-_CREATORS = {(creator.encode(), group): (creator, elements) for (creator, group), elements in WANTED_PRIVATE.items()}
-_CSA_REASONS: tuple[Key, Key, Key] = (swap(0x00080008), swap(0x00180024), SIEMENS_B_VALUE)
-_PIXEL_REPRESENTATION = swap(0x00280103)
+_SYNTAX = swap(TRANSFER_SYNTAX)
 
 
-@dataclass(slots=True)
 class Seen:
     """What earlier walks of a scan have met, so that equal values share memory and are not parsed again."""
 
-    explicit: dict[bytes, Raw] = field(default_factory=dict)
-    """Explicit VR elements, header and value."""
-    raws: dict[Raw, Raw] = field(default_factory=dict)
-    sequences: dict[tuple[int, bool], bytes] = field(default_factory=dict)
-    """The last sequence of undefined length by tag and encoding (implicit), up to the end of its delimiter."""
+    def __init__(self) -> None:
+        self.states = States()
+        self.raws: dict[Raw, Raw] = {}
+        self.layouts = Layouts()
 
     def share(self, vr: str, value: bytes) -> Raw:
         """Give the one (VR, value) that equal elements share."""
@@ -68,12 +64,14 @@ class Walked:
     """What one file's header holds."""
 
     found: dict[Key, Raw] = field(default_factory=dict)
-    """Public tags are keyed as they stand in the file (see `swap`)."""
+    """Elements that are in no run. Public tags are keyed as they stand in the file (see `swap`)."""
+    runs: list[tuple[Run, int]] = field(default_factory=list)
+    """Runs of elements that earlier files have too, and where each begins in the file."""
     offsets: dict[Key, int] = field(default_factory=dict)
-    """Where the values longer than `LONG` begin in the file."""
+    """Where the values in `found` that are longer than `LONG` begin in the file."""
     syntax: str = EXPLICIT_LE
     implicit: bool = False
-    """Whether sequences in `found` hold implicit VR elements."""
+    """Whether sequences hold implicit VR elements."""
     pixel_tag: int = 0
     pixel_offset: int = -1
     pixel_length: int = 0
@@ -81,6 +79,12 @@ class Walked:
     """Whether nothing follows the file meta information."""
     end: int = 0
     """Where the header ends: the byte after the last element read, or the first of the pixel value."""
+
+    def get(self, tag: int) -> bytes:
+        """Give the value of an element, empty if it is missing."""
+        if tag in self.found:
+            return self.found[tag][1]
+        return next((run.cells[tag][1] for run, _ in self.runs if tag in run.cells), b"")
 
 
 def walk(buf: bytes, size: int, seen: Seen) -> Walked:
@@ -105,45 +109,21 @@ def walk(buf: bytes, size: int, seen: Seen) -> Walked:
         The header can't be told from garbage.
     """
     result = Walked()
-    pos, syntax = _meta(buf, result, seen)
+    walker = _Walker(buf, size, result, seen)
+    pos = walker.meta(132 if buf[128:132] == b"DICM" else 0)
+    syntax = result.get(_SYNTAX).rstrip(b"\0 ").decode("latin-1")
     if not syntax:
         syntax = _guess(buf, pos, size)
     elif syntax in (DEFLATED_LE, EXPLICIT_BE) or not (syntax + ".").startswith(STANDARD_SYNTAXES):
         raise OddError(f"transfer syntax {syntax}")
     result.syntax = syntax
     result.implicit = syntax == IMPLICIT_LE
-    walker = _Walker(buf, size, result, seen)
-    if result.implicit:
-        if (vr := buf[pos + 4 : pos + 6]).isalpha() and vr.isupper():
-            raise OddError("explicit VR where implicit was announced")
-        walker.implicit(pos)
-    else:
-        walker.explicit(pos)
+    if result.implicit and (vr := buf[pos + 4 : pos + 6]).isalpha() and vr.isupper():
+        raise OddError("explicit VR where implicit was announced")
+    walker.data_set(pos)
     result.empty = result.end == pos
+    seen.states.judge(walker.parsed)
     return result
-
-
-def _meta(buf: bytes, result: Walked, seen: Seen) -> tuple[int, str]:
-    """Read the file meta information, always explicit little endian (PS3.10 section 7.1): its end and the syntax."""
-    pos = 132 if buf[128:132] == b"DICM" else 0
-    try:
-        while buf[pos : pos + 2] == b"\2\0":
-            tag, vr, length = _EXPLICIT(buf, pos)
-            start = pos + 8
-            if vr in LONG_VR:
-                length = _LENGTH(buf, start)[0]
-                start += 4
-            elif vr not in SHORT_VR:
-                raise OddError("file meta information of an unknown VR")
-            end = start + length
-            if end > len(buf):
-                raise MoreError(end)
-            result.found[tag] = seen.share(ANY_VR[vr], buf[start:end])
-            pos = end
-    except StructError:
-        raise MoreError(pos + 12) from None
-    syntax = result.found.get(swap(TRANSFER_SYNTAX), ("UI", b""))[1]
-    return pos, syntax.rstrip(b"\0 ").decode("latin-1")
 
 
 def _guess(buf: bytes, pos: int, size: int) -> str:
@@ -160,163 +140,175 @@ def _guess(buf: bytes, pos: int, size: int) -> str:
 class _Walker:
     """The state of one walk; tags are kept as they stand in the file (`swap`)."""
 
-    __slots__ = ("buf", "found", "private", "result", "seen", "size")
+    __slots__ = ("buf", "found", "learnt", "parsed", "result", "seen", "size", "state")
 
     def __init__(self, buf: bytes, size: int, result: Walked, seen: Seen) -> None:
         self.buf, self.size, self.result, self.seen = buf, size, result, seen
         self.found = result.found
-        self.private: dict[int, Key] = {}
+        self.state = seen.states.get("meta")
+        self.parsed = 0
+        """How many elements were in no run."""
+        self.learnt: tuple[State, int, int, list[Part]] | None = None
+        """The run that is being learnt: state and tag before it, where it begins, and its elements so far."""
 
-    def explicit(self, pos: int) -> None:
-        """Walk over explicit VR elements. Written flat, for it takes most of the time of a scan."""
-        buf, found, memo, private = self.buf, self.found, self.seen.explicit, self.private
-        size, last = len(buf), 2
+    def meta(self, pos: int) -> int:
+        """Read the file meta information, always explicit little endian (PS3.10 section 7.1): where it ends."""
+        last = 0
         try:
-            while pos < size:
-                tag, vr, length = _EXPLICIT(buf, pos)
-                group = tag & 0xFFFF
-                if group != last:
-                    if group < last:
-                        raise OddError("falling group number")
-                    last = group
-                start = pos + 8
-                if vr not in SHORT_VR:
-                    if vr not in LONG_VR:
-                        raise OddError("unknown VR")
-                    length = _LENGTH(buf, start)[0]
-                    start += 4
-                    if tag in _PIXEL:
-                        self.pixels(tag, start, length)
-                        return
-                    if length > LONG:
-                        pos = self.long(tag, LONG_VR[vr], start, length)
-                        continue
-                key: Key | None = tag
-                end = start + length
-                if group & 1:
-                    key = private.get(tag)
-                    if key is None:
-                        if tag < 0x01000000:
-                            self.creator(tag, start, end)
-                        pos = end
-                        continue
-                if end > size:
-                    raise MoreError(end)
-                element = buf[pos:end]
-                raw = memo.get(element)
-                if raw is None:
-                    raw = memo[element] = self.fresh(tag, ANY_VR[vr], buf[start:end])
-                found[key] = raw  # type: ignore[index]
-                pos = end
+            while self.buf[pos : pos + 2] == b"\2\0":
+                pos, last = self.known(pos, last)
+                if self.buf[pos : pos + 2] == b"\2\0":
+                    pos, last = self.element(pos, last, implicit=False)
         except StructError:
-            pass  # the buffer ends inside an element header
-        self.stop(pos)
-
-    def implicit(self, pos: int) -> None:
-        """Walk over implicit VR elements; VRs come from the dictionary (PS3.5 section 7.1.3)."""
-        buf, found, share = self.buf, self.found, self.seen.share
-        size, last = len(buf), 2
-        try:
-            while pos < size:
-                tag, length = _IMPLICIT(buf, pos)
-                group = tag & 0xFFFF
-                if group < last:
-                    raise OddError("falling group number")
-                last = group
-                start = pos + 8
-                if tag in _PIXEL:
-                    self.pixels(tag, start, length)
-                    return
-                key: Key | None = self.private.get(tag) if group & 1 else tag
-                if length > LONG:
-                    pos = self.long(tag, self.vr(tag, key), start, length)
-                    continue
-                end = start + length
-                if key is None:
-                    if tag < 0x01000000:
-                        self.creator(tag, start, end)
-                elif end > size:
-                    raise MoreError(end)
-                else:
-                    found[key] = share(self.vr(tag, key), buf[start:end])
-                pos = end
-        except StructError:
-            pass  # the buffer ends inside an element header
-        self.stop(pos)
-
-    def fresh(self, tag: int, vr: str, value: bytes) -> Raw:
-        """Make the shared (VR, value) of an element not met before."""
-        if tag in _PIXEL:
-            raise OddError("pixel data of a short VR")
-        return self.seen.share(vr, value)
-
-    def stop(self, pos: int) -> None:
-        """End the walk without pixel data, at the end of the file; zeros that fill it up are allowed."""
-        if pos > self.size or len(self.buf) < self.size or self.buf[pos:].strip(b"\0"):
+            raise MoreError(pos + 12) from None
+        if len(self.buf) < min(self.size, pos + 2):
             raise MoreError(pos + 12)
+        self.learn(pos)
+        return pos
+
+    def data_set(self, pos: int) -> None:
+        """Walk over the data set, up to its pixel data or to the end of the file."""
+        size, implicit = len(self.buf), self.result.implicit
+        self.state = self.seen.states.get(About(implicit))
+        last = 2
+        try:
+            while pos < size:
+                pos, last = self.known(pos, last)
+                if pos < size:
+                    pos, last = self.element(pos, last, implicit)
+                if self.result.pixel_tag:
+                    self.learn(pos)
+                    return
+        except StructError:
+            pass  # the buffer ends inside an element header
+        if pos > self.size or size < self.size or self.buf[pos:].strip(b"\0"):
+            raise MoreError(pos + 12)
+        self.learn(pos)
         self.result.end = pos
 
+    # --- runs -----------------------------------------------------------------------------------------------------
+
+    def known(self, pos: int, last: int) -> tuple[int, int]:
+        """Pass the runs that are known to begin here; where nothing is known of this place, begin to learn a run."""
+        while (run := self.state.runs.get(last)) is not None:
+            if self.learnt:
+                self.learn(pos)
+            if not run.data:
+                return pos, last
+            if not self.buf.startswith(run.data, pos):
+                run = self.shorter(run, pos, last)
+                if not run.data:
+                    return pos, last
+            self.result.runs.append((run, pos))
+            pos, last, self.state = pos + len(run.data), run.last, run.after
+        if not self.learnt:
+            self.learnt = self.state, last, pos, []
+        return pos, last
+
+    def shorter(self, run: Run, pos: int, last: int) -> Run:
+        """Cut a run to what this file has of it, unless the buffer only ends too early to tell."""
+        rest = len(self.buf) - pos
+        if rest < len(run.data) and len(self.buf) < self.size and run.data.startswith(self.buf[pos:]):
+            raise MoreError(pos + len(run.data))
+        return self.seen.states.shorten(self.state, last, self.buf, pos)
+
+    def learn(self, pos: int) -> None:
+        """Keep the run that ends here."""
+        if self.learnt:
+            state, last, start, parts = self.learnt
+            self.learnt = None
+            if parts:
+                self.seen.states.remember(state, last, self.buf[start:pos], parts)
+
+    # --- elements -------------------------------------------------------------------------------------------------
+
+    def element(self, pos: int, last: int, implicit: bool) -> tuple[int, int]:
+        """Read one element; give the position after it and its tag. Pixel data are not passed."""
+        self.parsed += 1
+        tag, vr, start, length = self.implicit_head(pos) if implicit else self.explicit_head(pos)
+        if tag & 0xFFFF <= last & 0xFFFF and swap(tag) <= swap(last):
+            raise OddError("tags that do not ascend")
+        if tag in _PIXEL:
+            self.pixels(tag, start, length)
+            return pos, tag
+        key: Key | None = self.state.private.get(tag) if tag & 1 else tag
+        raw: Raw | None = None
+        if length == UNDEFINED or (length > LONG and vr in _LONG_NAMES):
+            end, raw = self.long(tag, key, vr, start, length)
+        else:
+            end = start + length
+            if key is not None or changes_state(tag, key):
+                if end > len(self.buf):
+                    raise MoreError(end)
+                value = self.buf[start:end]
+                if key is not None:
+                    raw = self.found[key] = self.seen.share(vr, value)
+                if changes_state(tag, key):
+                    self.state = self.following(tag, key, value)
+        if self.learnt:
+            if end - pos > LONGEST:
+                self.learn(pos)
+            else:
+                begin = self.learnt[2]
+                place = start - begin if key in self.result.offsets else -1
+                self.learnt[3].append(Part(end - begin, tag, key, raw, place, self.state))
+        return end, tag
+
+    def following(self, tag: int, key: Key | None, value: bytes) -> State:
+        """Give the state after an element that may change it."""
+        after = self.state.following(tag, key, value)
+        creators = after.about.creators
+        if len({(creator, group) for creator, group, _ in creators}) < len(creators):
+            raise OddError("one creator with two blocks")
+        return after
+
+    def explicit_head(self, pos: int) -> tuple[int, str, int, int]:
+        """Read the header of an explicit VR element: tag, VR, where the value begins, its length."""
+        tag, vr, length = _EXPLICIT(self.buf, pos)
+        short = SHORT_VR.get(vr)
+        if short is not None:
+            if tag in _PIXEL:
+                raise OddError("pixel data of a short VR")
+            return tag, short, pos + 8, length
+        if vr not in LONG_VR:
+            raise OddError("unknown VR")
+        return tag, LONG_VR[vr], pos + 12, _LENGTH(self.buf, pos + 8)[0]
+
+    def implicit_head(self, pos: int) -> tuple[int, str, int, int]:
+        """Read the header of an implicit VR element; VRs come from the dictionary (PS3.5 section 7.1.3)."""
+        tag, length = _IMPLICIT(self.buf, pos)
+        key: Key | None = self.state.private.get(tag) if tag & 1 else tag
+        if isinstance(key, tuple):
+            return tag, private_vr(key), pos + 8, length
+        vr = public_vr(swap(tag))
+        if vr in ("US or SS", "US or SS or OW"):
+            vr = "SS" if self.state.about.signed else "US"
+        return tag, vr, pos + 8, length
+
     def pixels(self, tag: int, start: int, length: int) -> None:
-        """End the walk at the pixel data."""
+        """Note the pixel data, where the walk ends."""
         result = self.result
         result.pixel_tag, result.pixel_offset, result.end = _PIXEL[tag], start, start
         result.pixel_length = -1 if length == UNDEFINED else length
 
-    def creator(self, tag: int, start: int, end: int) -> None:
-        """Note which private elements of a block are wanted, once its creator is known (PS3.5 section 7.8.1)."""
-        block, group = tag >> 16, tag & 0xFFFF
-        if block < 0x10:
-            return
-        if end > len(self.buf):
-            raise MoreError(end)
-        known = _CREATORS.get((self.buf[start:end].strip(b" \0"), group))
-        if known is None:
-            return
-        creator, elements = known
-        if creator == CSA_HEADER[0] and not needs_csa(*(self.found.get(key) for key in _CSA_REASONS)):
-            return
-        for element in elements:
-            self.private[(block << 8 | element) << 16 | group] = (creator, group, element)
-
-    def long(self, tag: int, vr: str, start: int, length: int) -> int:
-        """Keep or skip a long value or one of undefined length; give the position of the next element."""
-        key: Key | None = self.private.get(tag) if tag & 1 else tag
+    def long(self, tag: int, key: Key | None, vr: str, start: int, length: int) -> tuple[int, Raw | None]:
+        """Keep or skip a long value or one of undefined length: the position of the next element, and what was kept."""
         if length == UNDEFINED:
             if vr != "SQ" and (key is not None or vr != "UN"):
                 raise OddError(f"undefined length of VR {vr}")
-            after = self.end_of_sequence(tag, start, self.result.implicit or vr == "UN")
+            after = self.seen.layouts.end(self.buf, start, tag, self.result.implicit or vr == "UN")
             end = after - 8
         else:
             after = end = start + length
         if key is None:
-            return after
+            return after, None
         if end > len(self.buf):
             raise MoreError(end)
         value = self.buf[start:end]
         if len(value) <= LONG:
-            self.found[key] = self.seen.share(vr, value)
-            return after
-        self.found[key] = (vr, value)
+            raw = self.found[key] = self.seen.share(vr, value)
+            return after, raw
+        raw = self.found[key] = (vr, value)
         if key != CSA_HEADER and vr not in TEXT_VR:
             self.result.offsets[key] = start
-        return after
-
-    def end_of_sequence(self, tag: int, start: int, implicit: bool) -> int:
-        """Find the end of a sequence of undefined length; bytes that were walked before need no second walk."""
-        buf, known = self.buf, self.seen.sequences
-        last = known.get((tag, implicit))
-        if last and buf.startswith(last, start):
-            return start + len(last)
-        after = skip_sequence(buf, start, implicit)
-        known[tag, implicit] = buf[start:after]
-        return after
-
-    def vr(self, tag: int, key: Key | None) -> str:
-        """Look up the VR of an implicit element."""
-        if isinstance(key, tuple):
-            return private_vr(key)
-        vr = public_vr(swap(tag))
-        if vr in ("US or SS", "US or SS or OW"):
-            signed = self.found.get(_PIXEL_REPRESENTATION, ("US", b""))[1] == b"\1\0"
-            return "SS" if signed else "US"
-        return vr
+        return after, raw
