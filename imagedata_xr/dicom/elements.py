@@ -194,8 +194,9 @@ def table(key: Key, cells: Sequence[Cell], width: int) -> NDArray[np.float64]:
     known: dict[Cell, tuple[float, ...]] = {}
     out = np.full((len(cells), width), np.nan)
     if is_constant(cells):
-        if isinstance(cells[0], tuple) and (values := numbers_of(key, cells[0])[:width]):
-            out[:, : len(values)] = values
+        first = cells[0]
+        if isinstance(first, tuple) and (same := numbers_of(key, first)[:width]):
+            out[:, : len(same)] = same
         return out[:, 0] if width == 1 else out
     for k, cell in enumerate(cells):
         if cell is None or isinstance(cell, LongValue):

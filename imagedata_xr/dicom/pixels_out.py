@@ -13,6 +13,8 @@ from ..errors import FormatError
 from .fields import decimal, numbers
 
 _CODES = 65535  # steps between the lowest and the highest 16-bit code
+_NO_RANGE = 1e-290
+"""Values that differ by less are stored as one: no decimal string says the steps between them."""
 _HALVINGS = 8  # whole multiples of 1/256 are stored exactly where they fit: means of 2, 4, ... images are such
 
 
@@ -250,6 +252,8 @@ def _pet_steps(low: float, high: float, missing: int) -> Coding:
 
 def _steps(low: float, high: float, missing: int) -> Coding:
     """Steps from the lowest value; with NaN, code 0 is the padding and code 1 the lowest value."""
+    if high - low < _NO_RANGE:
+        high = low
     first = low - missing * (high / (_CODES - missing) - low / (_CODES - missing))
     if not np.isfinite(high - first):
         raise FormatError(f"values from {low:g} to {high:g} span more than a 64-bit float: they can't be scaled")

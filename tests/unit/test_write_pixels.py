@@ -67,6 +67,13 @@ def test_floats_come_back_within_half_a_step(values: Array, missing: bool, pet: 
     assert np.nanmax(np.abs(got - values), initial=0) <= 0.5 * step * (1 + 1e-4) + 1e-15 * largest + 1e-300
 
 
+def test_values_nearer_to_each_other_than_any_step_are_not_taken_for_padding() -> None:
+    values = np.array([[0.0, 2.3e-299, np.nan]])
+    got = decoded(encode(values, None))
+    assert np.isnan(got).tolist() == [[False, False, True]]
+    assert np.nanmax(np.abs(got - values)) < 1e-290
+
+
 @settings(max_examples=100, deadline=None)
 @given(arrays(np.float64, (3, 4), elements=st.floats(-1e6, 1e6)), st.booleans())
 def test_the_step_is_as_small_as_16_bits_allow(values: Array, missing: bool) -> None:
