@@ -25,9 +25,7 @@ NOT_FULL = {
 }
 """What real series don't have as their truth says, and why."""
 
-NOT_READ = {
-    "made_ct_gz": "error",  # each file compressed on its own: refused by name
-}
+NOT_READ: dict[str, str] = {}
 """Verdicts of series of other kinds that are not what they should be."""
 
 
