@@ -40,8 +40,8 @@ def image_of(stack: Stack, orders: Any, options: ReadOptions) -> xr.Dataset:
     array = array_of(frames, grid.index, options)
     volumes = volumes_of(frames, grid)
     axes, space = geometry_of(stack, grid)
-    coords: dict[str, Any] = coords_of(frames, grid, volumes)
-    attrs = attrs_of(frames, set(coords) | {v.dim for v in volumes})
+    coords: dict[str, Any] = coords_of(frames, grid, volumes, stack.place)
+    attrs = attrs_of(frames, set(coords) | {v.dim for v in volumes}, stack.place)
     if array.slope is not None and (units := units_of(frames)):
         attrs["units"] = units
     if any(f.colour and f.space != "RGB" for f in array.formats):

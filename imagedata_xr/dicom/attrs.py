@@ -12,7 +12,7 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.multival import MultiValue
 
 from ..model.orders import label_for
-from .frames import Frames, is_element
+from .frames import FRAME_TIME, Frames, is_element
 from .whole_file import trouble
 
 NUMERIC = {"DS", "IS", "FD", "FL", "US", "SS", "UL", "SL", "UV", "SV"}
@@ -77,8 +77,28 @@ SAID_ELSEWHERE = frozenset(
 )
 """Elements that a label, the geometry or the pixel format says, and those of one image only: never attrs."""
 
+OF_PLACE = frozenset(
+    [
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "PixelSpacing",
+        "SliceLocation",
+        "SpacingBetweenSlices",
+        "FrameOfReferenceUID",
+    ]
+)
+"""Those that the geometry says: without a place in the patient nothing else does, and they are like other elements."""
 
-def attrs_of(frames: Frames, labelled: set[str]) -> dict[str, Any]:
+_OF_CINE = frozenset(("FrameTime", "FrameTimeVector"))
+
+
+def said_elsewhere(frames: Frames, place: bool) -> frozenset[str]:
+    """Keywords that are neither attrs nor labels by their own name."""
+    timed = _OF_CINE if FRAME_TIME in frames.own.numbers else frozenset()
+    return (SAID_ELSEWHERE if place else SAID_ELSEWHERE - OF_PLACE) | timed
+
+
+def attrs_of(frames: Frames, labelled: set[str], place: bool) -> dict[str, Any]:
     """Elements that all instances share, by keyword; text decoded, sequences as DICOM JSON.
 
     Parameters
@@ -86,14 +106,17 @@ def attrs_of(frames: Frames, labelled: set[str]) -> dict[str, Any]:
     frames : Frames
     labelled : set of str
         Names of the coords: their elements are no attrs.
+    place : bool
+        Whether the images have a place in the patient.
     """
     scan = frames.scan
+    elsewhere = said_elsewhere(frames, place)
     ds = scan.dataset(0)
     out: dict[str, Any] = {}
-    constants = _own_constants(frames)
+    constants = _own_constants(frames, elsewhere)
     for tag in sorted(k for k in scan.columns if isinstance(k, int)):
         keyword = keyword_for_tag(tag)
-        if not keyword or tag < 0x00080000 or keyword in SAID_ELSEWHERE or label_for(keyword).coord in labelled:
+        if not keyword or tag < 0x00080000 or keyword in elsewhere or label_for(keyword).coord in labelled:
             continue
         if tag & 0xFFFF == 0 or scan.varies(tag) or tag not in ds or keyword in constants:
             continue
@@ -103,11 +126,11 @@ def attrs_of(frames: Frames, labelled: set[str]) -> dict[str, Any]:
     return out | {k: v for k, v in constants.items() if v is not None and label_for(k).coord not in labelled}
 
 
-def _own_constants(frames: Frames) -> dict[str, Any]:
+def _own_constants(frames: Frames, elsewhere: frozenset[str]) -> dict[str, Any]:
     """Elements that stand with every plane of a multi-frame instance, and are equal in all."""
     out: dict[str, Any] = {}
     for keyword in (*frames.own.numbers, *frames.own.texts):
-        if not isinstance(keyword, str) or not is_element(keyword) or keyword in SAID_ELSEWHERE:
+        if not isinstance(keyword, str) or not is_element(keyword) or keyword in elsewhere:
             continue
         if frames.varies(keyword):
             out[keyword] = None

@@ -9,10 +9,13 @@ import numpy as np
 from ..model.orders import ORDERS, Order, parse_order
 from .clock import tells_apart
 from .keys import Keys
+from .naming import named_order
 
 
 def find_orders(keys: Keys, allowed: Sequence[str] | None = None) -> list[Order]:
     """Orders by which the images vary: diffusion, else all that vary independently, else the one that does.
+
+    A phase, tube voltage or temporal position that names the volumes comes before times that mix them.
 
     Parameters
     ----------
@@ -46,7 +49,9 @@ def find_orders(keys: Keys, allowed: Sequence[str] | None = None) -> list[Order]
     if allowed is None and keys.companions and keys.clock is not None:
         # label and control, or two detectors, that share a clock are no volumes of one time course
         found += [] if tells_apart(keys.clock.seconds, keys.slot) else keys.companions
-    return _timed(keys, found, may) or [ORDERS["none"]]
+    orders = _timed(keys, found, may) or [ORDERS["none"]]
+    named = named_order(keys, orders[0]) if len(orders) == 1 and allowed is None else None
+    return orders if named is None else [named]
 
 
 def _allowed(names: Sequence[str] | None) -> set[str]:

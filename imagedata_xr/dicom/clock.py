@@ -46,7 +46,7 @@ def find_clocks(frames: Frames) -> list[Clock]:
     found.append(Clock(timed.seconds + late, timed.source, timed.absolute))
     found.append(Clock(frames.vendor_clock, "vendor's timer", False))
     found.append(Clock(frames.numbers("TriggerTime") * 1e-3, "TriggerTime", False))
-    found.append(Clock(frames.numbers(FRAME_TIME), "FrameTime", False))
+    found.append(Clock(frames.numbers(FRAME_TIME), _cine(frames), False))
     offset = frames.numbers("TemporalPositionTimeOffset")  # s, in the Temporal Position group
     found.append(Clock(offset, "TemporalPositionTimeOffset", False))
     reference = frames.numbers("FrameReferenceTime") * 1e-3  # PET (PS3.3 C.8.9.4.1.5)
@@ -54,6 +54,12 @@ def find_clocks(frames: Frames) -> list[Clock]:
     position, resolution = frames.numbers("TemporalPositionIdentifier"), frames.numbers("TemporalResolution")
     found.append(Clock((position - 1) * resolution * 1e-3, "TemporalPositionIdentifier x TemporalResolution", False))
     return [c for c in found if len(c.seconds) and not np.isnan(c.seconds).any()]
+
+
+def _cine(frames: Frames) -> str:
+    """Name of the element that the times of frames come from."""
+    known = frames.keywords()
+    return next((k for k in ("FrameTimeVector", "FrameTime", "CineRate") if k in known), "FrameTime")
 
 
 def _differ_within_instances(frames: Frames, stamps: NDArray[np.float64]) -> bool:

@@ -19,7 +19,7 @@ from .scan import Scan
 from .vr import Key
 
 _OFFSETS, _POINTER = 0x3004000C, 0x00280009
-_FRAME_TIME, _TIME_VECTOR = 0x00181063, 0x00181065
+_FRAME_TIME, _TIME_VECTOR, _CINE_RATE = 0x00181063, 0x00181065, 0x00180040
 _NM = "1.2.840.10008.5.1.4.1.1.20"
 """Nuclear Medicine Image Storage."""
 
@@ -163,12 +163,14 @@ def grid_positions(scan: Scan, k: int, count: int) -> NDArray[np.float64]:
 
 
 def frame_times(scan: Scan, k: int, count: int) -> NDArray[np.float64] | None:
-    """Time of each frame of a cine by Frame Time or Frame Time Vector (PS3.3 C.7.6.5), s since the first frame.
+    """Time of each frame of a cine by Frame Time, Frame Time Vector or Cine Rate (PS3.3 C.7.6.5), s since the first.
+
+    Recommended Display Frame Rate is about showing them, and no time of theirs.
 
     Returns
     -------
     ndarray, shape (count,), or None
-        None for a single frame, and where neither element tells.
+        None for a single frame, and where no element tells.
 
     Warns
     -----
@@ -187,6 +189,9 @@ def frame_times(scan: Scan, k: int, count: int) -> NDArray[np.float64] | None:
         if len(step) == 1 and step[0] > 0 and np.isfinite(step[0]):
             return np.asarray(np.arange(count) * step[0] * 1e-3)
     else:
-        return None
+        rate = _numbers(scan, k, _CINE_RATE)
+        if pointers or len(rate) != 1 or not 0 < rate[0] < np.inf:
+            return None
+        return np.asarray(np.arange(count) / rate[0])
     warn(f"{file_name(scan.files[k])}: {key_name(tag)} gives no times for its {count} frames, they are left out")
     return None

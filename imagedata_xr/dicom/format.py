@@ -10,7 +10,7 @@ import numpy as np
 import pydicom.datadict
 import xarray as xr
 
-from ..errors import ImagedataError, LabelError, NotFoundError
+from ..errors import ImagedataError, LabelError, NotFoundError, warn
 from ..formats.seam import Node, ReadOptions, WriteOptions, check_format_options
 from ..model.identity import patient_digest
 from ..model.masking import NAMING, mask
@@ -26,6 +26,9 @@ from .listed import scan_listed
 from .scan import Scan
 from .stacks import Series, choose_series, restrict, series_of, stacks_of
 from .where import Where
+
+SPECTROSCOPY = "1.2.840.10008.5.1.4.1.1.4.2"
+"""MR Spectroscopy Storage."""
 
 
 class Dicom:
@@ -131,13 +134,20 @@ def _without_pixels(scanned: Scan, with_images: set[str]) -> list[Node]:
         uid = (uids[k] or ("",))[0] if uids[k] else ""
         if uid and uid not in with_images and not directory:
             rows.setdefault(uid, []).append(int(k))
+    _warn_of_spectra(scanned)
     out = []
     for uid, which in rows.items():
         part = scanned.take(np.array(which))
         frames = Frames.of(part)
-        attrs = attrs_of(frames, set())
+        attrs = attrs_of(frames, set(), place=False)
         number, modality = attrs.get("SeriesNumber", "?"), attrs.get("Modality", "?")
         title = f"{number} {modality}, {len(part)} objects without pixels"
         identity = (str(patient_digest(attrs)), str(attrs.get("StudyInstanceUID", "")), uid)
         out.append(Node(_parts(part), xr.Dataset(attrs=attrs), title, identity=identity))
     return out
+
+
+def _warn_of_spectra(scanned: Scan) -> None:
+    spectra = sum(SPECTROSCOPY in (uid or ()) for uid in scanned.strings("SOPClassUID"))
+    if spectra:
+        warn(f"{spectra} instances of MR spectroscopy are not read: they hold spectra, which are no image")

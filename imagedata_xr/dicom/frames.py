@@ -23,7 +23,7 @@ _COMPONENTS = {"MAGNITUDE": "M", "PHASE": "P", "REAL": "R", "IMAGINARY": "I"}
 """Complex Image Component (0008,9208), PS3.3 C.8.13.3.1; other words stand for themselves."""
 
 
-SLICE_TIME, FRAME_TIME = "slice time", "FrameTime"
+SLICE_TIME, FRAME_TIME = "slice time", "frame time"
 """Columns of the start of a plane, s: within its instance's volume; since the first frame of its instance."""
 
 Name = str | tuple[str, int, int]
@@ -107,8 +107,7 @@ class Frames:
     def numbers(self, key: Name, width: int = 1) -> NDArray[np.float64]:
         """Return an element as floats, shape (n,) or (n, width); NaN where absent. The array is the caller's own."""
         if (key, width) not in self._numbers:
-            known = is_element(key) and key != FRAME_TIME  # the element of that name is an interval, in ms
-            out = self.scan.numbers(key, width)[self.file] if known else _nothing(len(self), width)
+            out = self.scan.numbers(key, width)[self.file] if is_element(key) else _nothing(len(self), width)
             own = self.own.numbers.get(key)
             if own is not None:
                 fitted = _fit(own, width)
@@ -131,7 +130,7 @@ class Frames:
     def keywords(self) -> list[str]:
         """Return the keywords of the public elements that instances or planes have."""
         names = (k for k in (*self.own.numbers, *self.own.texts) if isinstance(k, str))
-        own = {k for k in names if k != FRAME_TIME and is_element(k)}
+        own = {k for k in names if is_element(k)}
         known = self.scan.keywords()
         return known + sorted(own.difference(known))
 

@@ -124,6 +124,9 @@ _PLAIN: dict[tuple[int, ...], dict[int, tuple[str, int]]] = {
     (0x00189321,): {0x00189328: ("ExposureTimeInms", 1), 0x00189330: ("XRayTubeCurrentInmA", 1)},
     (0x00189325,): {0x00180060: ("KVP", 1)},
     (0x00189326,): {0x00189327: ("TablePosition", 1)},
+    # X-ray
+    (0x00189405,): {0x00181510: ("PositionerPrimaryAngle", 1), 0x00181511: ("PositionerSecondaryAngle", 1)},
+    (0x00289443,): {0x00089007: ("ImageType", TEXT), 0x00181164: ("ImagerPixelSpacing", 2)},
     # PET
     (0x00189736,): {
         0x00541320: ("SliceSensitivityFactor", 1),

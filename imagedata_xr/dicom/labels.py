@@ -13,7 +13,7 @@ from ..model.geometry import direction_of, labels_of
 from ..model.image import Axis, Volumes
 from ..model.indexes import Space
 from ..model.orders import DIRECTIONALITY, VECTOR, Order, label_for
-from .attrs import NUMERIC, SAID_ELSEWHERE
+from .attrs import NUMERIC, said_elsewhere
 from .clock import datetime64, iso, starts
 from .frames import Frames
 from .sort import Grid
@@ -67,11 +67,13 @@ def _epoch(frames: Frames, grid: Grid, values: NDArray[np.float64]) -> str:
 # --- coords -----------------------------------------------------------------------------------------------------------
 
 
-def coords_of(frames: Frames, grid: Grid, volumes: list[Volumes]) -> dict[str, tuple[tuple[str, ...], Any]]:
+def coords_of(
+    frames: Frames, grid: Grid, volumes: list[Volumes], place: bool
+) -> dict[str, tuple[tuple[str, ...], Any]]:
     """Per-volume, per-image and scalar coords: name -> (dims, values)."""
     dims = tuple(v.dim for v in volumes)
     out: dict[str, tuple[tuple[str, ...], Any]] = {}
-    out.update(_elements(frames, grid, dims))
+    out.update(_elements(frames, grid, dims, said_elsewhere(frames, place)))
     out.update(_diffusion(frames, grid, dims))
     out.update(_labelling(frames, grid, dims))
     out.update(_times(frames, grid, dims))
@@ -103,11 +105,13 @@ def _squeeze(values: NDArray[Any], dims: tuple[str, ...]) -> tuple[tuple[str, ..
     return tuple(kept), values if kept else values[()]
 
 
-def _elements(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, tuple[tuple[str, ...], Any]]:
+def _elements(
+    frames: Frames, grid: Grid, dims: tuple[str, ...], elsewhere: frozenset[str]
+) -> dict[str, tuple[tuple[str, ...], Any]]:
     """Numbers that vary by volume, and those equal everywhere that have a name in the table of labels."""
     out = {}
     for keyword in frames.keywords():
-        if keyword in SAID_ELSEWHERE or _vr(frames, keyword) not in NUMERIC:
+        if keyword in elsewhere or _vr(frames, keyword) not in NUMERIC:
             continue
         label = label_for(keyword)
         named = bool(label.units) or label.coord in ("cardiac_phase", "number_of_averages")

@@ -92,6 +92,9 @@ class Place:
             own = numbers(header, keyword, len(value))
             if own is None:
                 return f"its source has no {keyword}"
+            if keyword == "ImageOrientationPatient":  # rounded ones are no unit vectors
+                length = np.linalg.norm(np.reshape(own, (2, 3)), axis=1)
+                own = own / np.repeat(np.where(length > 0, length, 1), 3)
             if (off := float(np.abs(own - value).max())) > tolerance:
                 return f"its {keyword} differs from its source by {off:g}"
         if str(header.get("FrameOfReferenceUID", "") or "") != self.frame_of_reference:

@@ -12,7 +12,7 @@ from ..model.orders import DIRECTIONALITY
 from ..stores.url import file_name
 from .csa import csa_diffusion
 from .enhanced import frame_columns
-from .frames import SLICE_TIME, Frames, Name, Own
+from .frames import FRAME_TIME, SLICE_TIME, Frames, Name, Own
 from .groups import PER_FRAME, SHARED, has_groups
 from .mosaic import TileColumns, is_mosaic, tile_columns
 from .scan import Scan
@@ -90,6 +90,8 @@ def _refused(scan: Scan, k: int) -> tuple[Own, int]:
 def _frames(scan: Scan, k: int) -> tuple[Own, int]:
     columns = frame_columns(scan, k)
     own = Own(dict(columns.numbers), dict(columns.texts))
+    if "FrameTime" in own.numbers:  # when it was; the element of that name is an interval
+        own.numbers[FRAME_TIME] = own.numbers.pop("FrameTime")
     if _SDI_TIME in own.numbers:
         # since the start of the series; within the instance it is the slice's own
         start = own.numbers.pop(_SDI_TIME)

@@ -14,8 +14,9 @@ from ..model.orders import Order
 from .auto import find_orders
 from .clock import Clock, starts
 from .keys import Keys, order_factor
+from .naming import warn_of_mixing
 from .rank import by_group, by_rank, rank
-from .stacks import Stack, cluster, position_tolerance
+from .stacks import ORIENTATION_TOLERANCE, Stack, cluster, position_tolerance
 
 
 @dataclass
@@ -87,6 +88,7 @@ def sort(
     else:
         grid = _several_orders(keys, orders, missing, duplicates or "raise")
     keys.refuse_mixing(orders, grid.index)
+    warn_of_mixing(keys, orders, grid.index)
     return grid
 
 
@@ -98,10 +100,17 @@ def _check_words(missing: str, duplicates: str | None) -> None:
 
 
 def slice_numbers(stack: Stack) -> NDArray[np.intp]:
-    """Number of the slice of each frame, ascending along the normal; 0 for all where positions are unknown."""
+    """Number of the slice of each frame, ascending along the normal; 0 for all where positions are unknown.
+
+    Slices of 3-D ultrasound have positions in their volume, which lies nowhere in the patient.
+    """
     frames = stack.frames
     if not stack.place:
-        return np.zeros(len(frames), dtype=np.intp)
+        position, orientation = frames.numbers("ImagePositionVolume", 3), frames.numbers("ImageOrientationVolume", 6)
+        parallel = not np.isnan(position).any() and np.ptp(orientation, axis=0).max() <= ORIENTATION_TOLERANCE
+        if not parallel or np.linalg.norm(np.cross(orientation[0, :3], orientation[0, 3:])) < 0.5:
+            return np.zeros(len(frames), dtype=np.intp)
+        return cluster(position @ normal(orientation[0]), position_tolerance(frames))
     return cluster(frames.position @ normal(frames.orientation[0]), position_tolerance(frames))
 
 

@@ -14,11 +14,14 @@ from ..errors import LabelError, SeriesError, warn
 from ..model.geometry import normal
 from ..model.identity import PATIENT_KEYS, patient_digest
 from .frames import Frames
+from .places import placed
+from .projections import runs, views
 from .segments import segmentations
 
 POSITION_TOLERANCE = 1e-2  # mm: nearer along the normal is one position, further off the line is another stack
 ORIENTATION_TOLERANCE = 1e-4  # components of direction cosines
 SPACING_TOLERANCE = 1e-4  # mm
+SIDEWAYS_TOLERANCE = 0.05  # pixels: nearer lines look like one that was rounded, or of a shaking table
 
 
 @dataclass
@@ -169,11 +172,7 @@ def _features(frames: Frames, split: str | Sequence[str] | None) -> dict[str, li
     """What tells stacks apart, one text per frame and feature."""
     words = [split] if isinstance(split, str) else list(split or ())
     iop, spacing = frames.orientation, frames.spacing
-    known = np.isfinite(np.hstack([frames.position, iop, spacing]).sum(axis=1))
-    if known.any():
-        known[known] = np.linalg.norm(np.cross(iop[known, :3], iop[known, 3:]), axis=1) > 0.5
-        known &= (spacing > 0).all(axis=1)
-    _warn_of_no_place(frames, np.asarray(known))
+    known = placed(frames)
     out = {
         "place": ["yes" if k else "no" for k in known],
         "matrix": [f"{r} x {c}" for r, c in frames.matrix],
@@ -187,6 +186,8 @@ def _features(frames: Frames, split: str | Sequence[str] | None) -> dict[str, li
         # of PET: images with and without attenuation correction, or in other units, are no volumes of one image
         "CorrectedImage": ["\\".join(sorted(w or ())) for w in frames.strings("CorrectedImage")],
         "Units": frames.text("Units"),
+        "view": views(frames, known),
+        "run": runs(frames, known),
     }
     for word in words:
         texts = frames.text(word)
@@ -200,20 +201,6 @@ def _numbered(uids: Sequence[str]) -> list[str]:
     """Name of each UID for people: its number, since a UID is an identifier and tells nobody anything."""
     numbers = {uid: str(n) for n, uid in enumerate(sorted({u for u in uids if u}), 1)}
     return [numbers.get(uid, "unknown") for uid in uids]
-
-
-def _warn_of_no_place(frames: Frames, known: NDArray[np.bool_]) -> None:
-    """Say that images claim a place in the patient that is none."""
-    told = np.isfinite(frames.position).any(axis=1) & np.isfinite(frames.orientation).any(axis=1)
-    bad = told & ~known
-    if bad.any():
-        k = int(np.flatnonzero(bad)[0])
-        warn(
-            f"{int(bad.sum())} of {len(frames)} images of series {frames.text('SeriesNumber')[k] or '?'} have an "
-            f"ImagePositionPatient, ImageOrientationPatient or PixelSpacing that is none, e.g. "
-            f"{frames.position[k].tolist()}, {frames.orientation[k].tolist()} and {frames.spacing[k].tolist()}: "
-            "they are read without a place in the patient"
-        )
 
 
 def _cluster_rows(values: NDArray[np.float64], tolerance: float) -> NDArray[np.intp]:
@@ -261,9 +248,14 @@ def _lines(frames: Frames) -> list[NDArray[np.intp]]:
     travel = p[last] - p[first]
     if along[last] - along[first] > near:
         share = (along - along[first]) / (along[last] - along[first])
-        off = p - (p[first] + share[:, None] * travel)
-        if np.linalg.norm(off, axis=1).max() <= near:
+        off = float(np.linalg.norm(p - (p[first] + share[:, None] * travel), axis=1).max())
+        if off <= near:
             return [np.arange(len(p), dtype=np.intp)]
+        if off <= SIDEWAYS_TOLERANCE * float(np.nanmin(frames.spacing)):
+            warn(
+                f"slices lie up to {off:.3g} mm beside their line, a small part of a pixel: those of each "
+                "line are an image of their own, so that each keeps its place"
+            )
     beside = p - along[:, None] * n
     number = _cluster_rows(beside, near)
     return [np.flatnonzero(number == k).astype(np.intp) for k in range(int(number.max()) + 1)]

@@ -68,6 +68,20 @@ LABELS: dict[str, Label] = {
             "AngularPosition",
         ),
         Label("cardiac_phase", "1", "number of the cardiac phase", "CardiacPhase"),
+        Label(
+            "nominal_percentage_of_cardiac_phase",
+            "%",
+            "phase of the heart cycle",
+            "NominalPercentageOfCardiacPhase",
+        ),
+        Label(
+            "nominal_percentage_of_respiratory_phase",
+            "%",
+            "phase of the breathing cycle",
+            "NominalPercentageOfRespiratoryPhase",
+        ),
+        Label("positioner_primary_angle", "degree", "angle of the beam, right to left", "PositionerPrimaryAngle"),
+        Label("positioner_secondary_angle", "degree", "angle of the beam, feet to head", "PositionerSecondaryAngle"),
         Label("number_of_averages", "1", "number of averages", "NumberOfAverages"),
         Label("asl_context", "1", "spin labelling: 0 control, 1 label, 2 M0 scan", "ASLContext", tolerance=0.5),
     )
