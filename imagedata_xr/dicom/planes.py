@@ -70,8 +70,6 @@ def _kinds(scan: Scan) -> list[Reader | None]:
     header = scan.column(CSA_HEADER)
     out: list[Reader | None] = []
     grouped = SHARED in scan.columns or PER_FRAME in scan.columns
-    if not (grouped or several.any() or any(mosaic) or any(grid)):
-        return [None] * len(scan)
     for k in range(len(scan)):
         if grouped and has_groups(scan, k):
             out.append(_frames)
