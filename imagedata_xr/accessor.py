@@ -100,10 +100,14 @@ class ImageAccessor:
     # --- headers -----------------------------------------------------------------------------------------------------
     @property
     def header(self) -> HeaderView:
-        """Whole DICOM headers, read from the source: ``da.imd.header[tag, slice]`` is a `pydicom.Dataset`."""
+        """Whole DICOM headers, read from the source: ``da.imd.header[tag, slice]`` is a `pydicom.Dataset`.
+
+        A series without pixels, such as structured reports, has one for each object: ``ds.imd.header[0]``.
+        """
         from .dicom.header_view import HeaderView
 
-        return HeaderView(self._image)
+        bare = isinstance(self._obj, xr.Dataset) and not self._obj.data_vars and "instance" in self._obj.coords
+        return HeaderView(self._obj if bare else self._image)
 
     def header_table(self) -> xr.Dataset:
         """All headers as a Dataset keyed by the digest of each image (DICOM JSON)."""

@@ -12,17 +12,16 @@ import xarray as xr
 
 from ..errors import ImagedataError, LabelError, NotFoundError, warn
 from ..formats.seam import Node, ReadOptions, WriteOptions, check_format_options
-from ..model.identity import patient_digest
 from ..model.masking import NAMING, mask
 from ..stores.url import File
-from .assemble import headers_of_frames, image_of
-from .attrs import attrs_of
-from .dicomdir import DIRECTORY
+from .assemble import image_of
+from .charsets import warn_of_odd_text
 from .frames import Frames
-from .header import FileHeaders
+from .header import Headers
 from .instances import frames_of
 from .keys import known_orders
 from .listed import scan_listed
+from .objects import all_headers, dataset_of, series_without_pixels
 from .scan import Scan
 from .stacks import Series, choose_series, restrict, series_of, stacks_of
 from .where import Where
@@ -48,26 +47,31 @@ class Dicom:
         where = Where.of(options.format_options.get("where"))
         parse = known_orders(options.order, _is_keyword)  # a wrong word is said before anything is read
         scanned = scan_listed(files, where, options.errors)
+        warn_of_odd_text(scanned)
         frames = frames_of(scanned, options.errors)
-        nodes: list[Node] = []
-        found = series_of(frames) if len(frames) else []
-        if not found and options.series is not None:
-            raise NotFoundError("there is no DICOM image in the source")
-        for series in choose_series(found, options.series) if found else []:
-            nodes += _nodes(restrict(series, options.acquisition, options.echo), parse, options)
+        images = series_of(frames) if len(frames) else []
+        others = series_without_pixels(scanned)
         if options.series is None:
-            nodes += _without_pixels(scanned, {s.uid for s in found})
+            _warn_of_spectra(scanned)
+        if not images and not others and options.series is not None:
+            raise NotFoundError("there is no DICOM image in the source")
+        nodes: list[Node] = []
+        for series in choose_series([*images, *others], options.series) if images or others else []:
+            if series.pixels:
+                nodes += _nodes(restrict(series, options.acquisition, options.echo), parse, options)
+            else:
+                nodes.append(_node_without_pixels(series, options))
         return nodes
 
-    def headers(self, source: str) -> FileHeaders | None:
-        """Headers of the images at an address; None where there are none."""
+    def headers(self, source: str) -> Headers | None:
+        """Headers of the images and other objects at an address; None where there are none."""
         from ..stores.url import find
 
         try:
-            frames = frames_of(scan_listed(find(source), Where(), "warn"))
+            scanned = scan_listed(find(source), Where(), "warn")
+            return all_headers(frames_of(scanned), scanned)
         except ImagedataError:
             return None
-        return headers_of_frames(frames) if len(frames) else None
 
     def write(self, image: xr.DataArray, target: str, options: WriteOptions) -> Any:
         """One file per image; see `imagedata_xr.dicom.write`."""
@@ -112,7 +116,7 @@ def _masked(series: Series, text: str) -> str:
     return mask(text, {k: series.frames.text(k)[0] for k in NAMING})
 
 
-def _parts(frames: Frames | Scan, k: int = 0) -> tuple[str, str, str]:
+def _parts(frames: Frames, k: int = 0) -> tuple[str, str, str]:
     """Place in a tree: patient, study, series."""
 
     def one(keyword: str) -> str:
@@ -124,27 +128,13 @@ def _parts(frames: Frames | Scan, k: int = 0) -> tuple[str, str, str]:
     return one("PatientID"), study, series
 
 
-def _without_pixels(scanned: Scan, with_images: set[str]) -> list[Node]:
-    """Nodes of series that have no image: structured reports, raw data, documents; attrs only."""
-    media = scanned.strings(0x00020002)
-    uids = scanned.strings("SeriesInstanceUID")
-    rows: dict[str, list[int]] = {}
-    for k in np.flatnonzero(scanned.pixel_tag == 0):
-        directory = bool(media[k]) and media[k][0] == DIRECTORY  # type: ignore[index]
-        uid = (uids[k] or ("",))[0] if uids[k] else ""
-        if uid and uid not in with_images and not directory:
-            rows.setdefault(uid, []).append(int(k))
-    _warn_of_spectra(scanned)
-    out = []
-    for uid, which in rows.items():
-        part = scanned.take(np.array(which))
-        frames = Frames.of(part)
-        attrs = attrs_of(frames, set(), place=False)
-        number, modality = attrs.get("SeriesNumber", "?"), attrs.get("Modality", "?")
-        title = f"{number} {modality}, {len(part)} objects without pixels"
-        identity = (str(patient_digest(attrs)), str(attrs.get("StudyInstanceUID", "")), uid)
-        out.append(Node(_parts(part), xr.Dataset(attrs=attrs), title, identity=identity))
-    return out
+def _node_without_pixels(series: Series, options: ReadOptions) -> Node:
+    """Node of a series that has no image: attrs and headers only."""
+    ds = dataset_of(series, options)
+    title = f"{series.number or '?'} {series.modality or '?'}, {len(series.frames)} objects without pixels"
+    # images may be of the same series: both have a node then
+    identity = (str(series.patient), str(ds.attrs.get("StudyInstanceUID", "")), f"{series.uid} {series.number} objects")
+    return Node(_parts(series.frames), ds, title, series.select, identity=identity)
 
 
 def _warn_of_spectra(scanned: Scan) -> None:

@@ -22,14 +22,15 @@ class HeaderView:
 
     Parameters
     ----------
-    image : xarray.DataArray
-        Repaired.
+    image : xarray.DataArray or Dataset
+        An image, repaired; or the Dataset of a series without pixels, whose headers are counted along ``instance``.
     """
 
-    def __init__(self, image: xr.DataArray) -> None:
+    def __init__(self, image: xr.DataArray | xr.Dataset) -> None:
         self._image = image
-        dims = [d for d in (*volume_dims(image), "slice") if d in image.dims]
-        self._instance = image.coords["instance"].transpose(*dims) if "instance" in image.coords else None
+        self._instance: xr.DataArray | None = image.coords.get("instance")
+        if self._instance is not None and isinstance(image, xr.DataArray):
+            self._instance = self._instance.transpose(*(d for d in (*volume_dims(image), "slice") if d in image.dims))
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -17,8 +17,10 @@ from .frames import Frames
 from .places import placed
 from .projections import runs, views
 from .segments import segmentations
+from .slabs import cluster, position_tolerance, slabs_of
 
-POSITION_TOLERANCE = 1e-2  # mm: nearer along the normal is one position, further off the line is another stack
+__all__ = ["Series", "Stack", "choose_series", "cluster", "position_tolerance", "restrict", "series_of", "stacks_of"]
+
 ORIENTATION_TOLERANCE = 1e-4  # components of direction cosines
 SPACING_TOLERANCE = 1e-4  # mm
 SIDEWAYS_TOLERANCE = 0.05  # pixels: nearer lines look like one that was rounded, or of a shaking table
@@ -36,6 +38,8 @@ class Series:
         Digest.
     select : str
         The ``series=`` that selects it: its number where no other series of the source has it, else its UID.
+    pixels : bool
+        False for a series of structured reports, documents, raw data or the like.
     """
 
     frames: Frames
@@ -45,10 +49,12 @@ class Series:
     modality: str
     patient: int
     select: str = ""
+    pixels: bool = True
 
     def __str__(self) -> str:
         select = self.select or f"series={self.uid!r}"
-        return f"series {self.number or '?'} {self.modality} ({len(self.frames)} images), {select}"
+        what = "images" if self.pixels else "objects without pixels"
+        return f"series {self.number or '?'} {self.modality} ({len(self.frames)} {what}), {select}"
 
     def matches(self, wanted: Any) -> bool:
         """Whether a user's ``series=`` means this series: its UID, number, or description with wildcards."""
@@ -163,7 +169,8 @@ def stacks_of(series: Series, split: str | Sequence[str] | None = None) -> list[
         lines = _lines(part) if place else [np.arange(len(part), dtype=np.intp)]
         for j, line in enumerate(lines):
             line_name = {"line": str(j)} if len(lines) > 1 else {}
-            out.append(Stack(part.take(line), series, place, features=named | line_name))
+            for slab, slab_name in slabs_of(part.take(line)) if place else [(part.take(line), {})]:
+                out.append(Stack(slab, series, place, features=named | line_name | slab_name))
     _name(out)
     return out
 
@@ -225,21 +232,6 @@ def _cluster_names(values: NDArray[np.float64], tolerance: float) -> list[str]:
     return [names[k] + (f" ({k})" if doubled else "") for k in number.tolist()]
 
 
-def position_tolerance(frames: Frames) -> float:
-    """How far positions may differ and be the same, mm: less where pixels are so small that slices may be as near."""
-    finest = float(np.nanmin(frames.spacing, initial=np.inf))
-    return min(POSITION_TOLERANCE, 0.1 * finest)
-
-
-def cluster(values: NDArray[np.float64], tolerance: float) -> NDArray[np.intp]:
-    """Number of the cluster of each value, ascending; a gap larger than the tolerance begins a new one."""
-    order = np.argsort(values, kind="stable")
-    steps = np.diff(values[order]) > tolerance
-    out = np.empty(len(values), dtype=np.intp)
-    out[order] = np.concatenate([[0], np.cumsum(steps)])
-    return out
-
-
 def _lines(frames: Frames) -> list[NDArray[np.intp]]:
     """Rows of the frames by the line that they lie on: along the normal, or sheared as with a tilted gantry."""
     p, n, near = frames.position, normal(frames.orientation[0]), position_tolerance(frames)
@@ -265,11 +257,8 @@ def _name(stacks: list[Stack]) -> None:
     """Say of each stack what tells it from its neighbours."""
     if len(stacks) < 2:
         return
-    for feature in stacks[0].features:
-        if len({s.features.get(feature, "") for s in stacks}) > 1:
+    for feature in dict.fromkeys(name for s in stacks for name in s.features):
+        if len({s.features.get(feature) for s in stacks}) > 1:
             for s in stacks:
-                s.kind += f"{', ' if s.kind else ''}{feature} {s.features.get(feature, '') or 'none'}"
-    # a line is a feature of some stacks only
-    for s in stacks:
-        if "line" in s.features and "line" not in stacks[0].features:
-            s.kind += f", line {s.features['line']}"
+                if feature in s.features:  # lines and acquisitions are features of some stacks only
+                    s.kind += f"{', ' if s.kind else ''}{feature} {s.features[feature] or 'none'}"

@@ -11,6 +11,7 @@ import pydicom
 
 from ..errors import SourceError
 from ..stores.url import File, file_name
+from .charsets import mend_pydicom
 
 
 @cache
@@ -38,6 +39,7 @@ def read_dataset(file: File, pixels: bool) -> pydicom.Dataset:
     SourceError
         It can't be read.
     """
+    mend_pydicom()
     try:
         with file.fs.open(file.path, "rb") as stream:
             if not pixels:
