@@ -67,6 +67,8 @@ BY_DCMTK = [name for name, (sets, _, _) in SETS.items() if "87" not in sets[-1] 
 def texts(name: str) -> tuple[bytes, str]:
     """Bytes and text of an element that is no name: a component alone."""
     _, raw, wanted = SETS[name]
+    if name.startswith("japanese"):  # bytes of a kanji may be those of = and ^
+        return b"\x1b$B;3ED\x1b(" + (b"J" if "kana" in name else b"B"), "山田"
     return raw.rstrip(b"=").split(b"=")[-1].split(b"^")[0], wanted.split("=")[-1].split("^")[0]
 
 

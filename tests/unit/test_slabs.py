@@ -31,7 +31,7 @@ def scan_of(folder: Path, acquisitions: Iterable[tuple[int, Iterable[float]]], *
 
 def images(folder: Path, **options: Any) -> list[xr.DataArray]:
     found = xr.open_datatree(folder, engine="imagedata", **options)
-    return [node["image"] for node in found.subtree if "image" in node.data_vars]
+    return [node.to_dataset()["image"] for node in found.subtree if "image" in node.data_vars]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from series import Elements, image, open_image, places, save, series, straight
 
-from imagedata_xr.errors import ImagedataWarning, LabelError, SortError
+from imagedata_xr.errors import ImagedataWarning, LabelError, SeriesError, SortError
 
 
 def at(seconds: float) -> str:
@@ -373,7 +373,7 @@ def test_overlapping_acquisitions_name_the_cure(tmp_path: Path) -> None:
         for k in range(3):
             elements = {"AcquisitionNumber": v + 1, "ImagePositionPatient": [0, 0, 3.0 * (k + v)]}
             save(image(v, k, elements), tmp_path / f"{v}{k}.dcm")
-    with pytest.raises(SortError, match=r"overlapping acquisitions.*acquisition= selects images by AcquisitionNumber"):
+    with pytest.raises(SeriesError, match=r"stack=0: .*\(acquisition 1\)\n.*stack=1: .*\(acquisition 2\)"):
         open_image(tmp_path)
     assert places(open_image(tmp_path, acquisition=2)) == [[(1, 0), (1, 1), (1, 2)]]
 
