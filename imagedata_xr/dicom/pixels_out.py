@@ -261,7 +261,7 @@ def _steps(low: float, high: float, missing: int) -> Coding:
     if high == low:
         # one value only: code 0 where the intercept is it, else code 1 with a slope that makes up for the digits
         rest = low - float(intercept)
-        return Coding(decimal(rest) if rest > 0 else "1", intercept, padding=2 if missing else None)
+        return Coding(decimal(rest) if rest > _NO_RANGE else "1", intercept, padding=2 if missing else None)
     return Coding(_slope(high - float(intercept), _CODES), intercept, padding=0 if missing else None)
 
 

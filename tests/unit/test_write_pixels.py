@@ -64,7 +64,7 @@ def test_floats_come_back_within_half_a_step(values: Array, missing: bool, pet: 
     got, step = decoded(coded), float(coded.coding.slope)
     assert np.array_equal(np.isnan(got), np.isnan(values))
     largest = np.nanmax(np.abs(values), initial=0)
-    assert np.nanmax(np.abs(got - values), initial=0) <= 0.5 * step * (1 + 1e-4) + 1e-15 * largest + 1e-300
+    assert np.nanmax(np.abs(got - values), initial=0) <= 0.5 * step * (1 + 1e-4) + 1e-15 * largest + 1e-289
 
 
 def test_values_nearer_to_each_other_than_any_step_are_not_taken_for_padding() -> None:
