@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from imagedata_xr.dicom.syntaxes import CODECS
 from imagedata_xr.model.orders import LABELS, ORDERS, Order
 
 HOW = {
@@ -42,7 +43,16 @@ def orders() -> str:
     return table(head, map(row, ORDERS.values()))
 
 
-TABLES: dict[str, Callable[[], str]] = {"labels": labels, "orders": orders}
+def codecs() -> str:
+    """Every compressed transfer syntax that is read, and what decodes it."""
+    rows = (
+        [codec.name, f"`{uid}`", "imagecodecs" if codec.functions else "nothing needed", codec.others or "-"]
+        for uid, codec in CODECS.items()
+    )
+    return table(("compression", "transfer syntax", "decoded by", "or, through pydicom, by"), rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {"labels": labels, "orders": orders, "codecs": codecs}
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

@@ -46,7 +46,7 @@ def masked(stored: Array, ds: pydicom.Dataset) -> Array:
     """Stored values without the bits outside of Bits Stored (PS3.5 section 8.1.1)."""
     bits = int(ds.BitsStored)
     out = (stored.astype(np.int64) >> (int(ds.HighBit) + 1 - bits)) & (2**bits - 1)
-    return np.where(out >= 2 ** (bits - 1), out - 2**bits, out) if ds.PixelRepresentation == 1 else out
+    return np.asarray(np.where(out >= 2 ** (bits - 1), out - 2**bits, out) if ds.PixelRepresentation == 1 else out)
 
 
 def frames_of(file: io.BytesIO) -> Iterator[Array]:
