@@ -19,6 +19,7 @@ from .charsets import warn_of_odd_text
 from .frames import Frames
 from .header import Headers
 from .instances import frames_of
+from .joining import joined
 from .keys import known_orders
 from .listed import scan_listed
 from .objects import all_headers, dataset_of, series_without_pixels
@@ -43,7 +44,7 @@ class Dicom:
 
     def read(self, files: Sequence[File], options: ReadOptions) -> list[Node]:
         """One node per stack of each series, and one per series without pixels."""
-        check_format_options(options.format_options, ("where",), "reading DICOM")
+        check_format_options(options.format_options, ("where", "join"), "reading DICOM")
         where = Where.of(options.format_options.get("where"))
         parse = known_orders(options.order, _is_keyword)  # a wrong word is said before anything is read
         scanned = scan_listed(files, where, options.errors)
@@ -56,7 +57,10 @@ class Dicom:
         if not images and not others and options.series is not None:
             raise NotFoundError("there is no DICOM image in the source")
         nodes: list[Node] = []
-        for series in choose_series([*images, *others], options.series) if images or others else []:
+        chosen = choose_series([*images, *others], options.series) if images or others else []
+        if options.format_options.get("join"):
+            chosen = [joined([s for s in chosen if s.pixels or options.series is not None], frames)]
+        for series in chosen:
             if series.pixels:
                 nodes += _nodes(restrict(series, options.acquisition, options.echo), parse, options)
             else:

@@ -176,7 +176,13 @@ class Job:
             ds = with_pixels(header, stored)
         if self.options.keep_uid:
             return ds
-        return renamed(ds, new_uid(), self.series.uid, self.options.series_number, self.options.series_description)
+        number = self.options.series_number
+        if "SeriesNumber" not in self.image.attrs and self.headers is not None:
+            # images of several series, joined: one number, and instance numbers that do not repeat
+            if number is None:
+                number = int(self.headers.dataset(int(self.instances.flat[0])).get("SeriesNumber") or 0)
+            ds.InstanceNumber = self._number(v, k)
+        return renamed(ds, new_uid(), self.series.uid, number, self.options.series_description)
 
     def _number(self, v: int, k: int) -> int:
         return v * int(self.instances.shape[1]) + k + 1
