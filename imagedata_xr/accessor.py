@@ -97,6 +97,23 @@ class ImageAccessor:
         """Diffusion direction of each volume, unit vectors in LPS, zero without one; shape (n, 3)."""
         return query.bvecs(self._image)
 
+    # --- segments --------------------------------------------------------------------------------------------------
+    @property
+    def segments(self) -> xr.Dataset:
+        """What is known of each segment: label, category, type, colour, ...; see `segment_table` in the docs."""
+        from .dicom.segment_table import segment_table
+
+        return segment_table(self._image)
+
+    def fill_like(self, other: xr.DataArray | xr.Dataset) -> Any:
+        """Put a segmentation on the slices of the image that it belongs to, with zeros where it has none.
+
+        Raises `GridError` where its slices are none of the other's.
+        """
+        from .model.fill import fill_like
+
+        return self._like_input(fill_like(self._image, image.as_image(other)))
+
     # --- headers -----------------------------------------------------------------------------------------------------
     @property
     def header(self) -> HeaderView:

@@ -18,7 +18,7 @@ from .marks import padding_is_nan
 from .pixel_format import PALETTE, PixelFormat
 from .pixels import FrameArray
 from .scan import Scan
-from .segments import is_segmentation
+from .segments import fractions, is_segmentation
 from .syntaxes import CODECS, refusal
 from .value_type import ValueRange, value_type
 
@@ -28,7 +28,9 @@ _PALETTE_TAGS = (0x00280103, *range(0x00281101, 0x00281104), *range(0x00281201, 
                  *range(0x00281221, 0x00281224))  # fmt: skip
 
 
-def array_of(frames: Frames, index: NDArray[np.intp], options: ReadOptions) -> FrameArray:
+def array_of(
+    frames: Frames, index: NDArray[np.intp], options: ReadOptions, label: NDArray[np.int64] | None = None
+) -> FrameArray:
     """Lazy array of the frames of a grid.
 
     Parameters
@@ -38,6 +40,8 @@ def array_of(frames: Frames, index: NDArray[np.intp], options: ReadOptions) -> F
         Frame in each place; -1 for none.
     options : ReadOptions
         `mask_and_scale`, `mask_padding` and `dtype`.
+    label : ndarray, shape (segments, slice), optional
+        Numbers of the segments of a label map, of which the array holds one mask each.
 
     Raises
     ------
@@ -71,7 +75,14 @@ def array_of(frames: Frames, index: NDArray[np.intp], options: ReadOptions) -> F
         array.size, array.corner = (rows, cols), frames.own.corner[np.maximum(index, 0)]
     slope, intercept = np.ones(len(frames)), np.zeros(len(frames))
     scaled = options.mask_and_scale and not formats[0].colour and not segments
-    if scaled:
+    if segments:
+        array.missing = 0
+        if label is not None:
+            array.label, array.known = label, _known_labels(frames, label, formats)
+        elif options.mask_and_scale and (fraction := fractions(frames)) is not None:
+            slope, scaled = fraction, True
+            array.slope, array.intercept = np.where(index >= 0, slope[index], 1.0), np.zeros(index.shape)
+    elif scaled:
         slope, intercept = _rescale(frames)
         array.slope, array.intercept = (np.where(index >= 0, v[index], d) for v, d in ((slope, 1.0), (intercept, 0.0)))
         array.luts, array.lut = _modality_luts(scanned)
@@ -79,11 +90,23 @@ def array_of(frames: Frames, index: NDArray[np.intp], options: ReadOptions) -> F
         if options.mask_padding or nan.any():
             array.padding = _padding(frames, array, index, nan | options.mask_padding)
     array.dtype = _dtype(frames, array, slope, intercept, options.dtype, scaled)
-    if (index < 0).any() and array.dtype.kind not in "fc":
+    if (index < 0).any() and array.dtype.kind not in "fc" and not segments:
         raise FormatError(
             "missing images can't be filled with NaN where the values are integers: leave mask_and_scale and dtype out"
         )
     return array
+
+
+def _known_labels(frames: Frames, label: NDArray[np.int64], formats: list[PixelFormat]) -> NDArray[np.bool_]:
+    """Whether each stored value of a label map is that of a segment, or of none at all."""
+    bits = max(f.bits_stored for f in formats)
+    if bits > 16 or any(f.signed or f.floating for f in formats):
+        raise FormatError(f"label maps have 8 or 16 bits, unsigned, and not {bits}; mask_and_scale=False gives them")
+    background = frames.numbers("PixelPaddingValue")
+    values = np.concatenate([label.ravel(), [0], background[~np.isnan(background)].astype(np.int64)])
+    out = np.zeros(2**16, dtype=np.bool_)
+    out[values[(values >= 0) & (values < len(out))]] = True
+    return out
 
 
 # --- how pixels are stored ------------------------------------------------------------------------------------------
@@ -245,6 +268,8 @@ def _dtype(
     scaled: bool,
 ) -> np.dtype[Any]:
     """Type of the values: asked for, or the natural one."""
+    if array.label is not None:
+        return value_type(ValueRange(0, 1, 1, True), np.dtype(np.uint8), asked)
     stored = {f.dtype.newbyteorder("=") for f in array.formats}
     if not scaled and len(stored) > 1 and asked is None:
         raise FormatError("the images are stored in several types; leave mask_and_scale out to have them as floats")

@@ -23,6 +23,7 @@ from .joining import joined
 from .keys import known_orders
 from .listed import scan_listed
 from .objects import all_headers, dataset_of, series_without_pixels
+from .references import with_source_places
 from .scan import Scan
 from .stacks import Series, choose_series, restrict, series_of, stacks_of
 from .where import Where
@@ -49,7 +50,7 @@ class Dicom:
         parse = known_orders(options.order, _is_keyword)  # a wrong word is said before anything is read
         scanned = scan_listed(files, where, options.errors)
         warn_of_odd_text(scanned)
-        frames = frames_of(scanned, options.errors)
+        frames = with_source_places(frames_of(scanned, options.errors))
         images = series_of(frames) if len(frames) else []
         others = series_without_pixels(scanned)
         if options.series is None:
@@ -62,7 +63,7 @@ class Dicom:
             chosen = [joined([s for s in chosen if s.pixels or options.series is not None], frames)]
         for series in chosen:
             if series.pixels:
-                nodes += _nodes(restrict(series, options.acquisition, options.echo), parse, options)
+                nodes += _nodes(restrict(series, options.acquisition, options.echo), parse, options, images)
             else:
                 nodes.append(_node_without_pixels(series, options))
         return nodes
@@ -91,7 +92,7 @@ def _is_keyword(word: str) -> bool:
 # --- nodes ------------------------------------------------------------------------------------------------------------
 
 
-def _nodes(series: Series, orders: Any, options: ReadOptions) -> list[Node]:
+def _nodes(series: Series, orders: Any, options: ReadOptions, found: Sequence[Series]) -> list[Node]:
     stacks = stacks_of(series, options.split)
     identity = (str(series.patient), series.frames.text("StudyInstanceUID")[0], f"{series.uid} {series.number}")
     chosen = list(range(len(stacks)))
@@ -104,7 +105,7 @@ def _nodes(series: Series, orders: Any, options: ReadOptions) -> list[Node]:
     for k in chosen:
         stack = stacks[k]
         parts = _parts(series.frames) + ((f"stack-{k}",) if len(stacks) > 1 else ())
-        make: Callable[[], xr.Dataset] = partial(image_of, stack, orders, options)
+        make: Callable[[], xr.Dataset] = partial(image_of, stack, orders, options, found)
         title = f"{series.number or '?'} {series.modality} {_masked(series, series.description)}".rstrip()
         title += f", {len(stack.frames)} images of {stack.features['matrix']}"
         select, kind = series.select, ""

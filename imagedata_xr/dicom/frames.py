@@ -155,6 +155,13 @@ class Frames:
             return ["\\".join(words[0] or ())] * len(words)
         return ["\\".join(v) if v else "" for v in words]
 
+    def forget(self) -> None:
+        """Forget what was decoded, after `own` was changed."""
+        self._numbers.clear()
+        self._strings.clear()
+        for name in ("position", "orientation", "spacing"):
+            self.__dict__.pop(name, None)
+
     # --- geometry ------------------------------------------------------------------------------------------------
     @cached_property
     def position(self) -> NDArray[np.float64]:

@@ -18,6 +18,9 @@ Name: TypeAlias = "str | tuple[str, int, int]"
 TEXT, ALL = 0, -1
 """In place of the number of values of a column: text, and as many numbers as the frames have."""
 
+SOURCE_INSTANCE, SOURCE_FRAME = "source instance", "source frame"
+"""Columns of the image that a frame was derived from: its SOP Instance UID, and the number of its frame."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -85,6 +88,7 @@ _PLAIN: dict[tuple[int, ...], dict[int, tuple[str, int]]] = {
         0x00209245: ("NominalPercentageOfRespiratoryPhase", 1),
     },
     (0x0062000A,): {0x0062000B: ("ReferencedSegmentNumber", 1)},
+    (0x00089124, 0x00082112): {0x00081155: (SOURCE_INSTANCE, TEXT), 0x00081160: (SOURCE_FRAME, 1)},
     # MR
     (0x00189114,): {0x00189082: ("EchoTime", 1)},
     (0x00189112,): {

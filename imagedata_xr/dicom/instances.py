@@ -54,7 +54,9 @@ def _readable(scan: Scan) -> NDArray[np.intp]:
     pixels = (scan.pixel_tag > 0) | np.array([syntax in REFERENCED for syntax in scan.syntax], dtype=np.bool_)
     tiled = ["".join(w or ()).startswith("TILED") for w in scan.strings("DimensionOrganizationType")]
     slides = np.array([_WSI in (c or ()) for c in scan.strings("SOPClassUID")], dtype=np.bool_)
-    slides = (slides | np.array(tiled, dtype=np.bool_)) & pixels
+    # PS3.3 C.7.6.17.3: the frames of an instance with a total pixel matrix are its tiles
+    matrix = (scan.numbers("TotalPixelMatrixRows") > 0) & (scan.numbers("NumberOfFrames") > 1)
+    slides = (slides | np.array(tiled, dtype=np.bool_) | matrix) & pixels
     if slides.any():
         name = file_name(scan.files[int(np.flatnonzero(slides)[0])])
         warn(f"{int(slides.sum())} whole-slide microscopy or tiled images are left out, the first is {name}")
@@ -85,14 +87,18 @@ def _with_their_pixels(frames: Frames, errors: str) -> Frames:
         return (
             f"{file_name(scan.files[k])} has {int(scan.pixel_length[k])} bytes of pixel data, but its {int(count[k])} "
             f"frames of {int(rows[k])} x {int(cols[k])} need {int(need[k])}"
+            + (", as if each of its frames begins on a byte, which those of single bits do not" if anew[k] else "")
         )
 
-    longer = np.flatnonzero(native & ~full & (scan.pixel_length >= need + np.fmax(need / count, 2)))
+    # single bits follow each other from frame to frame (PS3.5 8.1.1); which frame other bytes are of is a guess
+    anew = native & (bits == 1) & (scan.pixel_length > need + 1)
+    anew &= np.abs(scan.pixel_length - np.ceil(rows * cols / 8) * count) <= 1
+    longer = np.flatnonzero(native & ~anew & ~full & (scan.pixel_length >= need + np.fmax(need / count, 2)))
     if longer.size:
         if errors == "raise":
             raise SourceError(text(int(longer[0])))
         warn(f"{longer.size} images announce fewer frames than they hold, which are not read: {text(int(longer[0]))}")
-    which = np.flatnonzero(native & (need > scan.pixel_length) | full)
+    which = np.flatnonzero(native & (need > scan.pixel_length) | full | anew)
     if not which.size:
         return frames
     if errors == "raise":

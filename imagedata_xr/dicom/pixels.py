@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import SourceError
 from ..model.lazy import axis_indices
-from ..stores.url import File, is_local, read_ranges
+from ..stores.url import File, file_name, is_local, read_ranges
 from .luts import ModalityLut, Palette
 from .pixel_format import PixelFormat
 from .stored_frames import StoredFrames
@@ -53,6 +54,12 @@ class FrameArray:
         By file, where its values are indices into one.
     extended : dict of int to (bytes, bytes)
         Extended Offset Table of each file that has one, and its lengths.
+    missing : float
+        Value of planes without a file.
+    label : ndarray, shape (segments, slice), optional
+        Of label maps: the stored value that becomes 1 in each plane, all others 0.
+    known : ndarray of bool, optional
+        Of label maps: whether each stored value means anything.
     """
 
     files: list[File]
@@ -74,6 +81,9 @@ class FrameArray:
     count: NDArray[np.intp] | None = None
     palettes: dict[int, Palette] = field(default_factory=dict)
     extended: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)
+    missing: float = np.nan
+    label: NDArray[np.int64] | None = None
+    known: NDArray[np.bool_] | None = None
     _kept: tuple[int, StoredFrames] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -96,6 +106,8 @@ class FrameArray:
         file, number = self.file[wanted].ravel(), self.number[wanted].ravel()
         corner = None if self.corner is None else self.corner[wanted].reshape(-1, 2)
         places = list(zip(*(ix.ravel() for ix in np.broadcast_arrays(*wanted)), strict=True))
+        # the segments of a label map share frames: each is read once
+        turn = np.arange(file.size) if self.label is None else np.lexsort((number, file))
         rows, inner = picks[grid], picks[grid + 1 :]
         shape = (file.size, *(p.size for p in picks[grid:]))
         if 0 in shape:
@@ -104,12 +116,12 @@ class FrameArray:
             first, last = int(rows.min()), int(rows.max()) + 1
             part = np.ix_(rows - first, *inner)
             whole = rows.size == last - first and shape[2:] == self.plane_shape[1:] and _ascending(rows, *inner)
-            planes = self._planes(Wanted(file, number, corner, first, last))
+            planes = self._planes(Wanted(file[turn], number[turn], corner, first, last))
             ahead = next(planes)  # before room is made for all: a decoder finds out that a damaged size is none
             out = np.empty(shape, dtype=self.dtype)
-            for k, plane in enumerate(chain([ahead], planes)):
+            for k, plane in zip(turn.tolist(), chain([ahead], planes), strict=True):
                 if plane is None:
-                    out[k] = np.nan
+                    out[k] = self.missing
                 else:
                     self._convert(plane if whole else plane[part], out[k], places[k])
         shaped = out.reshape(tuple(p.size for p in picks))
@@ -119,7 +131,10 @@ class FrameArray:
     def _convert(self, plane: NDArray[Any], out: NDArray[Any], place: tuple[Any, ...]) -> None:
         """Rescale a plane of stored values into its place: one pass in float64, rounded once."""
         lut = -1 if self.lut is None else int(self.lut[self.file[place]])
-        if lut >= 0:
+        if self.label is not None:
+            self._refuse_unknown(plane, place)
+            out[...] = plane == self.label[place]
+        elif lut >= 0:
             out[...] = self.luts[lut].apply(plane)
         elif self.slope is None or self.intercept is None or (self.slope[place] == 1 and self.intercept[place] == 0):
             out[...] = plane
@@ -129,6 +144,16 @@ class FrameArray:
             low, high = self.padding[(0, *place)], self.padding[(1, *place)]
             if low <= high:
                 out[(plane >= low) & (plane <= high)] = np.nan
+
+    def _refuse_unknown(self, plane: NDArray[Any], place: tuple[Any, ...]) -> None:
+        """Refuse values of a label map that no segment describes: they would be lost."""
+        assert self.known is not None
+        if not (known := self.known[plane]).all():
+            value = int(plane[~known].flat[0])
+            raise SourceError(
+                f"{file_name(self.files[self.file[place]])}: frame {int(self.number[place])} has the value {value}, "
+                "which no segment describes; mask_and_scale=False gives the stored values"
+            )
 
     # --- stored values -----------------------------------------------------------------------------------------------
     def _planes(self, wanted: Wanted) -> Iterator[NDArray[Any] | None]:

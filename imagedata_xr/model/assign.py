@@ -111,14 +111,8 @@ def assign_header(image: xr.DataArray, template: xr.DataArray, relabel: bool = F
     IdentityError
         Where the image has a patient or study of its own that is another.
     """
-    for name in ("patient", "study"):
-        if relabel or name not in image.coords or name not in template.coords:
-            continue
-        mine, theirs = image.coords[name], template.coords[name]
-        if mine.ndim or theirs.ndim or int(mine) != int(theirs):
-            raise IdentityError(
-                f"the template is of another {name} than the image; relabel=True (imd.assign_header) allows it"
-            )
+    if not relabel:
+        check_identity(image, template)
     image = repair(image)
     lineage = _lineage(canonical(image), canonical(template))
     drop = [n for n in ("patient", "study", "source", "instance") if n in image.coords]
@@ -130,6 +124,18 @@ def assign_header(image: xr.DataArray, template: xr.DataArray, relabel: bool = F
     shape = tuple(image.sizes[d] for d in dims)
     out = out.assign_coords(instance=(dims, _uncanonical(lineage, image).reshape(shape)))
     return _frame_of_reference(out, template, bool((lineage != 0).any()))
+
+
+def check_identity(image: xr.DataArray, template: xr.DataArray) -> None:
+    """Raise `IdentityError` where both images know their patient or study, and it is another."""
+    for name in ("patient", "study"):
+        if name not in image.coords or name not in template.coords:
+            continue
+        mine, theirs = image.coords[name], template.coords[name]
+        if mine.ndim or theirs.ndim or int(mine) != int(theirs):
+            raise IdentityError(
+                f"the template is of another {name} than the image; relabel=True (imd.assign_header) allows it"
+            )
 
 
 def _units(image: xr.DataArray) -> dict[str, Any]:

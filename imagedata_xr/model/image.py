@@ -16,7 +16,7 @@ from .geometry import AXES
 from .indexes import POSITION_TOLERANCE, Space
 from .lazy import on_demand
 from .orders import LABELS
-from .repair import TRAILING, put_indexes
+from .repair import SEGMENT, TRAILING, put_indexes
 from .repair import repair as repair
 from .repair import space_of as space_of
 from .repair import volume_dims as volume_dims
@@ -94,7 +94,8 @@ def build(
     image = xr.Variable(dims, on_demand(data), dict(attrs or {}), dict(encoding or {}))
     variables: dict[str, xr.Variable] = {}
     for v in volumes:
-        variables[v.dim] = xr.Variable((v.dim,), np.asarray(v.values, dtype=np.float64), dict(v.attrs))
+        numbers = np.int64 if v.dim == SEGMENT else np.float64
+        variables[v.dim] = xr.Variable((v.dim,), np.asarray(v.values, dtype=numbers), dict(v.attrs))
     for name in AXES:
         a = axes[name]
         values = np.asarray(a.labels, dtype=np.float64)
@@ -207,7 +208,7 @@ def canonical(da: xr.DataArray) -> xr.DataArray:
         Where an axis was reduced, or a dim is none of the data model.
     """
     volumes = volume_dims(da)
-    known = {*volumes, *AXES, *TRAILING, "segment"}
+    known = {*volumes, *AXES, *TRAILING}
     if strange := [str(d) for d in da.dims if d not in known]:
         raise LabelError(f"the dims {strange} are none of an image: stack, reduce or select them before writing")
     if not volumes:

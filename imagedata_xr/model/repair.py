@@ -17,16 +17,17 @@ from .orders import VECTOR
 from .tag_index import TagIndex
 
 TRAILING = ("rgb",)  # dims after col
+SEGMENT = "segment"  # the dim of a segmentation, in place of tag: numbers of its segments
 DIFFUSION = ("dti", "bvector", "b")
 
 
 def volume_dims(obj: xr.Dataset | xr.DataArray) -> list[str]:
-    """Dims that count volumes: ``tag``, or those of a grid of orders."""
-    others = (*AXES, *TRAILING, "segment")
+    """Dims that count volumes: ``tag``, those of a grid of orders, or ``segment``."""
+    others = (*AXES, *TRAILING)
     return [
         str(d)
         for d in obj.dims
-        if d not in others and (d == "tag" or (d in obj.coords and "order" in obj.coords[d].attrs))
+        if d not in others and (d in ("tag", SEGMENT) or (d in obj.coords and "order" in obj.coords[d].attrs))
     ]
 
 

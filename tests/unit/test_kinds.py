@@ -55,13 +55,8 @@ def test_one_segment_is_a_mask_of_whole_numbers(tmp_path: Path) -> None:
     assert a.shape == (1, 3, ROWS, COLS)
     assert a.dtype == np.uint8
     np.testing.assert_array_equal(a.values[0], np.stack([mask(k) for k in range(3)]))
+    assert a.dims == ("segment", "slice", "row", "col")
     assert "geometry" in a.coords
-
-
-def test_several_segments_are_refused_by_number(tmp_path: Path) -> None:
-    save(segmentation([1, 4]), tmp_path / "a.dcm")
-    with pytest.raises(FormatError, match=r"holds 2 segments \(1, 4\)"):
-        opened(tmp_path)
 
 
 def test_two_segmentations_of_a_series_are_two_images(tmp_path: Path) -> None:
