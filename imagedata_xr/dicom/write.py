@@ -6,8 +6,9 @@ are whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from pydicom.datadict import tag_for_keyword
 
 from ..errors import FormatError, SourceError, warn
-from ..formats.seam import WriteOptions
+from ..formats.seam import WriteOptions, Written
 from ..model.image import canonical, volume_dims
 from .derived import Series
 from .fields import from_attrs
@@ -27,6 +28,7 @@ from .identity_out import identity_of
 from .job import Job
 from .labels_out import check_b_values, labels_of
 from .place_out import place_of
+from .segments_out import is_of_segmentation, write_unchanged
 from .uids import new_uid
 
 FORMAT_OPTIONS = {"sop_class": ("MR", "CT", "PT", "PET", "SC")}
@@ -60,7 +62,8 @@ def write(image: xr.DataArray, target: str, options: WriteOptions) -> Any:
     """
     _check_options(options)
     check_target(target, options.overwrite, options.storage_options)
-    job = _job(canonical(image), str(target), options)
+    whole = canonical(image)
+    job = (_segmentation if is_of_segmentation(whole) else _job)(whole, str(target), options)
     if options.compute:
         return job()
     from dask.delayed import delayed
@@ -79,9 +82,14 @@ def _check_options(options: WriteOptions) -> None:
         raise FormatError(f"keep_uid=True leaves every element as it is, so {', '.join(asked)} can't be given with it")
 
 
+def _segmentation(image: xr.DataArray, target: str, options: WriteOptions) -> Callable[[], Written]:
+    """Segmentations are written as they were read."""
+    headers, instances, _ = _own_headers(image)
+    identity = identity_of(image, from_attrs(image.attrs), image.attrs, _lineage(image, instances))
+    return partial(write_unchanged, image, target, options, headers, instances, place_of(image), identity)
+
+
 def _job(image: xr.DataArray, target: str, options: WriteOptions) -> Job:
-    if "segment" in image.dims:
-        raise FormatError("segments can't be written as a series of images: select one with sel(segment=...)")
     if image.dtype.kind not in "biuf":
         advice = ": write abs(image) and the phase as two series" if image.dtype.kind == "c" else ""
         raise FormatError(f"values of type {image.dtype} are none of a DICOM image{advice}")

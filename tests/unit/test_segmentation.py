@@ -507,3 +507,47 @@ def test_simpleitk_agrees_on_values_and_places(tmp_path: Path, require_module: C
         there = image.TransformPhysicalPointToIndex(point.tolist())
         assert image.TransformIndexToPhysicalPoint(there) == pytest.approx(point, abs=1e-3)
         assert (image[there] > 0) == bool(a.values[(0, *index)])
+
+
+# --- written ----------------------------------------------------------------------------------------------------------
+KINDS = {
+    "BINARY": lambda: MASKS,
+    "FRACTIONAL": lambda: MASKS * 0.25,
+    "LABELMAP": label_map,
+}
+
+
+@pytest.mark.parametrize("filled", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_unchanged_it_is_written_as_it_was(kind: str, filled: bool, files: list[Path], tmp_path: Path) -> None:
+    options: dict[str, Any] = {"fractional_type": "OCCUPANCY"} if kind == "FRACTIONAL" else {}
+    path = save(segmentation(files, KINDS[kind](), kind, **options), tmp_path / "seg.dcm")
+    a = opened(path, **({"geometry": opened(tmp_path / "ct")} if filled else {}))
+    done = a.imd.write(tmp_path / "same", keep_uid=True)
+    assert pydicom.dcmread(done.paths[0]) == pydicom.dcmread(path)
+    done = a.imd.write(tmp_path / "copy", series_number=9)
+    copy, source = pydicom.dcmread(done.paths[0]), pydicom.dcmread(path)
+    assert copy.SOPInstanceUID != source.SOPInstanceUID
+    assert copy.SeriesNumber == 9
+    for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber"):
+        copy[keyword] = source[keyword]
+    assert copy == source
+
+
+CHANGES: dict[str, Callable[[xr.DataArray], xr.DataArray]] = {
+    "values": lambda a: a.where(a.row > a.row[2], 0).astype(a.dtype),
+    "zeros": lambda a: xr.ones_like(a),
+    "a part": lambda a: a.isel(segment=[0, 1]),
+    "one segment": lambda a: a.sel(segment=1),
+    "a crop": lambda a: a.isel(row=slice(1, None)),
+    "numbers": lambda a: a.assign_coords(segment=("segment", [2, 1, 3], a.segment.attrs)),
+    "a place": lambda a: a.assign_coords(row=a.row + 1),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_one_is_refused_with_a_way_out(change: str, files: list[Path], tmp_path: Path) -> None:
+    a = opened(save(segmentation(files, MASKS), tmp_path / "seg.dcm"))
+    with pytest.raises(FormatError, match=r"only as it was read.*zarr and netCDF keep all segments"):
+        CHANGES[change](a).imd.write(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
