@@ -104,5 +104,6 @@ def encapsulated(path: Path, elements: Elements, frames: Iterable[Sequence[bytes
     ds.file_meta.FileMetaInformationVersion = b"\0\1"
     ds.file_meta.ImplementationClassUID = UID("1.2.3.9")
     ds.preamble = bytes(128)
+    path.parent.mkdir(parents=True, exist_ok=True)
     pydicom.dcmwrite(path, ds, implicit_vr=False, little_endian=True, force_encoding=True)
     return path

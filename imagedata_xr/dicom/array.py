@@ -113,7 +113,7 @@ def _known_labels(frames: Frames, label: NDArray[np.int64], formats: list[PixelF
 
 
 def refuse_syntaxes(scanned: Scan) -> None:
-    """Refuse images whose transfer syntax no decoder is known for.
+    """Refuse images whose transfer syntax no decoder is known for, or is not that of their pixels.
 
     Raises
     ------
@@ -124,6 +124,13 @@ def refuse_syntaxes(scanned: Scan) -> None:
         if why := refusal(syntax):
             name = file_name(scanned.files[scanned.syntax.index(syntax)])
             raise FormatError(f"{scanned.syntax.count(syntax)} images can't be read, the first is {name}: {why}")
+    for k, (syntax, length) in enumerate(zip(scanned.syntax, scanned.pixel_length.tolist(), strict=True)):
+        if (syntax in CODECS) != (length < 0):
+            found = "are in fragments, as compressed ones" if length < 0 else "are in one piece, as native ones"
+            raise FormatError(
+                f"{file_name(scanned.files[k])}: its pixels {found}, but its transfer syntax is {syntax}: the file "
+                "meta information is wrong or missing"
+            )
 
 
 def _pixel_formats(scanned: Scan, segments: bool) -> tuple[list[PixelFormat], NDArray[np.intp]]:

@@ -110,9 +110,7 @@ def _by_imagecodecs(codec: Codec, f: PixelFormat) -> Iterator[tuple[str, Decoder
         kind = getattr(imagecodecs, name.split("_")[0].upper(), None)
         if function is None or not getattr(kind, "available", True):
             continue
-        if codec.family == "rle":
-            yield name, lambda data, function=function: _rle(function(data, f.stored_dtype), f)  # type: ignore[misc]
-        elif name == "jpeg8_decode" and f.samples > 1:
+        if name == "jpeg8_decode" and f.samples > 1:
             raw = "YCBCR" if codec.lossy else "RGB"  # the same on both sides: no transform
             yield (
                 name,
@@ -122,14 +120,6 @@ def _by_imagecodecs(codec: Codec, f: PixelFormat) -> Iterator[tuple[str, Decoder
             )
         else:
             yield name, lambda data, function=function: np.asarray(function(data))  # type: ignore[misc]
-
-
-def _rle(data: Any, f: PixelFormat) -> NDArray[Any]:
-    """Values of an RLE frame, whose segments are one sample after the other (PS3.5 section G.2)."""
-    values = np.frombuffer(data, f.stored_dtype) if isinstance(data, bytes | bytearray) else np.asarray(data)
-    if values.size != f.rows * f.cols * f.samples:
-        raise ValueError(f"{values.size} values where {f.rows} x {f.cols} x {f.samples} are announced")
-    return np.moveaxis(values.reshape(f.samples, f.rows, f.cols), 0, -1)
 
 
 def _by_pydicom(codec: Codec, syntax: str, f: PixelFormat, stream: Codestream | None) -> Iterator[tuple[str, Decoder]]:

@@ -53,7 +53,7 @@ _OPENJPEG = "pylibjpeg and pylibjpeg-openjpeg"
 CODECS: dict[str, Codec] = {
     ENCAPSULATED_NATIVE: Codec("Encapsulated Uncompressed", "native"),
     DEFLATED_FRAMES: Codec("Deflated Image Frame", "deflate"),
-    RLE: Codec("RLE Lossless", "rle", ("dicomrle_decode",)),
+    RLE: Codec("RLE Lossless", "rle"),  # by pydicom: that of imagecodecs ends the program on damaged frames
     _JPEG + "50": Codec("JPEG Baseline", "jpeg", ("jpeg8_decode",), "Pillow", lossy=True),
     _JPEG + "51": Codec("JPEG Extended", "jpeg", ("jpeg8_decode",), "python-gdcm", lossy=True),
     _JPEG + "53": Codec("JPEG Spectral Selection", "jpeg", ("jpeg8_decode",), lossy=True),

@@ -8,15 +8,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import encoded
 import fuzzing
 import mosaics
 import multiframe
 import numpy as np
 import pydicom.data
 import pytest
+from pydicom.uid import RLELossless
 
 SHIPPED = (
-    "693_J2KI.dcm", "CT_small.dcm", "ExplVR_BigEnd.dcm", "JPEG-lossy.dcm", "JPEG2000.dcm", "JPEGLSNearLossless_16.dcm",
+    "693_J2KI.dcm", "CT_small.dcm", "JPGExtended.dcm", "SC_rgb_dcmtk_+eb+cr.dcm", "SC_rgb_gdcm_KY.dcm",
+    "SC_rgb_jls_lossy_line.dcm", "SC_rgb_jpeg_gdcm.dcm", "SC_rgb_rle_16bit.dcm", "rtdose_expb.dcm",
+    "ExplVR_BigEnd.dcm", "JPEG-lossy.dcm", "JPEG2000.dcm", "JPEGLSNearLossless_16.dcm",
     "MR_small.dcm", "MR_small_RLE.dcm", "MR_small_bigendian.dcm", "MR_small_expb.dcm", "MR_small_implicit.dcm",
     "MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm", "SC_rgb_dcmtk_+eb+cy+np.dcm", "SC_rgb_jpeg_gdcm.dcm",
     "SC_rgb_rle_16bit_2frame.dcm", "SC_rgb_rle_2frame.dcm", "SC_rgb_small_odd.dcm", "SC_ybr_full_422_uncompressed.dcm",
@@ -38,6 +42,12 @@ def good(tmp_path: Path) -> Path:
     frames = [multiframe.Frame(k) for k in range(4)]
     multiframe.save(multiframe.instance(frames), folder / "made_enhanced.dcm")
     multiframe.save(multiframe.instance(frames), folder / "made_enhanced_rle.dcm", rle=True)
+    values = [encoded.noise(0, 100 + k, "u1") for k in range(5)]
+    coded = [encoded.rle(v) for v in values]
+    elements = {**encoded.stored_as(values[0], 8), "NumberOfFrames": 5}
+    for name, more, table in (("basic", {}, True), ("extended", encoded.extended(coded), False), ("no", {}, False)):
+        path = folder / f"made_{name}_table.dcm"
+        encoded.encapsulated(path, {**elements, **more}, [[c] for c in coded], RLELossless, table=table)
     multiframe.save(mosaics.mosaic(mosaics.Volume()), folder / "made_mosaic.dcm")
     return folder
 

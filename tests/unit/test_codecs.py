@@ -15,7 +15,7 @@ import pydicom
 import pytest
 from encoded import JPEG, encapsulated, noise, rle, stored_as
 from pydicom.uid import RLELossless
-from series import open_image
+from series import image, open_image, save
 
 from imagedata_xr.errors import FormatError, ImagedataWarning, SourceError
 
@@ -259,6 +259,19 @@ def test_what_no_decoder_is_known_for_is_refused_by_name(tmp_path: Path, syntax:
         warnings.simplefilter("error", ImagedataWarning)
         with pytest.raises(FormatError, match=match):
             open_image(tmp_path)
+
+
+def test_a_transfer_syntax_that_is_not_that_of_the_pixels(tmp_path: Path) -> None:
+    values = noise(0, 255, "u1")
+    coded = encapsulated(tmp_path / "a" / "0", stored_as(values, 8), [[rle(values)]], RLELossless)
+    native = save(image(0, 0, stored_as(values, 8)), tmp_path / "b" / "0")
+    ends = {coded: (b"1.2.5\0", b"1.2.1\0"), native: (b"1.2.1\0", b"1.2.5\0")}
+    for path, (right, wrong) in ends.items():
+        path.write_bytes(path.read_bytes().replace(b"1.2.840.10008." + right, b"1.2.840.10008." + wrong))
+    with pytest.raises(FormatError, match=r"in fragments, as compressed ones, but its transfer syntax is 1\.2\.840"):
+        open_image(tmp_path / "a")
+    with pytest.raises(FormatError, match=r"in one piece, as native ones, but its transfer syntax is .*\.1\.2\.5:"):
+        open_image(tmp_path / "b")
 
 
 # --- damage -----------------------------------------------------------------------------------------------------------
