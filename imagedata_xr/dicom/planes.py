@@ -16,10 +16,10 @@ from .frames import FRAME_TIME, SLICE_TIME, Frames, Name, Own
 from .groups import PER_FRAME, SHARED, has_groups
 from .mosaic import TileColumns, is_mosaic, tile_columns
 from .scan import Scan
+from .vendors.siemens import TIME_AFTER_START
 from .vendors.uih import grid_columns, is_grid
 from .vr import CSA_HEADER, SIEMENS_B_VALUE
 
-_SDI_TIME = ("SIEMENS MR SDI 02", 0x21, 0x04)
 _B_VALUE = SIEMENS_B_VALUE
 _DIRECTION = ("SIEMENS MR HEADER", 0x19, 0x0E)
 
@@ -90,9 +90,9 @@ def _frames(scan: Scan, k: int) -> tuple[Own, int]:
     own = Own(dict(columns.numbers), dict(columns.texts))
     if "FrameTime" in own.numbers:  # when it was; the element of that name is an interval
         own.numbers[FRAME_TIME] = own.numbers.pop("FrameTime")
-    if _SDI_TIME in own.numbers:
+    if TIME_AFTER_START in own.numbers:
         # since the start of the series; within the instance it is the slice's own
-        start = own.numbers.pop(_SDI_TIME)
+        start = own.numbers[TIME_AFTER_START]
         own.numbers[SLICE_TIME] = start - np.nanmin(start) if not np.isnan(start).all() else start
     return own, columns.count
 

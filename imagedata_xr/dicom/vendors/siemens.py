@@ -16,6 +16,8 @@ from ...model.orders import DIRECTIONALITY
 from . import Columns, Diffusion
 
 HEADER = "SIEMENS MR HEADER"
+TIME_AFTER_START = ("SIEMENS MR SDI 02", 0x21, 0x04)
+"""Of a frame of an enhanced instance (XA), s since the start of the series."""
 _NONE, _DIRECTIONAL, _ISOTROPIC = (float(DIRECTIONALITY.index(w)) for w in ("NONE", "DIRECTIONAL", "ISOTROPIC"))
 _NAME = re.compile(r"\*?(?:ep|re)_b(\d+)(?:#\d+)?(t?)")
 """Name of a diffusion sequence (EPI, RESOLVE): b-value, number of the direction or ``t`` for a trace image."""
@@ -105,5 +107,5 @@ def component(images: Columns) -> list[str]:
 
 
 def clock(images: Columns) -> NDArray[np.float64]:
-    """None: AcquisitionTime is exact."""
-    return np.full(len(images), np.nan)
+    """Time after the start of the series (0021,xx04), which anonymization leaves where it scrambles dates and times."""
+    return images.numbers(TIME_AFTER_START)
