@@ -13,7 +13,7 @@ from ..model.geometry import even_step
 from ..model.image import per_volume, space_of, volume_dims
 from ..model.orders import ORDERS, VECTOR, label_for
 from .gradients import to_bvecs
-from .nifti_labels import ORDER_KEY
+from .nifti_labels import ORDER_KEY, START_KEY
 from .seam import WriteOptions
 from .sidecar import KEYS, bval_text, bvec_text, header_json, json_text, tidy, tidy_list
 from .volumes import is_keyword
@@ -132,7 +132,11 @@ def _one_or_list(values: NDArray[np.float64]) -> Any:
 
 
 def _timing(image: xr.DataArray, pet: bool) -> dict[str, Any]:
-    """Keys of the volumes' times: one of RepetitionTime, VolumeTiming, and for PET FrameTimesStart."""
+    """Keys of the volumes' times: one of RepetitionTime, VolumeTiming, and for PET FrameTimesStart.
+
+    Where volumes share a time, as the echoes of a time course do, RepetitionTime is the interval between times, and a
+    key of our own says the time of each volume.
+    """
     out: dict[str, Any] = {}
     times, durations = _times(image), volume_values(image, "frame_duration")
     ordered = "time" in order_names(image)
@@ -147,6 +151,9 @@ def _timing(image: xr.DataArray, pet: bool) -> dict[str, Any]:
     if times is not None and times.size > 1 and (ordered or step is not None or tr is None):
         if step is not None:
             out["RepetitionTime"] = tidy(step, 7)
+        elif (step := _even(np.unique(times))) is not None and np.unique(times).size < times.size:
+            # several echoes of each moment: BIDS' VolumeTiming may not repeat a time
+            out["RepetitionTime"], out[START_KEY] = tidy(step, 7), tidy_list(times)
         elif ordered or np.ptp(times) > 0:
             out["VolumeTiming"] = tidy_list(times)
     elif tr is not None and (tr == tr[0]).all():

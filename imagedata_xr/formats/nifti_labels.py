@@ -18,6 +18,8 @@ from .volumes import Arrangement, arrange, requested
 
 ORDER_KEY = "VolumeOrder"
 """Key of the JSON by which this library says what the volumes are ordered by; not of BIDS."""
+START_KEY = "VolumeStart"
+"""Key of the JSON for the time of each volume where some share one, which BIDS' VolumeTiming may not say."""
 
 _LISTS = {"te": "echo_time", "fa": "flip_angle", "ti": "inversion_time"}
 
@@ -140,7 +142,7 @@ class _Times(NamedTuple):
 
 def _times(header: Header, content: Mapping[str, Any], shape: list[int], asked: bool) -> _Times | None:
     count = int(np.prod(shape))
-    for key in ("VolumeTiming", "FrameTimesStart"):
+    for key in (START_KEY, "VolumeTiming", "FrameTimesStart"):
         values = number_list(content, key, count)
         if values is not None:
             return _Times(values, f"{key} (sidecar)", own=True)
@@ -194,7 +196,7 @@ def _repetition_time(
 ) -> None:
     """Add repetition_time from RepetitionTime, where that is not the interval of the volumes."""
     said = number(content, "RepetitionTime")
-    interval = sources.get("time") == "RepetitionTime (sidecar)" and count > 1
+    interval = sources.get("time") in ("RepetitionTime (sidecar)", f"{START_KEY} (sidecar)") and count > 1
     if said is not None and "repetition_time" not in labels and not interval:
         labels["repetition_time"] = np.full(count, float(f"{said * 1e3:.12g}"))
         sources["repetition_time"] = "RepetitionTime (sidecar)"

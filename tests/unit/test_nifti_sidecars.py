@@ -277,6 +277,19 @@ def test_two_orders_are_flattened_and_come_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(turned.values, image.values.transpose(1, 0, 2, 3, 4))
 
 
+def test_echoes_of_even_times_have_a_repetition_time(tmp_path: Path) -> None:
+    image = grid().isel(time=[0, 1])
+    write(image, tmp_path / "a.nii")
+    side = content(tmp_path / "a.nii")
+    assert side["RepetitionTime"] == 2  # VolumeTiming may not repeat a time
+    assert "VolumeTiming" not in side
+    back = read(tmp_path / "a.nii")
+    assert back["time"].values.tolist() == [0, 2]
+    assert back["echo_time"].values.tolist() == [10, 20]
+    assert "repetition_time" not in back.coords
+    np.testing.assert_array_equal(back.values, image.values)
+
+
 def test_incomplete_grid(tmp_path: Path) -> None:
     bare(tmp_path / "a.nii", side={"EchoTime": [0.01, 0.02, 0.01, 0.01], "VolumeTiming": [0, 0, 1, 2]})
     with pytest.raises(SortError, match="no full grid of 3 x 2"):
