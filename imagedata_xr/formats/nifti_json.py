@@ -50,12 +50,38 @@ def volume_values(image: xr.DataArray, name: str) -> NDArray[np.float64] | None:
 def interval(image: xr.DataArray) -> tuple[float, float]:
     """Interval of the volumes in s, 0 where there is none or it is uneven; and the time of the first one."""
     names = order_names(image)
+    if (step := label_control_interval(image)) is not None:
+        return step, 0.0
     if names != ["time"]:
         tr = volume_values(image, "repetition_time")
         known = tr is not None and "none" not in names and "time" not in names and tr.size > 1
         return (float(tr[0]) * 1e-3 if known and tr is not None and np.ptp(tr) == 0 else 0.0), 0.0
     times = _times(image)
     return (_even(times) or 0.0, float(times[0])) if times is not None else (0.0, 0.0)
+
+
+def label_control_interval(image: xr.DataArray) -> float | None:
+    """Interval between successive volumes of spin labelling whose label and control share the times of a clock, s.
+
+    They are measured one after the other all the same. Philips spreads the times of as many temporal positions evenly
+    from the first to the last volume; or each time is that of a pair. The interval is taken that fits the duration of
+    the whole acquisition a whole number of times, and is a whole number of repetition times; None where not exactly
+    one does.
+    """
+    times = _times(image) if "ASLContext" in order_names(image) else None
+    tr, duration = volume_values(image, "repetition_time"), image.attrs.get("AcquisitionDuration")
+    if times is None or tr is None or np.ptp(tr) or tr[0] <= 0 or not isinstance(duration, float | int):
+        return None
+    moments = np.unique(times)
+    step = _even(moments)
+    if step is None or moments.size == times.size:
+        return None
+    found = []
+    for each in (np.ptp(times) / (times.size - 1), step * moments.size / times.size):
+        whole, shots = duration / each, each / (tr[0] * 1e-3)
+        if whole >= times.size - 1e-3 and max(abs(whole - round(whole)), abs(shots - round(shots))) < 1e-3:
+            found.append(float(each))
+    return found[0] if len(found) == 1 else None
 
 
 def _times(image: xr.DataArray) -> NDArray[np.float64] | None:
@@ -153,7 +179,9 @@ def _timing(image: xr.DataArray, pet: bool) -> dict[str, Any]:
             out["RepetitionTime"] = tidy(step, 7)
         elif (step := _even(np.unique(times))) is not None and np.unique(times).size < times.size:
             # several echoes of each moment: BIDS' VolumeTiming may not repeat a time
-            out["RepetitionTime"], out[START_KEY] = tidy(step, 7), tidy_list(times)
+            each = label_control_interval(image)
+            out["RepetitionTime"] = tidy(step if each is None else each, 7)
+            out[START_KEY] = tidy_list(times)
         elif ordered or np.ptp(times) > 0:
             out["VolumeTiming"] = tidy_list(times)
     elif tr is not None and (tr == tr[0]).all():

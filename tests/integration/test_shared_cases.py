@@ -19,10 +19,7 @@ CLASSIC = (
 )  # fmt: skip
 
 
-NOT_FULL = {
-    # 255 s of a clock that label and control share: the truth divides it by its 6 volumes, the instance says 127.5 s
-    "phi_enh_aslsrc": {"time"},
-}
+NOT_FULL: dict[str, set[str]] = {}
 """What real series don't have as their truth says, and why."""
 
 NOT_READ: dict[str, str] = {}

@@ -290,6 +290,35 @@ def test_echoes_of_even_times_have_a_repetition_time(tmp_path: Path) -> None:
     np.testing.assert_array_equal(back.values, image.values)
 
 
+@pytest.mark.parametrize(
+    ("duration", "interval"),
+    [
+        (408.0, 51.0),  # 8 volumes of 12 shots: the times of 3 positions are spread from the first of 6 to the last
+        (382.5, 63.75),  # 6 volumes of 15 shots: each time is that of a pair
+        (400.0, None),  # neither fits
+    ],
+)
+def test_label_and_control_that_share_times_follow_each_other(
+    tmp_path: Path, duration: float, interval: float | None
+) -> None:
+    image = build(
+        np.zeros((3, 2, 3, 4, 5), "f4"),
+        volumes=[
+            Volumes([0.0, 127.5, 255.0], {"order": "time", "units": "s"}, "time"),
+            Volumes([0.0, 1.0], {"order": "ASLContext", "units": "1"}, "asl_context"),
+        ],
+        axes=axes((3, 4, 5)),
+        space=Space(OBLIQUE, ""),
+        attrs={"AcquisitionDuration": duration},
+        coords={"repetition_time": ((), 4250.0)},
+    ).image
+    write(image, tmp_path / "a.nii")
+    side = content(tmp_path / "a.nii")
+    assert side["RepetitionTime"] == (interval or 127.5)
+    assert nib.load(tmp_path / "a.nii").header["pixdim"][4] == (interval or 0)  # type: ignore[attr-defined]
+    assert read(tmp_path / "a.nii")["time"].values.tolist() == [0, 127.5, 255]
+
+
 def test_incomplete_grid(tmp_path: Path) -> None:
     bare(tmp_path / "a.nii", side={"EchoTime": [0.01, 0.02, 0.01, 0.01], "VolumeTiming": [0, 0, 1, 2]})
     with pytest.raises(SortError, match="no full grid of 3 x 2"):
