@@ -315,7 +315,7 @@ def test_label_and_control_that_share_times_follow_each_other(
     write(image, tmp_path / "a.nii")
     side = content(tmp_path / "a.nii")
     assert side["RepetitionTime"] == (interval or 127.5)
-    assert nib.load(tmp_path / "a.nii").header["pixdim"][4] == (interval or 0)  # type: ignore[attr-defined,index]
+    assert nib.load(tmp_path / "a.nii").header["pixdim"][4] == (interval or 0)  # type: ignore[index]
     assert read(tmp_path / "a.nii")["time"].values.tolist() == [0, 127.5, 255]
 
 
