@@ -22,6 +22,7 @@ from .frames import Frames
 from .header import FileHeaders, Place, remember
 from .labels import coords_of, geometry_of, volumes_of
 from .pixels import FrameArray
+from .quantities import is_parametric_map, quantity_attrs
 from .references import place_among, refers
 from .segmentation import fill_labels, labels_of_segments, segment_grid, spread, with_gaps
 from .segments import described, is_label_map, is_segmentation
@@ -82,6 +83,9 @@ def image_of(stack: Stack, orders: Any, options: ReadOptions, found: Sequence[Se
     attrs = attrs_of(frames, set(coords) | {v.dim for v in plan.volumes}, stack.place)
     if array.slope is not None and (units := units_of(frames)):
         attrs["units"] = units
+    if is_parametric_map(frames):
+        said = quantity_attrs(frames)
+        attrs |= said if array.slope is not None else {k: v for k, v in said.items() if k != "units"}
     if any(f.colour and f.space != "RGB" for f in array.formats):
         attrs = {k: v for k, v in attrs.items() if "PaletteColorLookupTable" not in k}
         attrs["PhotometricInterpretation"] = "RGB"

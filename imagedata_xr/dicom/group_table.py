@@ -21,6 +21,11 @@ TEXT, ALL = 0, -1
 SOURCE_INSTANCE, SOURCE_FRAME = "source instance", "source frame"
 """Columns of the image that a frame was derived from: its SOP Instance UID, and the number of its frame."""
 
+MAP_LABEL, MAP_UNITS, MAP_SCHEME = "map label", "map units", "map scheme"
+MAP_SLOPE, MAP_INTERCEPT = "map slope", "map intercept"
+QUANTITY, QUANTITY_CODE = "quantity", "quantity code"
+"""Columns of the first real-world value mapping of a frame, and of the quantity that it gives (PS3.3 C.7.6.16.2.11)."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -89,6 +94,13 @@ _PLAIN: dict[tuple[int, ...], dict[int, tuple[str, int]]] = {
     },
     (0x0062000A,): {0x0062000B: ("ReferencedSegmentNumber", 1)},
     (0x00089124, 0x00082112): {0x00081155: (SOURCE_INSTANCE, TEXT), 0x00081160: (SOURCE_FRAME, 1)},
+    (0x00409096,): {
+        0x00409210: (MAP_LABEL, TEXT),
+        0x00409224: (MAP_INTERCEPT, 1),
+        0x00409225: (MAP_SLOPE, 1),
+    },
+    (0x00409096, 0x004008EA): {0x00080100: (MAP_UNITS, TEXT), 0x00080102: (MAP_SCHEME, TEXT)},
+    (0x00409096, 0x00409220, 0x0040A168): {0x00080100: (QUANTITY_CODE, TEXT), 0x00080104: (QUANTITY, TEXT)},
     # MR
     (0x00189114,): {0x00189082: ("EchoTime", 1)},
     (0x00189112,): {

@@ -143,7 +143,7 @@ class FileHeaders:
 
     def same_pixels(self, instance: int, stored: NDArray[Any]) -> bool:
         """Whether these stored values are those of the file."""
-        return bool(np.array_equal(self._pixels(int(instance)), stored))
+        return bool(np.array_equal(self._pixels(int(instance)), stored, equal_nan=True))
 
     def pixel_digest(self, instance: int) -> str:
         """Digest of the stored values in the file."""

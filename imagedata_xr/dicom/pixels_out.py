@@ -74,9 +74,15 @@ class Coded:
     exact: bool
 
 
+def has_floats(header: pydicom.Dataset) -> bool:
+    """Whether the pixel data of a source are floats: they alone have neither of these elements (PS3.3 C.7.6.24)."""
+    whole = "BitsStored" in header or "PixelRepresentation" in header
+    return not whole and header.get("BitsAllocated") in (32, 64)
+
+
 def coding_of(header: pydicom.Dataset) -> Coding | None:
     """Coding of a source image; None where values do not become stored integers by a line (a LUT, floats, 1 bit)."""
-    if "ModalityLUTSequence" in header or header.get("BitsAllocated") not in (8, 16, 32):
+    if "ModalityLUTSequence" in header or header.get("BitsAllocated") not in (8, 16, 32) or has_floats(header):
         return None
     slope, intercept = numbers(header, "RescaleSlope", 1), numbers(header, "RescaleIntercept", 1)
     if (slope is None) != (intercept is None) or (slope is not None and slope[0] == 0):

@@ -19,13 +19,12 @@ from ..model.lattice import Lattice
 from .frames import Frames
 from .group_table import SOURCE_FRAME, SOURCE_INSTANCE
 from .labels import geometry_of
+from .quantities import PARAMETRIC_MAP
 from .segments import CLASSES
 from .sequences import sequence_of
 from .sort import Grid, slice_numbers
 from .stacks import Series, Stack, stacks_of
 
-PARAMETRIC_MAP = "1.2.840.10008.5.1.4.1.1.30"
-"""Parametric Map Storage."""
 _DERIVED = (*CLASSES, PARAMETRIC_MAP)
 _PLACE = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
 

@@ -16,6 +16,7 @@ from ..model.identity import PATIENT_KEYS, patient_digest
 from .frames import Frames
 from .places import placed
 from .projections import runs, views
+from .quantities import quantities
 from .segments import segmentations
 from .slabs import cluster, position_tolerance, slabs_of
 
@@ -190,6 +191,7 @@ def _features(frames: Frames, split: str | Sequence[str] | None) -> dict[str, li
         "component": frames.component,
         "samples": frames.text("SamplesPerPixel"),
         "segmentation": segmentations(frames),
+        "quantity": quantities(frames),
         # of PET: images with and without attenuation correction, or in other units, are no volumes of one image
         "CorrectedImage": ["\\".join(sorted(w or ())) for w in frames.strings("CorrectedImage")],
         "Units": frames.text("Units"),

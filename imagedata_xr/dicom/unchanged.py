@@ -13,7 +13,7 @@ from .fields import put
 from .header import Headers
 from .identity_out import Identity
 from .labels_out import Labels
-from .pixels_out import coding_of, invert
+from .pixels_out import coding_of, has_floats, invert
 from .place_out import Place
 
 
@@ -48,8 +48,10 @@ def stored_of(values: NDArray[Any], header: pydicom.Dataset, stored_values: bool
     """
     if values.ndim == 3 or (stored_values and values.dtype.kind in "iu"):
         return values
+    if has_floats(header):
+        return values if values.dtype.kind == "f" else None
     if header.get("BitsAllocated") in (32, 64) and ("RescaleSlope" not in header):
-        # float pixel data, or integers that floats hold as they are
+        # integers that floats hold as they are
         return values if values.dtype.kind == "f" and not np.isnan(values).any() else None
     coding = coding_of(header)
     return None if coding is None else invert(values, coding)
