@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def array_of(
     formats, kind = _pixel_formats(scanned, segments)
     array = FrameArray(
         scanned.files,
-        scanned.syntax,
+        [sys.intern(s) for s in scanned.syntax],  # one object: cheap to send to workers
         scanned.pixel_offset,
         scanned.pixel_length,
         formats,

@@ -39,7 +39,6 @@ _DAMAGED = (
 """What pydicom raises where the bytes of a sequence can't be parsed."""
 
 
-
 # --- to JSON ----------------------------------------------------------------------------------------------------------
 
 

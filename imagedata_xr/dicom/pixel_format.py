@@ -83,11 +83,23 @@ class PixelFormat:
         """Length of a native frame."""
         return -(-self.frame_bits // 8)
 
-    def clean(self, stored: NDArray[Any]) -> NDArray[Any]:
-        """Mask bits outside of Bits Stored and extend the sign (PS3.5 8.1.1: they may hold anything)."""
+    def clean(self, stored: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Mask bits outside of Bits Stored and extend the sign (PS3.5 8.1.1: they may hold anything).
+
+        Parameters
+        ----------
+        stored : ndarray
+        out : ndarray, optional
+            Where the result goes; `stored` itself is possible.
+        """
         if self.floating or self.bits_stored == self.bits_allocated:
             return stored
+        kind = stored.dtype
+        if not self.signed:
+            if below := self.high_bit + 1 - self.bits_stored:
+                stored = np.right_shift(stored, np.array(below, kind), out=out)
+            return np.asarray(np.bitwise_and(stored, np.array(2**self.bits_stored - 1, kind), out=out))
         shift = self.bits_allocated - self.high_bit - 1
         # left to drop what is above the high bit, then right (arithmetic for signed types) to drop what is below
-        up = np.left_shift(stored, np.array(shift, stored.dtype))
-        return np.asarray(np.right_shift(up, np.array(self.bits_allocated - self.bits_stored, stored.dtype)))
+        up = np.left_shift(stored, np.array(shift, kind), out=out)
+        return np.asarray(np.right_shift(up, np.array(self.bits_allocated - self.bits_stored, kind), out=out))

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import chain
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SourceError
 from ..model.lazy import axis_indices
-from ..stores.url import File, file_name, is_local, read_ranges
+from ..stores.url import File, file_name
 from .luts import ModalityLut, Palette
+from .native_planes import read_native
 from .pixel_format import PixelFormat
+from .rescaling import rescale
 from .stored_frames import StoredFrames
 from .syntaxes import BIG_ENDIAN
+from .threads import spread
+from .wanted import Wanted, wanted
 
 
 @dataclass
@@ -85,6 +87,7 @@ class FrameArray:
     label: NDArray[np.int64] | None = None
     known: NDArray[np.bool_] | None = None
     _kept: tuple[int, StoredFrames] | None = field(default=None, init=False, repr=False, compare=False)
+    _by_place: NDArray[np.bool_] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def plane_shape(self) -> tuple[int, ...]:
@@ -100,50 +103,64 @@ class FrameArray:
 
     def read(self, key: tuple[Any, ...]) -> NDArray[Any]:
         """Read the planes that a key names, and no others; see `imagedata_xr.model.lazy.LazyArray`."""
-        grid = self.file.ndim
         picks = [axis_indices(k, n) for k, n in zip(key, self.shape, strict=True)]
-        wanted = np.ix_(*picks[:grid])
-        file, number = self.file[wanted].ravel(), self.number[wanted].ravel()
-        corner = None if self.corner is None else self.corner[wanted].reshape(-1, 2)
-        places = list(zip(*(ix.ravel() for ix in np.broadcast_arrays(*wanted)), strict=True))
-        # the segments of a label map share frames: each is read once
-        turn = np.arange(file.size) if self.label is None else np.lexsort((number, file))
-        rows, inner = picks[grid], picks[grid + 1 :]
-        shape = (file.size, *(p.size for p in picks[grid:]))
-        if 0 in shape:
-            out = np.empty(shape, dtype=self.dtype)
-        else:
-            first, last = int(rows.min()), int(rows.max()) + 1
-            part = np.ix_(rows - first, *inner)
-            whole = rows.size == last - first and shape[2:] == self.plane_shape[1:] and _ascending(rows, *inner)
-            planes = self._planes(Wanted(file[turn], number[turn], corner, first, last))
-            ahead = next(planes)  # before room is made for all: a decoder finds out that a damaged size is none
-            out = np.empty(shape, dtype=self.dtype)
-            for k, plane in zip(turn.tolist(), chain([ahead], planes), strict=True):
-                if plane is None:
-                    out[k] = self.missing
-                else:
-                    self._convert(plane if whole else plane[part], out[k], places[k])
-        shaped = out.reshape(tuple(p.size for p in picks))
+        part = wanted(self, picks)
+        out = self._read(part) if 0 not in part.shape else np.empty(part.shape, dtype=self.dtype)
         drop = tuple(0 if isinstance(k, (int, np.integer)) else slice(None) for k in key)
-        return shaped[drop]
+        return out.reshape(tuple(p.size for p in picks))[drop]
 
-    def _convert(self, plane: NDArray[Any], out: NDArray[Any], place: tuple[Any, ...]) -> None:
-        """Rescale a plane of stored values into its place: one pass in float64, rounded once."""
-        lut = -1 if self.lut is None else int(self.lut[self.file[place]])
+    def _read(self, part: Wanted) -> NDArray[Any]:
+        there = part.file >= 0
+        native = there & self._addressable()[part.file]
+        frames = self._frames(part, np.flatnonzero(there & ~native))
+        # before room is made for all: a decoder finds out that a damaged size is none
+        ahead = self._stored_frames(frames[0].file).read(frames[0].number) if frames else None
+        out = np.empty(part.shape, dtype=self.dtype)
+        if not there.all():
+            out[~there] = self.missing
+        if native.any():
+            read_native(self, part, np.flatnonzero(native), out)
+        if ahead is not None:
+            self._put(ahead, frames[0], part, out)
+            spread(lambda f: self._put(self._stored_frames(f.file).read(f.number), f, part, out), frames[1:])
+        return out
+
+    def convert(self, stored: NDArray[Any], out: NDArray[Any], part: Wanted, planes: NDArray[np.intp]) -> None:
+        """Put the values of stored numbers into their place.
+
+        Parameters
+        ----------
+        stored, out : ndarray, shape (n, rows, cols[, colours])
+            Cleaned; they may be the same.
+        part : Wanted
+        planes : ndarray, shape (n,)
+            Which of the wanted planes they are.
+        """
+        at = tuple(p[planes] for p in part.places)
+        luts = None if self.lut is None else self.lut[part.file[planes]]
         if self.label is not None:
-            self._refuse_unknown(plane, place)
-            out[...] = plane == self.label[place]
-        elif lut >= 0:
-            out[...] = self.luts[lut].apply(plane)
-        elif self.slope is None or self.intercept is None or (self.slope[place] == 1 and self.intercept[place] == 0):
-            out[...] = plane
+            for k in range(len(planes)):
+                place = tuple(a[k] for a in at)
+                self._refuse_unknown(stored[k], place)
+                out[k] = stored[k] == self.label[place]
+        elif luts is not None and (luts >= 0).any():
+            for k, lut in enumerate(luts.tolist()):
+                if lut >= 0:
+                    out[k] = self.luts[lut].apply(stored[k])
+                else:
+                    self._rescale(stored[k : k + 1], out[k : k + 1], tuple(a[k : k + 1] for a in at))
         else:
-            np.add(plane * self.slope[place], self.intercept[place], out=out, casting="unsafe")
+            self._rescale(stored, out, at)
         if self.padding is not None:
-            low, high = self.padding[(0, *place)], self.padding[(1, *place)]
-            if low <= high:
-                out[(plane >= low) & (plane <= high)] = np.nan
+            low, high = (ends[at].reshape(-1, *(1,) * (stored.ndim - 1)) for ends in self.padding)
+            if (low <= high).any():
+                out[(stored >= low) & (stored <= high)] = np.nan
+
+    def _rescale(self, stored: NDArray[Any], out: NDArray[Any], at: tuple[NDArray[np.intp], ...]) -> None:
+        if self.slope is None or self.intercept is None:
+            rescale(stored, np.ones(1), np.zeros(1), out)
+        else:
+            rescale(stored, self.slope[at], self.intercept[at], out)
 
     def _refuse_unknown(self, plane: NDArray[Any], place: tuple[Any, ...]) -> None:
         """Refuse values of a label map that no segment describes: they would be lost."""
@@ -156,36 +173,17 @@ class FrameArray:
             )
 
     # --- stored values -----------------------------------------------------------------------------------------------
-    def _planes(self, wanted: Wanted) -> Iterator[NDArray[Any] | None]:
-        """Yield the stored rows of each plane, cleaned; None where there is no file.
+    def _frames(self, part: Wanted, planes: NDArray[np.intp]) -> list[Frame]:
+        """Frames that are decoded as a whole, each with the planes that it gives: tiles and segments share one."""
+        found: dict[tuple[int, int], list[int]] = {}
+        for k in planes.tolist():
+            number = 1 if part.corner is not None else int(part.number[k])
+            found.setdefault((int(part.file[k]), number), []).append(k)
+        return [Frame(file, number, mine) for (file, number), mine in found.items()]
 
-        Planes that follow each other often lie in one file: what was read of it, or decoded, serves them all.
-        """
-        ahead = self._fetch_remote(wanted)
-        last: tuple[tuple[int, ...], Any] = ((), None)
-        for k, i in enumerate(wanted.file.tolist()):
-            if i < 0:
-                yield None
-                continue
-            f = self.formats[self.kind[i]]
-            native = self._addressable(i)
-            # native rows are read by their place; a compressed frame is decoded whole
-            key = (i, *wanted.start(k)) if native else (i, 1 if wanted.corner is not None else int(wanted.number[k]))
-            if native and k in ahead:
-                band = self._shaped(ahead.pop(k), f)
-            elif last[0] == (*key, int(native)):
-                band = last[1]
-            elif native:
-                band = self._shaped(self._fetch(wanted, [k])[0], f)
-            else:
-                band = self._stored_frames(i).read(key[1])
-            last = ((*key, int(native)), band)
-            part = wanted.cut(band, k, self.plane_shape[1], native)
-            yield f.clean(part) if native else part
-
-    def _shaped(self, data: bytes, f: PixelFormat) -> NDArray[Any]:
-        colour = (f.samples,) if f.samples > 1 else ()
-        return np.frombuffer(data, dtype=f.stored_dtype).reshape(-1, f.cols, *colour)
+    def _put(self, stored: NDArray[Any], frame: Frame, part: Wanted, out: NDArray[Any]) -> None:
+        for k in frame.planes:
+            self.convert(part.take(part.cut_frame(stored, k)[None]), out[k : k + 1], part, np.array([k]))
 
     def _stored_frames(self, i: int) -> StoredFrames:
         """Frames of a file; those of the last one are kept, since its other frames are often wanted next."""
@@ -207,74 +205,26 @@ class FrameArray:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": None}
 
-    def _addressable(self, i: int) -> bool:
-        """Whether rows of a file's frames can be read by their position."""
-        f = self.formats[self.kind[i]]
-        native = self.length[i] >= 0 and self.offset[i] >= 0 and self.syntax[i] != BIG_ENDIAN
-        return bool(native and f.bits_allocated in (8, 16, 32, 64) and not f.planar and f.space in ("", "RGB"))
-
-    def _fetch_remote(self, wanted: Wanted) -> dict[int, bytes]:
-        """Read what lies on remote stores in one go, since their requests run at the same time."""
-        rows = [
-            k
-            for k, i in enumerate(wanted.file.tolist())
-            if i >= 0 and self._addressable(i) and not is_local(self.files[i])
-        ]
-        return dict(zip(rows, self._fetch(wanted, rows), strict=True)) if rows else {}
-
-    def _fetch(self, wanted: Wanted, rows: list[int]) -> list[bytes]:
-        starts, counts = [], []
-        for k in rows:
-            f = self.formats[self.kind[wanted.file[k]]]
-            row = f.frame_bytes // f.rows
-            frame = 0 if wanted.corner is not None else int(wanted.number[k]) - 1
-            starts.append(int(self.offset[wanted.file[k]]) + frame * f.frame_bytes + wanted.start(k)[-1] * row)
-            counts.append((wanted.last - wanted.first) * row)
-        return read_ranges([self.files[wanted.file[k]] for k in rows], starts, counts)
+    def _addressable(self) -> NDArray[np.bool_]:
+        """Whether rows of each file's frames can be read by their place."""
+        if self._by_place is None:
+            plain = [f.bits_allocated in (8, 16, 32, 64) and not f.planar and f.space in ("", "RGB")
+                     for f in self.formats]  # fmt: skip
+            little = np.array([syntax != BIG_ENDIAN for syntax in self.syntax], dtype=np.bool_)
+            placed = (self.length >= 0) & (self.offset >= 0)
+            self._by_place = np.array(plain, dtype=np.bool_)[self.kind] & little & placed
+        return self._by_place
 
     def stored(self, place: tuple[int, ...]) -> NDArray[Any]:
         """Return the stored values of one plane, cleaned, shape (rows, cols[, samples])."""
-        corner = None if self.corner is None else self.corner[place][None]
-        wanted = Wanted(np.array([self.file[place]]), np.array([self.number[place]]), corner, 0, self.plane_shape[0])
-        (plane,) = self._planes(wanted)
-        return np.asarray(plane)
+        dtype = self.formats[self.kind[self.file[place]]].dtype
+        plain = replace(self, dtype=dtype, slope=None, intercept=None, padding=None, lut=None, label=None)
+        return plain.read((*place, *(slice(None) for _ in self.plane_shape)))
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Rows first..last of some planes.
+class Frame(NamedTuple):
+    """A frame of a file, and which of the wanted planes it gives."""
 
-    Attributes
-    ----------
-    file, number : ndarray, shape (n,)
-        File (-1 for none) and number of each plane.
-    corner : ndarray, shape (n, 2), optional
-        Row and column of the stored matrix where each plane begins, for tiles.
-    first, last : int
-    """
-
-    file: NDArray[np.intp]
-    number: NDArray[np.intp]
-    corner: NDArray[np.intp] | None
-    first: int
-    last: int
-
-    def start(self, k: int) -> tuple[int, int]:
-        """Frame (0 for tiles, which share one) and first row of the stored matrix of plane k."""
-        if self.corner is None:
-            return int(self.number[k]), self.first
-        return 0, int(self.corner[k, 0]) + self.first
-
-    def cut(self, band: NDArray[Any], k: int, cols: int, native: bool) -> NDArray[Any]:
-        """Plane k's part of what was read: rows first..last where native, else its whole frame."""
-        if not native:
-            row = self.start(k)[-1]
-            band = band[row : row + self.last - self.first]
-        if self.corner is None:
-            return band
-        left = int(self.corner[k, 1])
-        return band[:, left : left + cols]
-
-
-def _ascending(*indices: NDArray[np.intp]) -> bool:
-    return all(bool((np.diff(i) == 1).all()) for i in indices)
+    file: int
+    number: int
+    planes: list[int]

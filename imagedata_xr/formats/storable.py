@@ -106,9 +106,7 @@ def as_objects(values: Any) -> Any:
     return values.astype(object) if values.dtype.kind in "UT" else values
 
 
-def _storable_attrs(
-    owner: str, attrs: Mapping[Any, Any], any_json: bool, taken: Container[str] = ()
-) -> dict[str, Any]:
+def _storable_attrs(owner: str, attrs: Mapping[Any, Any], any_json: bool, taken: Container[str] = ()) -> dict[str, Any]:
     out: dict[str, Any] = {}
     as_json, reserved = [], {}
     for key, value in attrs.items():

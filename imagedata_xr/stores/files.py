@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, cast
@@ -11,6 +12,8 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from ..errors import SourceError
+
+_READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 BATCH = 64
 """Ranges asked for at once from a remote store."""
@@ -83,10 +86,51 @@ def read_ranges(files: Sequence[File], offsets: Iterable[int], lengths: Iterable
         if isinstance(got, Exception):
             raise SourceError(f"{file_name(file)} can't be read: {reason(got)}") from got
         if len(got) < size:
-            raise SourceError(
-                f"{file_name(file)} is too short: {len(got)} of {size} bytes are there from byte {start} on"
-            )
+            raise _too_short(file, len(got), size, start)
     return cast("list[bytes]", data)
+
+
+def read_into(files: Sequence[File], offsets: Sequence[int], buffers: Sequence[memoryview]) -> None:
+    """Fill memory that is there already, each piece from a byte range of a file: local ones without a copy.
+
+    Parameters
+    ----------
+    files
+        Files of any filesystems; one whose ranges follow each other is opened once.
+    offsets
+        Where each range begins.
+    buffers
+        Writable memory of bytes, as long as each range.
+
+    Raises
+    ------
+    SourceError
+        A file can't be read or ends before the end of its range.
+    """
+    far = [k for k, file in enumerate(files) if not is_local(file)]
+    if far:
+        data = read_ranges([files[k] for k in far], [offsets[k] for k in far], [len(buffers[k]) for k in far])
+        for k, got in zip(far, data, strict=True):
+            buffers[k][:] = got
+    path, fd = "", -1
+    try:
+        for file, offset, buffer in zip(files, offsets, buffers, strict=True):
+            if not is_local(file):
+                continue
+            try:
+                if file.path != path:
+                    if fd >= 0:
+                        os.close(fd)
+                        fd = -1
+                    path, fd = file.path, os.open(file.path, _READ_ONLY)
+                there = _fill(path, fd, offset, buffer)
+            except OSError as error:
+                raise SourceError(f"{file_name(file)} can't be read: {reason(error)}") from error
+            if there < len(buffer):
+                raise _too_short(file, there, len(buffer), offset)
+    finally:
+        if fd >= 0:
+            os.close(fd)
 
 
 def read_available(files: Sequence[File], offsets: Sequence[int], lengths: Sequence[int]) -> list[bytes | OSError]:
@@ -115,6 +159,10 @@ def reason(error: Exception) -> str:
     return str(strerror) if strerror else type(error).__name__
 
 
+def _too_short(file: File, there: int, size: int, start: int) -> SourceError:
+    return SourceError(f"{file_name(file)} is too short: {there} of {size} bytes are there from byte {start} on")
+
+
 def _checked(got: object) -> bytes | OSError:
     if isinstance(got, bytes | bytearray | memoryview):
         return bytes(got)
@@ -137,3 +185,22 @@ def _read_local(path: str, offset: int, length: int) -> bytes | OSError:
             return parts[0] if len(parts) == 1 else b"".join(parts)
     except OSError as error:
         return error
+
+
+def _fill(path: str, fd: int, offset: int, buffer: memoryview) -> int:
+    """Read from a byte of an open file on until a buffer is full or the file ends; the bytes that were there."""
+    done = 0
+    while done < len(buffer):
+        got = _read_at(fd, buffer[done:], offset + done)
+        if not got:
+            break
+        done += got
+    return done
+
+
+def _read_at(fd: int, buffer: memoryview, offset: int) -> int:
+    if hasattr(os, "preadv"):
+        return os.preadv(fd, [buffer], offset)
+    with open(fd, "rb", buffering=0, closefd=False) as stream:  # Windows
+        stream.seek(offset)
+        return stream.readinto(buffer) or 0

@@ -30,13 +30,13 @@ def timed(v: int, k: int) -> Elements:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
     """Ranges of local files that are read after the scan: (name, first byte, length)."""
     seen: list[tuple[str, int, int]] = []
-    plain = files._read_local
+    plain = files._fill
 
-    def read(path: str, offset: int, length: int) -> bytes | OSError:
-        seen.append((Path(path).name, offset, length))
-        return plain(path, offset, length)
+    def fill(path: str, fd: int, offset: int, buffer: memoryview) -> int:
+        seen.append((Path(path).name, offset, len(buffer)))
+        return plain(path, fd, offset, buffer)
 
-    monkeypatch.setattr(files, "_read_local", read)
+    monkeypatch.setattr(files, "_fill", fill)
     return seen
 
 

@@ -15,9 +15,9 @@ import xarray as xr
 from multiframe import COLS, ROWS, SPACING, Frame, diffusion, instance, place, save, stored, values, when
 from pydicom.dataset import Dataset
 
-from imagedata_xr.dicom import pixels
+from imagedata_xr.dicom import native_planes
 from imagedata_xr.errors import FormatError, ImagedataWarning, NotFoundError, SortError
-from imagedata_xr.stores.url import read_ranges
+from imagedata_xr.stores.url import read_into
 
 
 def shuffled(frames: list[Frame], seed: int = 1) -> list[Frame]:
@@ -187,11 +187,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """(offset, length) of what is read of pixel data."""
     out: list[tuple[int, int]] = []
 
-    def counted(files: Any, starts: list[int], counts: list[int]) -> list[bytes]:
-        out.extend(zip(starts, counts, strict=True))
-        return read_ranges(files, starts, counts)
+    def counted(files: Any, starts: list[int], buffers: list[memoryview]) -> None:
+        out.extend((start, len(buffer)) for start, buffer in zip(starts, buffers, strict=True))
+        read_into(files, starts, buffers)
 
-    monkeypatch.setattr(pixels, "read_ranges", counted)
+    monkeypatch.setattr(native_planes, "read_into", counted)
     return out
 
 
