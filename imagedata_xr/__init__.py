@@ -20,6 +20,7 @@ from .errors import (
     SortError,
     SourceError,
 )
+from .formats.catalog import catalog
 from .formats.seam import Written
 from .formats.seam import formats as formats
 from .making import from_array
@@ -40,6 +41,7 @@ __all__ = [
     "SortError",
     "SourceError",
     "Written",
+    "catalog",
     "formats",
     "from_array",
     "repair",

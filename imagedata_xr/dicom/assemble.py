@@ -11,10 +11,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ..formats.seam import ReadOptions
+from ..formats.seam import Outline, ReadOptions
+from ..model.geometry import AXES
 from ..model.identity import PATIENT_KEYS, patient_digest, study_digest
 from ..model.image import Axis, Volumes, build
 from ..model.indexes import Space
+from ..model.repair import TRAILING
 from .array import array_of
 from .attrs import attrs_of, units_of
 from .clock import Clock
@@ -76,8 +78,7 @@ def image_of(stack: Stack, orders: Any, options: ReadOptions, found: Sequence[Se
     SortError, GeometryError, FormatError
         Where it can't be one image, with what to do.
     """
-    segmented = is_segmentation(stack.frames) and (options.mask_and_scale or not is_label_map(stack.frames))
-    plan = _segments(stack, found) if segmented else _volumes(stack, orders, options, found)
+    plan = _laid_out(stack, orders, options, found)
     frames, coords = plan.frames, plan.coords
     array = array_of(frames, plan.index, options, plan.label)
     attrs = attrs_of(frames, set(coords) | {v.dim for v in plan.volumes}, stack.place)
@@ -102,6 +103,20 @@ def image_of(stack: Stack, orders: Any, options: ReadOptions, found: Sequence[Se
     if options.source:
         remember(options.source, headers_of_frames(frames))
     return ds
+
+
+def outline_of(stack: Stack, orders: Any, options: ReadOptions, found: Sequence[Series] = ()) -> Outline:
+    """Shape, order and type of what `image_of` makes of the same, or its errors; nothing of xarray is built."""
+    plan = _laid_out(stack, orders, options, found)
+    array = array_of(plan.frames, plan.index, options, plan.label)
+    dims = (*(v.dim for v in plan.volumes), *AXES, *TRAILING)
+    order = ",".join(str(v.attrs["order"]) for v in plan.volumes)
+    return Outline(dict(zip(dims, array.shape, strict=False)), order, array.dtype)
+
+
+def _laid_out(stack: Stack, orders: Any, options: ReadOptions, found: Sequence[Series]) -> Layout:
+    segmented = is_segmentation(stack.frames) and (options.mask_and_scale or not is_label_map(stack.frames))
+    return _segments(stack, found) if segmented else _volumes(stack, orders, options, found)
 
 
 def _volumes(stack: Stack, orders: Any, options: ReadOptions, found: Sequence[Series]) -> Layout:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,10 +12,10 @@ import pydicom.datadict
 import xarray as xr
 
 from ..errors import ImagedataError, LabelError, NotFoundError, warn
-from ..formats.seam import Node, ReadOptions, WriteOptions, check_format_options
+from ..formats.seam import Facts, Node, ReadOptions, WriteOptions, check_format_options
 from ..model.masking import NAMING, mask
 from ..stores.url import File
-from .assemble import image_of
+from .assemble import image_of, outline_of
 from .charsets import warn_of_odd_text
 from .frames import Frames
 from .header import Headers
@@ -25,7 +26,7 @@ from .listed import scan_listed
 from .objects import all_headers, dataset_of, series_without_pixels
 from .references import with_source_places
 from .scan import Scan
-from .stacks import Series, choose_series, restrict, series_of, stacks_of
+from .stacks import Series, choose_series, name_selectors, restrict, series_of, stacks_of
 from .where import Where
 
 SPECTROSCOPY = "1.2.840.10008.5.1.4.1.1.4.2"
@@ -53,6 +54,7 @@ class Dicom:
         frames = with_source_places(frames_of(scanned, options.errors))
         images = series_of(frames) if len(frames) else []
         others = series_without_pixels(scanned)
+        name_selectors([*images, *others])
         if options.series is None:
             _warn_of_spectra(scanned)
         if not images and not others and options.series is not None:
@@ -60,7 +62,8 @@ class Dicom:
         nodes: list[Node] = []
         chosen = choose_series([*images, *others], options.series) if images or others else []
         if options.format_options.get("join"):
-            chosen = [joined([s for s in chosen if s.pixels or options.series is not None], frames)]
+            one = joined([s for s in chosen if s.pixels or options.series is not None], frames)
+            chosen = [replace(one, key=None, digest=0)]  # no single series= selects it
         for series in chosen:
             if series.pixels:
                 nodes += _nodes(restrict(series, options.acquisition, options.echo), parse, options, images)
@@ -112,8 +115,22 @@ def _nodes(series: Series, orders: Any, options: ReadOptions, found: Sequence[Se
         if len(stacks) > 1:
             kind = _masked(series, stack.kind)
             title, select = f"{title} ({kind})", f"{select}, stack={k}"
-        out.append(Node(parts, make, title, select, kind, identity))
+        facts = partial(_facts, series, stack.frames, k if len(stacks) > 1 else None)
+        plan = partial(outline_of, stack, orders, options, found)
+        out.append(Node(parts, make, title, select, kind, identity, facts, plan))
     return out
+
+
+_TOLD = (
+    *NAMING, "IssuerOfPatientID", "StudyInstanceUID", "StudyDate", "StudyTime", "SeriesInstanceUID", "SeriesNumber",
+    "SeriesDescription", "Modality",
+)  # fmt: skip
+
+
+def _facts(series: Series, frames: Frames, stack: int | None = None) -> Facts:
+    """What a catalog tells of a series, from its first image."""
+    elements = {k: "\\".join(frames.strings(k)[0] or ()) for k in _TOLD}
+    return Facts(elements, series.key, stack, series.digest, tuple(frames.scan.files))
 
 
 def _masked(series: Series, text: str) -> str:
@@ -139,7 +156,9 @@ def _node_without_pixels(series: Series, options: ReadOptions) -> Node:
     title = f"{series.number or '?'} {series.modality or '?'}, {len(series.frames)} objects without pixels"
     # images may be of the same series: both have a node then
     identity = (str(series.patient), str(ds.attrs.get("StudyInstanceUID", "")), f"{series.uid} {series.number} objects")
-    return Node(_parts(series.frames), ds, title, series.select, identity=identity)
+    return Node(
+        _parts(series.frames), ds, title, series.select, identity=identity, facts=partial(_facts, series, series.frames)
+    )
 
 
 def _warn_of_spectra(scanned: Scan) -> None:

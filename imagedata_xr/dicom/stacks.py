@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import LabelError, SeriesError, warn
 from ..model.geometry import normal
-from ..model.identity import PATIENT_KEYS, patient_digest
+from ..model.identity import PATIENT_KEYS, patient_digest, series_digest
 from .frames import Frames
 from .places import placed
 from .projections import runs, views
@@ -20,7 +21,17 @@ from .quantities import quantities
 from .segments import segmentations
 from .slabs import cluster, position_tolerance, slabs_of
 
-__all__ = ["Series", "Stack", "choose_series", "cluster", "position_tolerance", "restrict", "series_of", "stacks_of"]
+__all__ = [
+    "Series",
+    "Stack",
+    "choose_series",
+    "cluster",
+    "name_selectors",
+    "position_tolerance",
+    "restrict",
+    "series_of",
+    "stacks_of",
+]
 
 ORIENTATION_TOLERANCE = 1e-4  # components of direction cosines
 SPACING_TOLERANCE = 1e-4  # mm
@@ -37,10 +48,14 @@ class Series:
     uid, number, description, modality : str
     patient : int
         Digest.
+    key : int or str, optional
+        What selects it: its number where no other series of the source has it, else its UID; None for nothing.
     select : str
-        The ``series=`` that selects it: its number where no other series of the source has it, else its UID.
+        The same, as ``series=...``.
     pixels : bool
         False for a series of structured reports, documents, raw data or the like.
+    digest : int
+        A number that selects it too, and is no identifier.
     """
 
     frames: Frames
@@ -49,8 +64,10 @@ class Series:
     description: str
     modality: str
     patient: int
+    key: int | str | None = None
     select: str = ""
     pixels: bool = True
+    digest: int = 0
 
     def __str__(self) -> str:
         select = self.select or f"series={self.uid!r}"
@@ -58,9 +75,9 @@ class Series:
         return f"series {self.number or '?'} {self.modality} ({len(self.frames)} {what}), {select}"
 
     def matches(self, wanted: Any) -> bool:
-        """Whether a user's ``series=`` means this series: its UID, number, or description with wildcards."""
+        """Whether a user's ``series=`` means this series: its UID, number, digest, or description with wildcards."""
         if isinstance(wanted, (int, np.integer)):
-            return self.number.strip() == str(int(wanted))
+            return self.number.strip() == str(int(wanted)) or (self.digest != 0 and self.digest == wanted)
         text = str(wanted)
         if text in (self.uid, self.number, self.description):
             return True
@@ -102,12 +119,21 @@ def series_of(frames: Frames) -> list[Series]:
         part = frames.take(np.array(rows, dtype=np.intp))
         elements = dict(zip((*PATIENT_KEYS, "StudyInstanceUID"), key, strict=False))
         description, modality = part.text("SeriesDescription")[0], part.text("Modality")[0]
-        out.append(Series(part, key[-2], key[-1].strip(), description, modality, patient_digest(elements)))
-    numbers = [s.number for s in out]
-    for s in out:
-        plain = s.number.isdecimal() and str(int(s.number)) == s.number
-        s.select = f"series={s.number if plain and numbers.count(s.number) == 1 else repr(s.uid)}"
+        who = patient_digest(elements)
+        own = series_digest(who, *key[-3:])
+        out.append(Series(part, key[-2], key[-1].strip(), description, modality, who, digest=own))
+    name_selectors(out)
     return sorted(out, key=lambda s: (s.patient, _as_number(s.number), s.uid))
+
+
+def name_selectors(found: Sequence[Series]) -> None:
+    """Find out what selects each of the series of a source: its number where that is unique, else its UID."""
+    # images and other objects of one series are found apart
+    count = Counter(number for number, *_ in {(s.number, s.uid, s.patient) for s in found})
+    for s in found:
+        plain = s.number.isdecimal() and str(int(s.number)) == s.number
+        s.key = int(s.number) if plain and count[s.number] == 1 else s.uid
+        s.select = f"series={s.key!r}"
 
 
 def _as_number(text: str) -> float:

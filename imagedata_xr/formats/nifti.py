@@ -18,7 +18,7 @@ from ..stores.url import File, file_name
 from . import nifti_labels, nifti_write, sidecar, volumes
 from .nifti_array import NiftiArray, ProxyArray, value_dtype
 from .nifti_header import Header, from_header, is_nifti, parse
-from .seam import Node, ReadOptions, WriteOptions, check_format_options
+from .seam import Facts, Node, ReadOptions, WriteOptions, check_format_options
 
 EXTENSIONS = (".nii", ".nii.gz")
 _HEADS = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
@@ -69,9 +69,9 @@ class Nifti:
         stems = [_stem(f) for f in heads]
         for k, file in enumerate(heads):
             # where names repeat (in several folders) only the number tells them apart
-            select = f"series={(stems[k] if stems.count(stems[k]) == 1 else k)!r}"
+            key = stems[k] if stems.count(stems[k]) == 1 else k
             try:
-                nodes.append(_node(file, files, options, select))
+                nodes.append(_node(file, files, options, key))
             except SourceError as error:
                 if options.errors == "raise":
                     raise
@@ -130,7 +130,7 @@ def _beside(file: File, files: Sequence[File], extensions: Sequence[str]) -> dic
     return found
 
 
-def _node(file: File, files: Sequence[File], options: ReadOptions, select: str) -> Node:
+def _node(file: File, files: Sequence[File], options: ReadOptions, key: str | int) -> Node:
     name = file_name(file)
     header = parse(open_ranges(file).head(540), name, options.format_options.get("form", "best"))
     voxels = file
@@ -150,7 +150,8 @@ def _node(file: File, files: Sequence[File], options: ReadOptions, select: str) 
         parts=("", "", stem),
         dataset=partial(_open, name, header, source, beside, options),
         title=f"{stem}: {' x '.join(map(str, header.shape))} (columns, rows, slices, volumes)",
-        select=select,
+        select=f"series={key!r}",
+        facts=partial(Facts, series=key, files=tuple(dict.fromkeys((file, voxels)))),
     )
 
 

@@ -11,6 +11,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import xarray as xr
 
 from ..errors import FormatError, warn
@@ -57,6 +58,47 @@ class WriteOptions:
 
 
 @dataclass(frozen=True)
+class Outline:
+    """What an image will be, told without building it.
+
+    Attributes
+    ----------
+    shape : dict
+        Length of each dim.
+    order : str
+        What the volumes are ordered by; several joined by commas.
+    dtype : numpy.dtype
+    """
+
+    shape: dict[str, int]
+    order: str
+    dtype: np.dtype[Any]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a format knows of the series that a node belongs to, before anything is built.
+
+    Attributes
+    ----------
+    elements : mapping
+        Elements by DICOM keyword, among them those that name the patient.
+    series, stack : optional
+        The ``series=`` and ``stack=`` that select it; None where there is nothing to choose.
+    digest : int
+        A number that selects the series as well, and identifies nobody; 0 for none.
+    files : tuple of File
+        The files of the series.
+    """
+
+    elements: Mapping[str, Any] = field(default_factory=dict)
+    series: str | int | None = None
+    stack: int | None = None
+    digest: int = 0
+    files: tuple[File, ...] = ()
+
+
+@dataclass(frozen=True)
 class Node:
     """One image (or header without pixels) that a source holds.
 
@@ -74,6 +116,10 @@ class Node:
         What tells it from the other stacks of its series; empty where it is the only one.
     identity : tuple of str
         What tells apart nodes whose `parts` are equal, level by level: digest of the patient, study, series.
+    facts : callable, optional
+        Gives the `Facts`.
+    plan : callable, optional
+        Gives the `Outline`, or raises what `open` would raise, for less than building the image.
     """
 
     parts: tuple[str, ...]
@@ -82,6 +128,8 @@ class Node:
     select: str = ""
     kind: str = ""
     identity: tuple[str, ...] = ()
+    facts: Callable[[], Facts] | None = None
+    plan: Callable[[], Outline] | None = None
 
     def open(self) -> xr.Dataset:
         """Return the Dataset, built if need be."""

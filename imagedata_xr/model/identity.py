@@ -52,3 +52,8 @@ def study_digest(attrs: Mapping[str, Any]) -> int:
 def instance_digest(sop_instance_uid: str, frame: int = 1) -> int:
     """Digest of one image: its SOP Instance UID and frame number (from 1)."""
     return digest("instance", sop_instance_uid.strip(" \x00"), str(frame))
+
+
+def series_digest(patient: int, study_uid: str, series_uid: str, number: str) -> int:
+    """Digest of a series; exports exist in which several patients, studies or numbers share a UID."""
+    return digest("series", str(patient), _clean(study_uid), _clean(series_uid), number.strip())
