@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 
 import imagedata_xr
 from imagedata_xr.cli import main
-from imagedata_xr.dicom import array, assemble
+from imagedata_xr.dicom import assemble, pixels
 from imagedata_xr.errors import ImagedataWarning
 from imagedata_xr.stores import files
 
@@ -111,7 +111,7 @@ def test_it_scans_once_and_builds_nothing(cohort: Path, monkeypatch: pytest.Monk
         raise AssertionError("built or read")
 
     monkeypatch.setattr(assemble, "build", never)
-    monkeypatch.setattr(array.FrameArray, "read", never)
+    monkeypatch.setattr(pixels.FrameArray, "read", never)
     monkeypatch.setattr(files, "_read_local", never)
     assert len(imagedata_xr.catalog(cohort)) == 6
 
