@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.multival import MultiValue
 
 from ..model.orders import label_for
+from .elements import CHARACTER_SET, to_dataset
 from .frames import FRAME_TIME, Frames, is_element
+from .vr import Raw
 from .whole_file import trouble
 
 NUMERIC = {"DS", "IS", "FD", "FL", "US", "SS", "UL", "SL", "UV", "SV"}
@@ -111,19 +114,44 @@ def attrs_of(frames: Frames, labelled: set[str], place: bool) -> dict[str, Any]:
     """
     scan = frames.scan
     elsewhere = said_elsewhere(frames, place)
-    ds = scan.dataset(0)
     out: dict[str, Any] = {}
     constants = _own_constants(frames, elsewhere)
+    charset = scan.column(CHARACTER_SET)[0]
+    implicit = bool(scan.implicit[0])
+    whole: pydicom.Dataset | None = None
     for tag in sorted(k for k in scan.columns if isinstance(k, int)):
-        keyword = keyword_for_tag(tag)
+        keyword = _keyword(tag)
         if not keyword or tag < 0x00080000 or keyword in elsewhere or label_for(keyword).coord in labelled:
             continue
-        if tag & 0xFFFF == 0 or scan.varies(tag) or tag not in ds or keyword in constants:
+        cell = scan.column(tag)[0]
+        if tag & 0xFFFF == 0 or not isinstance(cell, tuple) or keyword in constants or scan.varies(tag):
             continue
-        value = _value_of(ds, tag)
+        if cell[0] in _ALONE:
+            decode = _remembered if len(cell[1]) <= _SHORT else _alone
+            value = decode(tag, cell, charset if isinstance(charset, tuple) else None, implicit)
+        else:
+            whole = whole or scan.dataset(0)
+            value = _value_of(whole, tag)
         if value is not None:
-            out[keyword] = value
+            out[keyword] = list(value) if isinstance(value, list) else value
     return out | {k: v for k, v in constants.items() if v is not None and label_for(k).coord not in labelled}
+
+
+_ALONE = NUMERIC | {"AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "SQ", "ST", "TM", "UC", "UI", "UR", "UT"}
+_SHORT = 256  # bytes; longer values are seldom met again
+
+
+@cache
+def _keyword(tag: int) -> str:
+    return keyword_for_tag(tag)
+
+
+def _alone(tag: int, raw: Raw, charset: Raw | None, implicit: bool) -> Any:
+    """Value of an element that no other but the character set bears upon."""
+    return _value_of(to_dataset({CHARACTER_SET: charset, tag: raw}, "", implicit), tag)
+
+
+_remembered = lru_cache(4096)(_alone)  # the series of a cohort share most values
 
 
 def _own_constants(frames: Frames, elsewhere: frozenset[str]) -> dict[str, Any]:

@@ -156,17 +156,28 @@ class FileHeaders:
 
 
 class JoinedHeaders:
-    """Several sources of headers as one."""
+    """Several sources of headers as one; the first that knows an image answers for it."""
 
     def __init__(self, parts: list[Headers]) -> None:
-        self._parts = parts
+        self._by_instance: dict[int, Headers] = {}
+        self._unlisted: list[Headers] = []
+        for part in reversed(parts):
+            self.put_first(part)
+
+    def put_first(self, part: Headers) -> None:
+        """Add a source that is asked before the others; those of which nothing is left are forgotten."""
+        listed = _instances(part)
+        self._by_instance.update(dict.fromkeys(listed, part))
+        if not listed:
+            self._unlisted.insert(0, part)
 
     def _of(self, instance: int) -> Headers | None:
-        return next((p for p in self._parts if p.has(instance)), None)
+        found = self._by_instance.get(int(instance))
+        return found or next((p for p in self._unlisted if p.has(instance)), None)
 
     def instances(self) -> list[int]:
         """Digests of all images of those sources that can list them."""
-        return list(dict.fromkeys(i for part in self._parts for i in _instances(part)))
+        return list(self._by_instance)
 
     def has(self, instance: int) -> bool:
         """Whether any part knows this image."""
@@ -226,10 +237,9 @@ def remember(source: str, headers: Headers) -> None:
         before = _sources.pop(source, None)
         if before is not None and before is not headers:
             # a folder with several series, or opened again with other options, knows other images
-            known = set(_instances(headers))
-            parts = before._parts if isinstance(before, JoinedHeaders) else [before]
-            others = [p for p in parts if not known or not known.issuperset(_instances(p))]
-            headers = JoinedHeaders([headers, *others]) if others else headers
+            joined = before if isinstance(before, JoinedHeaders) else JoinedHeaders([before])
+            joined.put_first(headers)
+            headers = joined
         _sources[source] = headers
         while len(_sources) > _KEPT:
             _sources.popitem(last=False)
