@@ -6,17 +6,19 @@ import gc
 import weakref
 from pathlib import Path
 
+import numpy as np
 import pytest
 from series import open_image, series
 
 from imagedata_xr.dicom import attrs, elements, header
-from imagedata_xr.dicom.header import FileHeaders, JoinedHeaders, remember, remembered
+from imagedata_xr.dicom.header import FileHeaders, JoinedHeaders, Place, remember, remembered
 from imagedata_xr.stores.url import File, local
 
 
 def headers(*instances: int) -> FileHeaders:
     places = {i: (File(local(), f"{i}"), 1) for i in instances}
-    return FileHeaders(places, None, dict.fromkeys(instances, (1, 2)))
+    nowhere = Place(np.zeros(3), np.zeros(6), np.zeros(2))
+    return FileHeaders(places, None, dict.fromkeys(instances, (1, 2)), lambda _: nowhere)
 
 
 def test_attrs_of_two_images_are_their_own(tmp_path: Path) -> None:
