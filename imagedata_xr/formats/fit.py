@@ -13,12 +13,12 @@ from ..errors import FormatError
 _INTEGERS = tuple(np.dtype(t) for t in (np.uint8, np.int16, np.uint16, np.int32))
 
 
-def first_type(image: xr.DataArray) -> np.dtype[Any]:
-    """Type that is tried first."""
+def first_type(image: xr.DataArray, wide: bool = False) -> np.dtype[Any]:
+    """Type that is tried first; with `wide` the format has integers of 64 bits."""
     dtype: np.dtype[Any] = np.dtype(image.dtype)
     if dtype.kind == "b":
         return np.dtype(np.uint8)
-    if dtype.kind == "c" or (dtype.kind in "iu" and dtype.itemsize < 8):
+    if dtype.kind == "c" or (dtype.kind in "iu" and (wide or dtype.itemsize < 8)):
         return np.dtype(dtype.newbyteorder("="))
     if dtype.kind in "iu":
         return np.dtype(np.int32)
@@ -36,9 +36,9 @@ def float_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
 class Fit:
     """Finds the type that holds all volumes, from those seen so far."""
 
-    def __init__(self, image: xr.DataArray) -> None:
-        self.source = image.dtype
-        self.dtype = first_type(image)
+    def __init__(self, image: xr.DataArray, wide: bool = False) -> None:
+        self.source = image.dtype.newbyteorder("=")
+        self.dtype = first_type(image, wide)
         self.low = self.high = 0.0
         self.integral = True
 

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..errors import FormatError, SeriesError, SourceError, warn
+from ..errors import FormatError, SourceError
 from ..model.geometry import AXES
 from ..model.image import build
 from ..stores.ranges import Gzip, Plain, open_ranges
 from ..stores.url import File, file_name
 from . import nifti_labels, nifti_write, sidecar, volumes
-from .nifti_array import NiftiArray, ProxyArray, value_dtype
 from .nifti_header import Header, from_header, is_nifti, parse
+from .raw_array import ProxyArray, RawArray, value_dtype
 from .seam import Facts, Node, ReadOptions, WriteOptions, check_format_options
+from .several import read_each
 
 EXTENSIONS = (".nii", ".nii.gz")
 _HEADS = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
@@ -61,27 +62,10 @@ class Nifti:
             If ``series`` selects none of the images.
         """
         check_format_options(options.format_options, ("form",), "reading NIfTI")
-        heads = _select([f for f in files if _split(f.path)[1] in _HEADS], options.series)
+        heads = [f for f in files if _split(f.path)[1] in _HEADS]
         if not heads:
             raise SourceError("none of the files is a NIfTI image (.nii, .nii.gz, or .hdr with .img)")
-        nodes: list[Node] = []
-        failed: list[SourceError] = []
-        stems = [_stem(f) for f in heads]
-        for k, file in enumerate(heads):
-            # where names repeat (in several folders) only the number tells them apart
-            key = stems[k] if stems.count(stems[k]) == 1 else k
-            try:
-                nodes.append(_node(file, files, options, key))
-            except SourceError as error:
-                if options.errors == "raise":
-                    raise
-                failed.append(error)
-        if not nodes:
-            raise failed[0]
-        if failed:
-            text = "; ".join(str(e) for e in failed)
-            warn(f"{len(failed)} files are left out: {text}")
-        return nodes
+        return read_each(heads, _HEADS, options, lambda file, key: _node(file, files, options, key))
 
     def write(self, image: xr.DataArray, target: str, options: WriteOptions) -> Any:
         """Write one image with its sidecars; see `nifti_write.write`."""
@@ -109,15 +93,6 @@ def _is_ours(file: File) -> bool:
 
 def _stem(file: File) -> str:
     return os.path.basename(_split(file.path)[0])
-
-
-def _select(heads: list[File], series: Any) -> list[File]:
-    if series is None:
-        return heads
-    chosen = [f for k, f in enumerate(heads) if series == k or str(series) == _stem(f)]
-    if not chosen:
-        raise SeriesError(f"series={series!r} is none of the images: {', '.join(repr(_stem(f)) for f in heads)}")
-    return chosen
 
 
 def _beside(file: File, files: Sequence[File], extensions: Sequence[str]) -> dict[str, File]:
@@ -160,7 +135,7 @@ def _open(
 ) -> xr.Dataset:
     cars = sidecar.read_sidecars(beside)
     how = nifti_labels.arrangement(header, cars, options, name)
-    array = NiftiArray(
+    array = RawArray(
         source=source,
         offset=header.offset,
         stored=header.stored,

@@ -12,6 +12,7 @@ from ..errors import FormatError, GeometryError, SourceError, warn
 from ..model import geometry
 from ..model.image import Axis
 from ..model.indexes import Space
+from .place import axes_of
 
 MAGIC = {b"n+1\0": (348, False), b"ni1\0": (348, True), b"n+2\0": (540, False), b"ni2\0": (540, True)}
 """Magic -> size of the header, and whether the voxels are in a file of their own."""
@@ -83,25 +84,7 @@ class Header:
     @property
     def axes(self) -> tuple[dict[str, Axis], Space | None, bool]:
         """Labels of slice, row and col; the space; and whether the rows are to be read backwards."""
-        if self.affine is None:
-            counts = dict(zip(geometry.AXES, self.shape[2::-1], strict=True))
-            return {n: Axis(np.arange(c, dtype=np.float64), 1.0) for n, c in counts.items()}, None, False
-        return _axes(self.affine, self.shape)
-
-
-def _axes(affine: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[dict[str, Axis], Space, bool]:
-    cols, rows, slices = shape[:3]
-    flip = geometry.is_left_handed(affine)
-    if flip:
-        affine = affine.copy()
-        affine[:3, 3] += (rows - 1) * affine[:3, 1]
-        affine[:3, 1] *= -1
-    direction, first, step = geometry.split_affine(affine)
-    axes = {
-        name: Axis(start + by * np.arange(count), float(by))
-        for name, start, by, count in zip(geometry.AXES, first, step, (slices, rows, cols), strict=True)
-    }
-    return axes, Space(direction, ""), flip
+        return axes_of(self.affine, self.shape)
 
 
 def parse(head: bytes, name: str, form: str = "best") -> Header:
@@ -261,7 +244,7 @@ def _usable(affine: NDArray[np.float64], shape: tuple[int, ...], name: str) -> N
         if (length := float(np.linalg.norm(n))) > 1e-12:
             affine[:3, 0] = n / length
     try:
-        _axes(affine, shape)
+        axes_of(affine, shape)
     except GeometryError as error:
         raise SourceError(
             f"{name} has no usable geometry: {error}. format_options={{'form': 'none'}} reads it without, 'qform' or "

@@ -20,14 +20,13 @@ from numpy.typing import NDArray
 from ..errors import FormatError, warn
 from ..model import geometry
 from ..model.image import affine, as_image, axis_of, canonical, space_of, volume_dims
-from . import nifti_json
+from . import nifti_json, outgoing
 from .fit import Fit, first_type, float_type
 from .seam import WriteOptions, Written, check_format_options
 from .sidecar import EXTENSIONS
 from .whole import Whole
 
 RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
-_MAX_AT_ONCE = 256 << 20  # bytes of volumes that are computed together, where they share chunks
 
 
 @dataclass
@@ -60,6 +59,11 @@ class Plan:
     def count(self) -> int:
         """Volumes."""
         return int(np.prod(self.counts))
+
+    @property
+    def flipped(self) -> bool:
+        """Whether the rows run backwards; without a place in the patient nothing would turn them again."""
+        return self.affine is not None
 
     @property
     def rgb(self) -> bool:
@@ -206,23 +210,9 @@ def _is_sheared(matrix: NDArray[np.float64]) -> bool:
 
 
 def volumes_of(plan: Plan) -> Iterator[NDArray[Any]]:
-    """Volumes in C order of the volume dims, each (slice, row, col[, rgb]), rows backwards as in the file."""
-    dims = volume_dims(plan.image)
-    last = plan.counts[-1]
-    group = _together(plan, dims[-1])
-    for outer in np.ndindex(*plan.counts[:-1]):
-        for start in range(0, last, group):
-            at = {**dict(zip(dims, outer, strict=False)), dims[-1]: slice(start, start + group)}
-            yield from np.asarray(plan.image.variable.isel(at).values)[:, :, ::-1]
-
-
-def _together(plan: Plan, dim: str) -> int:
-    """How many volumes to compute at once: those that share a dask chunk, within bounds."""
-    chunks = plan.image.variable.chunksizes.get(dim)
-    if not chunks:
-        return 1
-    volume = plan.image.dtype.itemsize * int(np.prod(plan.image.shape[len(plan.counts) :]))
-    return max(1, min(int(chunks[0]), _MAX_AT_ONCE // volume))
+    """Volumes in C order of the volume dims, each (slice, row, col[, rgb]), rows as in the file."""
+    for volume in outgoing.volumes_of(plan.image):
+        yield volume[:, ::-1] if plan.flipped else volume
 
 
 def _write_image(plan: Plan, place: Path, packed: bool, options: WriteOptions) -> None:
@@ -269,7 +259,8 @@ def to_nibabel(image: xr.DataArray) -> Any:
             continue
         array: Any = np.stack(values).astype(np.uint8 if plan.rgb else fit.dtype)
     else:
-        lazy = data.data.reshape((plan.count, *data.shape[lead:]))[:, :, ::-1]
+        lazy = data.data.reshape((plan.count, *data.shape[lead:]))
+        lazy = lazy[:, :, ::-1] if plan.flipped else lazy
         dtype = plan.image.dtype
         fit.dtype = float_type(dtype) if dtype.kind == "f" else first_type(plan.image)
         if dtype.kind in "iu" and dtype.itemsize == 8:

@@ -161,6 +161,10 @@ class Written:
     series: str = ""
 
 
+ALIASES = {"itk": "metaio"}
+"""Further names of formats."""
+
+
 @runtime_checkable
 class Format(Protocol):
     """What a format offers.
@@ -195,14 +199,15 @@ def formats() -> dict[str, Format]:
     for point in sorted(entry_points(group="imagedata_xr.formats"), key=lambda p: p.name):
         try:
             found[point.name] = point.load()()
-        except (ImportError, AttributeError, TypeError) as error:
-            warn(f"the format {point.name!r} ({point.value}) can't be used: {error}")
+        except Exception as error:  # noqa: BLE001  # whatever the code of another package raises must not stop the others
+            warn(f"the format {point.name!r} ({point.value}) can't be used: {type(error).__name__}: {error}")
     return found
 
 
 def format_named(name: str) -> Format:
     """Format of a name, or `FormatError` with the names there are."""
     have = formats()
+    name = ALIASES.get(name, name)
     if name not in have:
         raise FormatError(f"unknown format {name!r}; there are {', '.join(have)}")
     return have[name]

@@ -53,7 +53,7 @@ def _place(target: str, form: Format, several: bool) -> str:
 def _choose(image: xr.DataArray, target: str, name: str | None) -> Format:
     """Format by name, else by the extension, else that of the source, else DICOM."""
     if name is not None:
-        return format_named({"itk": "metaio"}.get(name, name))
+        return format_named(name)
     found = format_of_target(target)
     if found is None and "source" in image.coords and not image.coords["source"].ndim:
         found = format_of_target(str(image.coords["source"].values.item()))

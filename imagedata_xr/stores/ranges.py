@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ..errors import SourceError
 from .files import File, file_name, read_available, read_ranges, reason
@@ -15,6 +15,15 @@ _INPUT = 1 << 18  # bytes read at a time
 _POINTS = 256  # resume points of a file at most, some 45 kB each
 
 GZIP_MAGIC = b"\x1f\x8b"
+GZIP, ANY = 31, 47  # what zlib calls window bits: gzip; zlib or gzip, whichever the first bytes say
+
+
+class Ranges(Protocol):
+    """Bytes that are read by ranges."""
+
+    def read(self, offsets: Sequence[int], lengths: Sequence[int]) -> Sequence[bytes | bytearray]:
+        """Read ranges; raises `SourceError` where the bytes end before one does."""
+        ...
 
 
 def open_ranges(file: File, size: int = 0) -> Plain | Gzip:
@@ -64,27 +73,28 @@ class Gzip:
     """Ranges of the unpacked content of a gzip file.
 
     Unpacking begins at the nearest point passed before, so that reading volume after volume unpacks the file once.
-    These points are kept in memory, belong to the process, and are not pickled.
+    These points are kept in memory, belong to the process, and are not pickled. The packed bytes may begin inside of
+    the file, at byte `begin`, and be of zlib (`kind`).
     """
 
     compressed = True
 
-    def __init__(self, file: File, size: int = 0) -> None:
-        self.file, self.size = file, size
+    def __init__(self, file: File, size: int = 0, begin: int = 0, kind: int = GZIP) -> None:
+        self.file, self.size, self.begin, self.kind = file, size, begin, kind
         self._points: list[_Point] = []
         self._lock = threading.Lock()
 
-    def __getstate__(self) -> tuple[File, int]:
-        return self.file, self.size
+    def __getstate__(self) -> tuple[File, int, int, int]:
+        return self.file, self.size, self.begin, self.kind
 
-    def __setstate__(self, state: tuple[File, int]) -> None:
+    def __setstate__(self, state: tuple[File, int, int, int]) -> None:
         self.__init__(*state)  # type: ignore[misc]
 
     def head(self, length: int) -> bytes:
         """First unpacked bytes; fewer where there are no more."""
-        packed = Plain(self.file).head(length + _INPUT)
+        packed = Plain(self.file).head(self.begin + length + _INPUT)[self.begin :]
         try:
-            return zlib.decompressobj(31).decompress(packed, length)
+            return zlib.decompressobj(self.kind).decompress(packed, length)
         except zlib.error as error:
             raise SourceError(f"{file_name(self.file)} is damaged, it can't be unpacked: {error}") from error
 
@@ -147,9 +157,9 @@ class Gzip:
         """Unpacked blocks with their positions, from at or before `start` on."""
         point = self._nearest(start)
         out, packed = point.out, point.packed
-        state = point.state.copy() if point.state is not None else zlib.decompressobj(31)
+        state = point.state.copy() if point.state is not None else zlib.decompressobj(self.kind)
         with self.file.fs.open(self.file.path, "rb") as f:
-            f.seek(packed)
+            f.seek(self.begin + packed)
             while raw := f.read(_INPUT):
                 while raw:
                     if state.eof:  # members may follow each other, with zeros between
@@ -158,7 +168,7 @@ class Gzip:
                         raw = rest
                         if not raw:
                             break
-                        state = zlib.decompressobj(31)
+                        state = zlib.decompressobj(self.kind)
                     data = state.decompress(raw, _STEP)
                     rest = state.unused_data if state.eof else state.unconsumed_tail
                     packed += len(raw) - len(rest)

@@ -17,7 +17,7 @@ from nifti_phantoms import Counting, read, series, write
 
 from imagedata_xr.errors import FormatError, ImagedataWarning, SeriesError, SortError, SourceError
 from imagedata_xr.formats.nifti import Nifti, from_nibabel
-from imagedata_xr.formats.nifti_array import NiftiArray, exact_cast
+from imagedata_xr.formats.raw_array import RawArray, exact_cast
 from imagedata_xr.formats.seam import ReadOptions
 from imagedata_xr.stores.ranges import Gzip, Plain
 from imagedata_xr.stores.url import File, find, local
@@ -33,7 +33,7 @@ def save(path: Path, data: Any, slope: float = 1, inter: float = 0, kind: Any = 
     nib.save(img, path)
 
 
-def lazy(path: Path, **options: Any) -> NiftiArray:
+def lazy(path: Path, **options: Any) -> RawArray:
     """The array behind an image that was opened."""
     (node,) = Nifti().read(find(str(path)), ReadOptions(**options))
     array: Any = node.open().image.variable._data

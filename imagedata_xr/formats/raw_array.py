@@ -1,4 +1,4 @@
-"""The voxels of a NIfTI file, read on demand."""
+"""Voxels that lie in a file as they are, or behind a proxy of nibabel, read on demand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from ..model.lazy import axis_indices
-from ..stores.ranges import Gzip, Plain
+from ..stores.ranges import Ranges
 
 
 def exact_cast(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -50,6 +50,8 @@ def value_dtype(stored: np.dtype[Any]) -> np.dtype[Any]:
 def scaled(stored: NDArray[Any], slope: float, inter: float, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Values of stored numbers, ``stored * slope + inter``, computed in double precision."""
     if (slope, inter) == (1.0, 0.0):
+        if stored.dtype.kind in "iu" and stored.dtype.itemsize == 8:
+            return _exact_float(stored, dtype)
         return stored.astype(dtype)
     wide = stored.astype(np.complex128 if dtype.kind == "c" else np.float64)
     wide *= slope
@@ -57,17 +59,28 @@ def scaled(stored: NDArray[Any], slope: float, inter: float, dtype: np.dtype[Any
     return wide.astype(dtype, copy=False)
 
 
+def _exact_float(stored: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Integers of 64 bits as float64, or `FormatError` where that is not exact."""
+    try:
+        return exact_cast(stored.astype(stored.dtype.newbyteorder("="), copy=False), dtype)
+    except FormatError as error:
+        raise FormatError(
+            "the file holds integers beyond 2**53, which float64 does not hold exactly: mask_and_scale=False gives the "
+            "stored integers"
+        ) from error
+
+
 @dataclass
-class NiftiArray:
+class RawArray:
     """A `LazyArray` over the voxels of a file.
 
     The file has its columns fastest, then rows, slices, volumes: in C order (volume, slice, row, col[, rgb]).
 
     Attributes
     ----------
-    source : Plain or Gzip
+    source : Ranges
     offset : int
-        Where the voxels begin, bytes.
+        Where the voxels begin in it, bytes.
     stored : numpy.dtype
     volumes : ndarray of int
         Number in the file of each volume; its shape is that of the leading dims.
@@ -82,7 +95,7 @@ class NiftiArray:
         What the user asks for; values must fit exactly.
     """
 
-    source: Plain | Gzip
+    source: Ranges
     offset: int
     stored: np.dtype[Any]
     volumes: NDArray[np.intp]
