@@ -25,6 +25,7 @@ from .formats.seam import Written
 from .formats.seam import formats as formats
 from .making import from_array
 from .model.image import repair
+from .options import set_options
 
 __version__ = "0.1.0"
 
@@ -45,4 +46,5 @@ __all__ = [
     "formats",
     "from_array",
     "repair",
+    "set_options",
 ]

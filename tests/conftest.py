@@ -25,6 +25,12 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep scans in a folder of the run, never in the user's."""
+    os.environ["IMAGEDATA_XR_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 def required(name: str) -> bool:
     """Whether `IMD_REQUIRE` demands `name`."""
     names = {part.strip() for part in os.environ.get("IMD_REQUIRE", "").split(",")}

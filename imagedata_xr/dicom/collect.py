@@ -32,6 +32,13 @@ class Collector:
         self.damaged: list[tuple[str, str]] = []
         self.seen = Seen()
         self.first_read = FIRST_READ
+        self.refused = False
+        """Whether a file was not given by the system or the store: what it holds is not known."""
+
+    def refuse(self, file: File, error: OSError) -> None:
+        """Note a file that can't be read."""
+        self.refused = True
+        self.damaged.append((file_name(file), reason(error)))
 
     def local(self, file: File) -> None:
         """Read one local file."""
@@ -43,7 +50,7 @@ class Collector:
             finally:
                 os.close(fd)
         except OSError as error:
-            self.damaged.append((file_name(file), reason(error)))
+            self.refuse(file, error)
             return
         walked = self.at_once(buf, size)
         if walked is None:
@@ -76,7 +83,7 @@ class Collector:
             elif isinstance(head, bytes) and isinstance(size, int):
                 ready.append((file, head, size))
             elif isinstance(size, OSError):
-                self.damaged.append((file_name(file), reason(size)))
+                self.refuse(file, size)
         self.drive(ready)
 
     def unpack(self, file: File) -> list[tuple[File, bytes, int]]:
@@ -93,7 +100,7 @@ class Collector:
         except DamagedError as error:
             self.damaged.append((file_name(file), str(error)))
         except OSError as error:
-            self.damaged.append((file_name(file), reason(error)))
+            self.refuse(file, error)
         return []
 
     def drive(self, opened: list[tuple[File, bytes, int]]) -> None:
@@ -116,7 +123,7 @@ class Collector:
                 except DamagedError as error:
                     self.damaged.append((file_name(file), str(error)))
                 except OSError as error:
-                    self.damaged.append((file_name(file), reason(error)))
+                    self.refuse(file, error)
             running = waiting
             files = [opened[k][0] for k, _ in running]
             answers = list(read_available(files, [a for a, _ in asked], [n for _, n in asked])) if running else []

@@ -13,8 +13,9 @@ from fsspec import AbstractFileSystem
 
 from ..errors import NotFoundError, SourceError, warn
 from ..stores.url import File, file_name, is_local, read_available, reason
+from .cache import kept_scan
 from .dicomdir import DIRECTORY, Directory, Record, read_directory
-from .scan import NAMED, Scan, scan
+from .scan import NAMED, Scan
 from .sniff import looks_like_dicom
 from .trouble import DamagedError
 from .where import Criterion, Where
@@ -51,13 +52,13 @@ def scan_listed(files: Sequence[File], where: Where, errors: str) -> Scan:
         not list, which are not read then.
     """
     strict: Literal["raise", "warn"] = "raise" if errors == "raise" else "warn"
-    scanned = scan(files, strict)
+    scanned = kept_scan(files, strict)
     disks = [_Disk.read(f) for f in [*(scanned.files[k] for k in _directories(scanned)), *_damaged(files, scanned)]]
     if disks:
         given = {file_name(f) for f in files}
         more = {n: f for d in disks for n, f in d.wanted(where).items() if n not in given}
         if more:
-            scanned = scan([*files, *more.values()], strict)
+            scanned = kept_scan([*files, *more.values()], strict)
         for disk in disks:
             _tell(disk, scanned, given, where, errors)
     return _chosen(scanned, where, {n: r for d in disks for n, r in d.records.items()}) if where else scanned

@@ -234,8 +234,21 @@ def scan(files: Sequence[File], errors: Literal["warn", "raise"] = "warn") -> Sc
     ImagedataWarning
         Up to ten of the damaged files and their number.
     """
-    if errors not in ("warn", "raise"):
-        raise LabelError(f"errors is 'warn' or 'raise', not {errors!r}")
+    found, _ = collect(files)
+    report(found.damaged, len(files), errors)
+    return found
+
+
+def collect(files: Sequence[File]) -> tuple[Scan, bool]:
+    """Scan files without a word of the damaged ones.
+
+    Returns
+    -------
+    Scan
+    bool
+        Whether it tells what the files hold: not if the system or a store has refused to give one, which it may do
+        later on.
+    """
     collector = Collector()
     start = 0
     while start < len(files):
@@ -250,12 +263,18 @@ def scan(files: Sequence[File], errors: Literal["warn", "raise"] = "warn") -> Sc
             batch.append(file)
         collector.remote(batch)
         start += len(batch)
-    if collector.damaged:
-        message = _damage(collector.damaged, len(files))
+    return _result(collector), not collector.refused
+
+
+def report(damaged: list[tuple[str, str]], total: int, errors: Literal["warn", "raise"]) -> None:
+    """Name the damaged ones of `total` files in a warning, or raise `SourceError`; nothing if there are none."""
+    if errors not in ("warn", "raise"):
+        raise LabelError(f"errors is 'warn' or 'raise', not {errors!r}")
+    if damaged:
+        message = _damage(damaged, total)
         if errors == "raise":
             raise SourceError(message + '. errors="warn" leaves them out')
         warn(message + ". They are left out")
-    return _result(collector)
 
 
 def _damage(damaged: list[tuple[str, str]], total: int) -> str:

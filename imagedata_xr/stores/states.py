@@ -1,0 +1,171 @@
+"""In what state files are, so that a later look tells whether one has changed, and what names a store."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
+
+from .files import File, is_local
+
+STATE_BYTES = 20
+"""Length of the digest of a state."""
+
+RECENT = 2.0
+"""Seconds: a file changed later than that before it was looked at may change again without a new time of change."""
+
+_NETWORK = ("nfs", "cifs", "smb", "fuse.", "afs", "ceph", "lustre", "gpfs", "beegfs", "glusterfs", "9p", "davfs")
+_TAGS = ("ETag", "etag", "e_tag", "version_id", "VersionId", "generation", "md5Hash", "md5", "Content-MD5", "checksum")
+_TIMES = ("mtime", "LastModified", "last_modified", "modified", "updated", "Last-Modified")
+_SECRET = (
+    "password", "passwd", "secret", "token", "sas_token", "account_key", "connection_string", "credential", "auth",
+    "session_token", "passphrase", "pkey", "key_filename", "private_key", "access_token", "asynchronous", "loop",
+    "skip_instance_cache", "use_listings_cache", "listings_expiry_time", "max_paths", "batch_size", "timeout",
+)  # fmt: skip
+"""Options of stores that say nothing of which file a path means: credentials, and how it is fetched."""
+_NAMING = (
+    "host", "port", "user", "username", "key", "anon", "profile", "project", "account_name", "share", "domain",
+    "endpoint_url", "region_name", "path", "org", "repo", "sha", "ref", "bucket", "requester_pays", "ssl", "protocol",
+)  # fmt: skip
+"""Options that do."""
+
+
+def state_of(files: Sequence[File]) -> bytes | None:
+    """Digest of the state of files: size, time of change and whatever else the store tells of it.
+
+    Parameters
+    ----------
+    files
+        Of one store. Local ones cost one call each, those of another store one listing, which is never taken from
+        memory.
+
+    Returns
+    -------
+    bytes or None
+        None where a change might go unseen: a file that is not there or was changed within the last two seconds (or in
+        the future), or a store that tells neither when files were changed nor a tag of their content.
+    """
+    return _local_state(files) if is_local(files[0]) else _remote_state(files)
+
+
+def _local_state(files: Sequence[File]) -> bytes | None:
+    limit = (time.time() - RECENT) * 1e9
+    try:
+        # times of change of the inode too: they tell of other permissions, and nobody can set them back
+        stats = [os.stat(file.path) for file in files]
+        numbers = np.array([(s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats], np.int64)
+        inodes = np.array([s.st_ino for s in stats], np.uint64)
+    except (OSError, OverflowError):
+        return None
+    if numbers[:, 1:].max() > limit:
+        return None
+    return blake2b(numbers.tobytes() + inodes.tobytes(), digest_size=STATE_BYTES).digest()
+
+
+def _remote_state(files: Sequence[File]) -> bytes | None:
+    fs, paths = files[0].fs, [file.path for file in files]
+    top = posixpath.commonpath(paths) if len({p.startswith("/") for p in paths}) == 1 else ""
+    top = posixpath.dirname(top) if top in paths else top
+    if not top.strip("/"):
+        return None  # files of several buckets or hosts
+    try:
+        fs.invalidate_cache()
+        known = fs.find(top, detail=True)
+    except (OSError, NotImplementedError, ValueError):
+        return None
+    digest, now = blake2b(digest_size=STATE_BYTES), time.time()
+    for path in paths:
+        one = _told(known.get(path), now)
+        if one is None:
+            return None
+        digest.update(one.encode() + b"\0")
+    return digest.digest()
+
+
+def _told(info: Mapping[str, Any] | None, now: float) -> str | None:
+    """What a store tells of the state of one file; None where that is too little."""
+    if info is None or info.get("size") is None:
+        return None
+    tags = [f"{name}={info[name]}" for name in _TAGS if info.get(name)]
+    times = [(name, info[name]) for name in _TIMES if info.get(name)]
+    if not tags:
+        when = [_seconds(value) for _, value in times]
+        if not when or any(one is None or one > now - RECENT for one in when):
+            return None
+    others = [f"ino={info['ino']}"] if info.get("ino") else []
+    return ";".join([str(info["size"]), *tags, *(f"{name}={value}" for name, value in times), *others])
+
+
+def _seconds(value: object) -> float | None:
+    """Time of change as seconds since 1970; None if that can't be told."""
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    if isinstance(value, int | float):
+        return float(value)
+    if isinstance(value, str):
+        for parse in (datetime.fromisoformat, parsedate_to_datetime):
+            try:
+                return _seconds(parse(value))
+            except ValueError:
+                continue
+    return None
+
+
+def store_name(fs: AbstractFileSystem) -> str | None:
+    """Name a store: protocol, server, user and whatever else chooses what a path means, without credentials.
+
+    Returns
+    -------
+    str or None
+        None for a store whose options are not all known: they may be secrets, or choose other files. So it is for
+        what is only in memory or inside an archive, whose state no listing tells.
+    """
+    if isinstance(fs, LocalFileSystem):
+        return "file"
+    protocol = fs.protocol if isinstance(fs.protocol, str) else "|".join(fs.protocol)
+    if protocol in ("memory", "http|https", "zip", "tar", "reference", "gzip") or fs.storage_args:
+        return None
+    parts = _naming(fs.storage_options)
+    return None if parts is None else f"{protocol}:{type(fs).__name__}:{parts}"
+
+
+def _naming(given: Mapping[str, Any]) -> list[Any] | None:
+    """Sort out options that name a store; None if one is unknown."""
+    parts: list[Any] = []
+    for name, value in sorted(given.items()):
+        if name in _SECRET or value is None:
+            continue
+        if isinstance(value, AbstractFileSystem):
+            inner: Any = store_name(value)
+        elif name == "client_kwargs" and isinstance(value, Mapping):
+            inner = _naming(value)
+        else:
+            inner = str(value) if name in _NAMING and isinstance(value, str | int | bool) else None
+        if inner is None:
+            return None
+        parts.append([name, inner])
+    return parts
+
+
+def is_slow(path: str) -> bool:
+    """Tell whether a local path lies on a file system that is reached through a network, as far as the system says."""
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as f:
+            mounts = [line.split()[1:3] for line in f]
+    except OSError:
+        return path.startswith("\\\\")  # a share of Windows; elsewhere nothing is known
+    best, kind = "", ""
+    for place, what in mounts:
+        place = place.replace("\\040", " ")
+        if len(place) >= len(best) and (path == place or path.startswith(place.rstrip("/") + "/")):
+            best, kind = place, what
+    return kind.startswith(_NETWORK)
