@@ -13,7 +13,7 @@ from pydicom.datadict import tag_for_keyword
 from ..model.identity import instance_digest
 from ..model.orders import ASL_CONTEXT
 from .scan import Scan
-from .vendors import Diffusion, Vendor, vendor_of
+from .vendors import Diffusion, Vendor, vendor_of, vendors
 from .vendors.philips import LABEL_TYPE
 
 if TYPE_CHECKING:
@@ -199,13 +199,15 @@ class Frames:
 
     @cached_property
     def by_vendor(self) -> list[tuple[NDArray[np.intp], Frames, Vendor]]:
-        """Rows, their frames and vendor, for each manufacturer that is known."""
-        makers = np.array([m[0] if m else "" for m in self.strings("Manufacturer")])
+        """Rows, their frames and vendor, for each vendor that is known, by Manufacturer or else by private creators."""
+        makers = [m[0].strip() if m else "" for m in self.strings("Manufacturer")]
+        names = list(zip(self.file.tolist(), makers, strict=True))
+        creators = self.scan.creators({k for k, maker in names if not maker})
+        known = {name: vendor_of(name[1], creators.get(name[0], ())) for name in set(names)}
         out: list[tuple[NDArray[np.intp], Frames, Vendor]] = []
-        for maker in sorted(set(makers.tolist())):
-            vendor = vendor_of(maker)
-            if vendor is not None:
-                rows = np.flatnonzero(makers == maker).astype(np.intp)
+        for vendor in vendors():
+            rows = np.array([k for k, name in enumerate(names) if known[name] is vendor], dtype=np.intp)
+            if len(rows):
                 out.append((rows, self.take(rows), vendor))
         return out
 

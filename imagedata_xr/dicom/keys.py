@@ -39,9 +39,11 @@ class Keys:
     def __init__(self, frames: Frames, slot: NDArray[np.intp]) -> None:
         self.frames, self.slot = frames, slot
         self.slices = int(slot.max()) + 1
-        number = np.nan_to_num(_sequence(frames), nan=np.inf)
-        # frames of one instance follow each other as they are stored
-        self.instance_number = number + (frames.number - 1) / (1.0 + frames.number.max(initial=1))
+        number = _sequence(frames)
+        self.numbered = bool(np.isfinite(number).all())
+        # instances without a number come last; finite, for their frames follow each other all the same
+        number = np.where(np.isfinite(number), number, np.nan_to_num(number, nan=0.0).max(initial=0.0) + 1)
+        self.instance_number = number + _within_instance(frames)
         self._own: dict[str, NDArray[np.float64]] = {}
 
     @cached_property
@@ -92,7 +94,7 @@ class Keys:
         course = bool((volumes >= counts[0]).all() and volumes[0] > 1 and (volumes == volumes[0]).all())
         if not (planar and flat and counts.min() == counts.max() and course and (tr == tr[0]).all()):
             return None
-        if np.isinf(self.instance_number).any():
+        if not self.numbered:
             return None
         order = np.lexsort((self.instance_number, self._value_slot))
         rank = np.empty(len(order))
@@ -271,6 +273,24 @@ def _sequence(frames: Frames) -> NDArray[np.float64]:
     if len(frames) and not np.isnan(index).any() and len(np.unique(index)) == len(index):
         return index
     return frames.numbers("InstanceNumber")
+
+
+def _within_instance(frames: Frames) -> NDArray[np.float64]:
+    """Fraction from 0 to less than 1 that sorts the frames of each instance, shape (n,).
+
+    Frames may be stored in any order: Dimension Index Values tell theirs, the slowest dimension first (PS3.3
+    C.7.6.17); where they are absent or equal, the temporal position, and then the number of the frame.
+    """
+    if not len(frames) or frames.number.max() == 1:
+        return np.zeros(len(frames))
+    own = frames.own.numbers.get("DimensionIndexValues")
+    dimensions = [] if own is None else list(np.nan_to_num(own.reshape(len(frames), -1)).T)
+    position = np.nan_to_num(frames.numbers("TemporalPositionIdentifier"))
+    order = np.lexsort((frames.number, position, *reversed(dimensions), frames.file))
+    file = frames.file[order]
+    out = np.empty(len(frames))
+    out[order] = np.arange(len(frames)) - np.searchsorted(file, file, side="left")
+    return np.asarray(out / (out.max() + 1.0))
 
 
 def order_factor(order: Order) -> float:

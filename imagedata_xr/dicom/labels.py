@@ -139,7 +139,13 @@ def _vr(frames: Frames, keyword: str) -> str:
 def _diffusion(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, tuple[tuple[str, ...], Any]]:
     """b-value, direction and directionality, on every volume dim along which they vary (at least the last)."""
     d = frames.diffusion
-    if np.isnan(d.b_value).any() or not (d.b_value > 0).any():
+    unsaid = np.isnan(d.b_value)
+    if unsaid.any() and not unsaid.all():
+        warn(
+            f"{int(unsaid.sum())} of {unsaid.size} images of a series have no b-value that can be told, the others do: "
+            "all are read without. Anonymization often loses it; read the originals"
+        )
+    if unsaid.any() or not (d.b_value > 0).any():
         return {}
     columns = {
         "b_value": d.b_value,

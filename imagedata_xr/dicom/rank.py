@@ -48,16 +48,16 @@ def by_rank(keys: Keys, order: Order, missing: str, duplicates: str) -> NDArray[
     holes = counts.min() != counts.max() or _more_positions_than_images(keys, counts)
     if holes:
         return _in_sequence(_by_identifier(keys, seconds, counts, missing), *by)
-    _warn_of_ties(keys, *by)
+    _warn_of_ties(keys.slot, *by)
     volume = rank(keys.slot, *by)
     if order.by == "rank" and keys.clock is not None and keys.clock.absolute:
         _warn_of_shifts(keys, volume, seconds)
     return volume
 
 
-def _warn_of_ties(keys: Keys, *by: NDArray[np.float64]) -> None:
-    order = np.lexsort((*by, keys.slot))
-    ties = np.diff(keys.slot[order]) == 0
+def _warn_of_ties(slot: NDArray[np.intp], *by: NDArray[np.float64]) -> None:
+    order = np.lexsort((*by, slot))
+    ties = np.diff(slot[order]) == 0
     for key in by:
         ties &= key[order][1:] == key[order][:-1]
     if ties.any():
@@ -158,7 +158,8 @@ def by_group(keys: Keys, order: Order, duplicates: str) -> tuple[NDArray[np.intp
         With ``duplicates="raise"``: several images have one position and value.
     """
     group, values = keys.groups(order)
-    repeat = rank(group * keys.slices + keys.slot, *keys.acquired)
+    place = group * keys.slices + keys.slot
+    repeat = rank(place, *keys.acquired)
     if repeat.max() > 0 and duplicates == "raise":
         k = int(np.flatnonzero(repeat == 1)[0])
         example = "" if order.by == "diffusion" else f", e.g. {order.name} = {values[group[k]]:g}"
@@ -167,6 +168,7 @@ def by_group(keys: Keys, order: Order, duplicates: str) -> tuple[NDArray[np.intp
             f"value of another{example}. duplicates='keep' keeps them as volumes of equal value; or add an order, "
             f"such as order='time,{order.name}'"
         )
+    _warn_of_ties(place, *keys.acquired)
     several = int(repeat.max()) + 1
     pairs, volume = np.unique(group * several + repeat, return_inverse=True)
     if order.by != "diffusion":

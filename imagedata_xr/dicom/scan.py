@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -111,6 +111,17 @@ class Scan:
 
         tags = sorted(key for key in self.columns if isinstance(key, int))
         return [keyword for tag in tags if (keyword := keyword_for_tag(tag)) and tag_for_keyword(keyword) is not None]
+
+    def creators(self, files: Iterable[int]) -> dict[int, frozenset[str]]:
+        """Give the private creators of some files, by the number of each: of top-level elements that are kept."""
+        found: dict[int, set[str]] = {k: set() for k in files}
+        if found:
+            for key in [key for key in self.columns if isinstance(key, tuple)]:
+                column = self.columns[key]
+                for k, words in found.items():
+                    if column[k] is not None:
+                        words.add(key[0])
+        return {k: frozenset(words) for k, words in found.items()}
 
     def varies(self, keyword: str | Key) -> bool:
         """Tell whether any two files differ in an element, one that lacks it from one that has it included."""

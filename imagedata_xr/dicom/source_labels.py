@@ -85,7 +85,8 @@ def diffusion_of(header: pydicom.Dataset) -> tuple[float, NDArray[np.float64]] |
     """b-value (s/mm2) and direction (shape (3,), LPS; zero without one) of a header; None where it says nothing."""
     one = _OneHeader(header)
     found = Diffusion.empty(1)
-    vendor = vendor_of(str(header.get("Manufacturer") or ""))
+    creators = (str(e.value).strip() for e in header if e.tag.is_private_creator)
+    vendor = vendor_of(str(header.get("Manufacturer") or ""), creators)
     if vendor is not None:
         found = vendor.diffusion(one)
     word = next(iter(one.strings("DiffusionDirectionality")[0] or ("",)))

@@ -14,6 +14,7 @@ import xarray as xr
 from series import Elements, open_image, series
 
 from imagedata_xr.dicom.vendors.ge_protocol import Order, excitations, parse
+from imagedata_xr.errors import ImagedataWarning
 
 ACQU, RELA, SERS, PARM = "GEMS_ACQU_01", "GEMS_RELA_01", "GEMS_SERS_01", "GEMS_PARM_01"
 AXIAL, SAGITTAL, CORONAL = [1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, -1], [1, 0, 0, 0, 0, -1]
@@ -65,6 +66,27 @@ def test_a_trace_without_elements_of_direction_keeps_its_b_value(tmp_path: Path)
     none = {(ACQU, 0x19, 0xBB + c): None for c in range(3)}
     vary = lambda v, k: {n: x for n, x in weighted(1000 * v, (0, 0, 0)).items() if n not in none}  # noqa: E731
     assert open_image(series(tmp_path, 2, 2, vary)).b_value.values.tolist() == [0, 1000]
+
+
+@pytest.mark.parametrize("standard", [True, False])
+def test_a_tensor_without_its_directions_is_said(tmp_path: Path, standard: bool) -> None:
+    """Group 0019 taken away: which of the images are weighted only the standard's element still tells."""
+    none = {(ACQU, 0x19, 0xBB + c): None for c in range(3)}
+
+    def vary(v: int, k: int) -> Elements:
+        flag: Elements = {(PARM, 0x43, 0x30): 16 if v else 14, "InstanceNumber": 2 * v + k + 1}
+        out = {n: x for n, x in weighted(1000 if v else 0, (0, 0, 0), flag).items() if n not in none}
+        return {**out, "DiffusionBValue": 1000.0} if standard and v else out
+
+    said = "direction that their files do not give" if standard else "no b-value that can be told"
+    with pytest.warns(ImagedataWarning, match=said):
+        a = open_image(series(tmp_path, 3, 2, vary))
+    assert a.sizes["tag"] == 3
+    if standard:
+        assert a.b_value.values.tolist() == [0, 1000, 1000]
+        assert a.diffusion_directionality.values.tolist() == [0, 1, 1]
+    else:
+        assert "b_value" not in a.coords
 
 
 @pytest.mark.parametrize(("iop", "sign"), [(AXIAL, 1), (SAGITTAL, 1), (CORONAL, -1)])

@@ -394,3 +394,10 @@ def test_shuffled_files_give_the_same_image(
     a = open_image(series(folder / "a", 4, 3, vary), order=order)
     b = open_image(series(folder / "b", 4, 3, vary, [f"{n:02d}" for n in sequence]), order=order)
     assert a.drop_vars("source").identical(b.drop_vars("source"))
+
+
+def test_repeated_directions_without_any_number_are_said(tmp_path: Path) -> None:
+    vary = lambda v, k: {"DiffusionBValue": 0.0 if v < 2 else 1000.0, "InstanceNumber": None}  # noqa: E731
+    with pytest.warns(ImagedataWarning, match="2 images have the position, time and InstanceNumber of another"):
+        a = open_image(series(tmp_path, 3, 2, vary), order="b", duplicates="keep")
+    assert a.tag.values.tolist() == [0, 0, 1000]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from series import Elements, open_image, places, series, straight
 
 from imagedata_xr.dicom.vendors import VENDORS, vendor_of, vendors
+from imagedata_xr.errors import ImagedataWarning
 
 OBLIQUE = [0.8, 0.6, 0.0, 0.0, 0.0, -1.0]  # rows, columns; normal = cross
 B = [0, 1000, 1000, 1000]
@@ -50,6 +51,30 @@ def test_siemens(tmp_path: Path) -> None:
     assert a.b_value.values.tolist() == B
     np.testing.assert_allclose(vectors(a), DIRECTIONS)
     assert a.diffusion_directionality.values.tolist() == [0, 1, 1, 1]
+
+
+def test_a_manufacturer_that_was_taken_away_is_told_by_the_creators_of_private_elements(tmp_path: Path) -> None:
+    head = "SIEMENS MR HEADER"
+
+    def vary(v: int, k: int) -> Elements:
+        out: Elements = {"Manufacturer": "", (head, 0x19, 0x0C): B[v]}
+        return {**out, (head, 0x19, 0x0E): DIRECTIONS[v].tolist()} if v else out
+
+    a = open_image(series(tmp_path / "in", 4, 2, vary))
+    assert a.b_value.values.tolist() == B
+    np.testing.assert_allclose(vectors(a), DIRECTIONS)
+    a.imd.write(str(tmp_path / "out"), keep_uid=True)  # unchanged, as its own header says the same
+    assert vendor_of("", ["GEMS_PARM_01", "SIEMENS MR HEADER"]) is None
+    assert vendor_of("Another", ["GEMS_PARM_01"]) is None
+
+
+def test_b_values_of_some_images_only_are_said(tmp_path: Path) -> None:
+    def vary(v: int, k: int) -> Elements:
+        return {"DiffusionBValue": 1000.0 * v} if v < 2 else {}
+
+    with pytest.warns(ImagedataWarning, match="2 of 6 images of a series have no b-value"):
+        a = open_image(series(tmp_path, 3, 2, vary), order="none")
+    assert "b_value" not in a.coords
 
 
 def test_siemens_traces_have_no_direction(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ A vendor is a module with the members of `Vendor`; a new manufacturer is one fil
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -130,7 +131,31 @@ def vendors() -> tuple[Vendor, ...]:
     return tuple(import_module(f"{__name__}.{name}") for name in VENDORS)
 
 
-def vendor_of(manufacturer: str) -> Vendor | None:
-    """Vendor that claims a Manufacturer (0008,0070); None for one without private knowledge here."""
+CREATORS = {
+    "SIEMENS MR HEADER": "siemens",
+    "SIEMENS CSA HEADER": "siemens",
+    "SIEMENS MR SDI 02": "siemens",
+    "GEMS_ACQU_01": "ge",
+    "GEMS_RELA_01": "ge",
+    "GEMS_PARM_01": "ge",
+    "Philips Imaging DD 001": "philips",
+    "Philips MR Imaging DD 001": "philips",
+    "Image Private Header": "uih",
+}
+"""Whose private elements a creator's are (PS3.5 section 7.8.1): they tell where Manufacturer was taken away."""
+
+
+def vendor_of(manufacturer: str, creators: Iterable[str] = ()) -> Vendor | None:
+    """Vendor that claims a Manufacturer (0008,0070); None for one without private knowledge here.
+
+    Parameters
+    ----------
+    manufacturer : str
+    creators : iterable of str
+        Private creators of the image: where Manufacturer is empty, they tell, if they are of one manufacturer.
+    """
+    if not manufacturer.strip():
+        names = {CREATORS[c] for c in creators if c in CREATORS}
+        return vendors()[VENDORS.index(names.pop())] if len(names) == 1 else None
     name = manufacturer.upper()
     return next((v for v in vendors() if v.claims(name)), None)

@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...model.geometry import normal
+from ...model.orders import DIRECTIONALITY
 from . import Columns, Diffusion
 from .ge_protocol import interval, slice_times
 
 __all__ = ["claims", "clock", "component", "diffusion", "interval", "slice_times"]
 
 PARM, ACQU, RELA = "GEMS_PARM_01", "GEMS_ACQU_01", "GEMS_RELA_01"
+_DIFFUSION_FLAGS = {14.0, 16.0}
+"""Values of (0043,1030) of images of a diffusion series: unweighted, weighted."""
 _KINDS = {0: "M", 1: "P", 2: "R", 3: "I"}
 
 
@@ -32,7 +35,8 @@ def diffusion(images: Columns) -> Diffusion:
     GE checked that for all planes (issue 970) and patients that lie feet first (issue 737).
 
     In a table of several shells the b-value is that of the largest and the directions are shortened: the image's own is
-    b times their squared length, which is rounded to a multiple of 5 (issues 163, 245).
+    b times their squared length, which is rounded to a multiple of 5 (issues 163, 245). Where anonymization took the
+    directions of a tensor, only the standard's b-value is the image's own.
     """
     n = len(images)
     out = Diffusion.empty(n)
@@ -45,7 +49,10 @@ def diffusion(images: Columns) -> Diffusion:
     planar = any("EP" in (s or ()) for s in images.strings("ScanningSequence"))
     if not (known.any() or planar) or not (b > 0).any():
         return out
-    out.b_value = _own_b_value(images, b, np.linalg.norm(xyz, axis=1))
+    length = np.linalg.norm(xyz, axis=1)
+    out.b_value = _own_b_value(images, b, length)
+    lost = np.isnan(out.b_value) & (b > 0) & ~(images.numbers("DiffusionBValue") == 0)
+    out.directionality[lost] = DIRECTIONALITY.index("DIRECTIONAL")
     if not known.any():
         return out
     r, c, nrm = iop[known, :3], iop[known, 3:], normal(iop[known])
@@ -66,7 +73,8 @@ def _own_b_value(images: Columns, b: NDArray[np.float64], length: NDArray[np.flo
 
     Without direction a weighted image is a trace. But it is one without weighting if it is a "T2" (flag 14 of
     (0043,1030)) or if the series is a tensor (16, or (0021,105A) = 16, or directions are counted in (0019,10E0)): up to
-    release 29 the unweighted images within a table have the b-value of the others (issues 245, 690, 777).
+    release 29 the unweighted images within a table have the b-value of the others (issues 245, 690, 777). NaN where
+    the directions that tell are lost.
     """
     shell = (length > 0.03) & (length < 0.97)
     scaled = np.maximum(5.0, np.floor(b * length**2 / 5 + 0.5) * 5)
@@ -75,7 +83,9 @@ def _own_b_value(images: Columns, b: NDArray[np.float64], length: NDArray[np.flo
     count = images.numbers((ACQU, 0x19, 0xE0))
     other = ((flag > 0) & (flag != 14) & (flag != 16)) | ((kind > 0) & (kind != 16))
     tensor = (flag == 14) | (((flag == 16) | (kind == 16) | (count > 0)) & ~other)
-    return np.asarray(np.where(tensor & ~(length > 0.03), 0.0, own))
+    # of a tensor image whose direction was lost it is not known: the series' b-value may not be its own
+    own = np.where(tensor & np.isnan(length), np.where(flag == 14, 0.0, np.nan), own)
+    return np.asarray(np.where(tensor & (length <= 0.03), 0.0, own))
 
 
 def component(images: Columns) -> list[str]:
@@ -91,7 +101,12 @@ def component(images: Columns) -> list[str]:
 def _is_field_map(images: Columns, flag: NDArray[np.float64]) -> bool:
     """Whether the Vas collapse flag (0043,1030) tells two kinds of image of the same places apart."""
     values = np.unique(flag)
-    if len(values) < 2 or np.isnan(values).any() or (diffusion(images).b_value > 0).any():
+    if (
+        len(values) < 2
+        or np.isnan(values).any()
+        or set(values) <= _DIFFUSION_FLAGS
+        or (diffusion(images).b_value > 0).any()
+    ):
         return False
     position = images.strings("ImagePositionPatient")
     places = [{position[k] for k in np.flatnonzero(flag == v)} for v in values]
