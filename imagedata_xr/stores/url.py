@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
@@ -79,8 +79,8 @@ def find(source: Source, storage_options: StorageOptions = None) -> list[File]:
         A folder or store refuses to be listed.
     """
     found: dict[tuple[int, str], File] = {}
-    for one in _flat(source):
-        for file in _find_one(one, storage_options):
+    for files in _find_each(_flat(source), storage_options):
+        for file in files:
             found.setdefault((id(file.fs), file.path), file)
     return list(found.values())
 
@@ -124,6 +124,28 @@ def _flat(source: Source) -> list[str | OpenFile | File]:
             raise NotFoundError("The list of sources is empty")
         return [leaf for one in source for leaf in _flat(one)]
     raise LabelError(f"A source is a path, a URL, an fsspec OpenFile or a list of these, not {type(source).__name__}")
+
+
+def _find_each(sources: list[str | OpenFile | File], options: StorageOptions) -> Iterable[list[File]]:
+    """Find what each source stands for; addresses of one store that answers several requests at once, in threads."""
+    schemes = {s.partition("://")[0] for s in sources if isinstance(s, str) and "://" in s and "::" not in s}
+    alike = len(schemes) == 1 and all(isinstance(s, str) and "://" in s and "::" not in s for s in sources)
+    if len(sources) < 2 or not alike or not _answers_many(str(sources[0]), options):
+        return (_find_one(one, options) for one in sources)
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(BATCH, len(sources))) as pool:
+        return list(pool.map(lambda one: _find_one(one, options), sources))
+
+
+def _answers_many(url: str, options: StorageOptions) -> bool:
+    """Whether the store of an address, which all its addresses share, is one of fsspec's asynchronous ones."""
+    if next((finder for pattern, finder in _KINDS if pattern.match(url)), None) is not _find_url:
+        return False
+    try:
+        return bool(url_to_fs(url, **(options or {}))[0].async_impl)
+    except (ValueError, ImportError):  # said by the one who opens it
+        return False
 
 
 def _find_one(source: str | OpenFile | File, options: StorageOptions) -> list[File]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
+from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -252,3 +255,28 @@ def test_read_range_names_a_file_that_is_gone(folder: Path, memory: MemoryFileSy
     for file in (File(find(folder)[0].fs, str(folder / "gone")), File(memory, "/gone")):
         with pytest.raises(SourceError, match="gone can't be read"):
             read_range(file, 0, 1)
+
+
+def test_addresses_of_a_slow_store_are_looked_up_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All must have asked before any is answered."""
+    count, asked = 20, []
+
+    class Slow(AsyncFileSystem):  # type: ignore[misc]
+        protocol = "slow"
+
+        async def _info(self, path: str, **kwargs: Any) -> dict[str, Any]:
+            asked.append(path)
+            for _ in range(500):
+                if len(asked) >= count:
+                    return {"name": path, "type": "file", "size": 1}
+                await asyncio.sleep(0.01)
+            raise TimeoutError("the others were not asked for meanwhile")
+
+        async def _exists(self, path: str, **kwargs: Any) -> bool:
+            return True
+
+    fsspec.register_implementation("slow", Slow, clobber=True)
+    names = [f"slow://made/{k:02d}.dcm" for k in range(count)]
+    found = find(names)
+    assert [f.path for f in found] == [n.removeprefix("slow://") for n in names]
+    assert len({id(f.fs) for f in found}) == 1
