@@ -137,6 +137,10 @@ class FrameArray:
             Which of the wanted planes they are.
         """
         at = tuple(p[planes] for p in part.places)
+        padded = None
+        if self.padding is not None:  # told by the stored numbers, whose place the values may take
+            low, high = (ends[at].reshape(-1, *(1,) * (stored.ndim - 1)) for ends in self.padding)
+            padded = (stored >= low) & (stored <= high) if (low <= high).any() else None
         luts = None if self.lut is None else self.lut[part.file[planes]]
         if self.label is not None:
             for k in range(len(planes)):
@@ -151,10 +155,8 @@ class FrameArray:
                     self._rescale(stored[k : k + 1], out[k : k + 1], tuple(a[k : k + 1] for a in at))
         else:
             self._rescale(stored, out, at)
-        if self.padding is not None:
-            low, high = (ends[at].reshape(-1, *(1,) * (stored.ndim - 1)) for ends in self.padding)
-            if (low <= high).any():
-                out[(stored >= low) & (stored <= high)] = np.nan
+        if padded is not None:
+            out[padded] = np.nan
 
     def _rescale(self, stored: NDArray[Any], out: NDArray[Any], at: tuple[NDArray[np.intp], ...]) -> None:
         if self.slope is None or self.intercept is None:

@@ -1,4 +1,4 @@
-"""Positions along the normal, and acquisitions that overlap there: slabs, which are no volumes of a time series."""
+"""Positions along the normal, and what is parted along it: acquisitions that overlap there, and parallel stacks."""
 
 from __future__ import annotations
 
@@ -30,12 +30,15 @@ def cluster(values: NDArray[np.float64], tolerance: float) -> NDArray[np.intp]:
 
 
 def slabs_of(frames: Frames) -> list[tuple[Frames, dict[str, str]]]:
-    """Part the frames of one line by acquisition where these overlap as slabs do.
+    """Part the frames of one line by stack, and by acquisition where these overlap as slabs do.
 
     A long body part is scanned in several acquisitions (AcquisitionNumber) that share some slices at their ends, at the
     same positions or between each other's. They are parted if as one image they would have positions with more images
     than others, or uneven slices; if each alone has neither; if none has all positions, as each volume of a series
     in time has; and if their ends overlap. Others are left together.
+
+    Frames of one line may also be of several stacks of parallel planes (StackID, PS3.3 C.7.6.16.2.2), which need not
+    overlap; else the same holds for them.
 
     Parameters
     ----------
@@ -47,22 +50,28 @@ def slabs_of(frames: Frames) -> list[tuple[Frames, dict[str, str]]]:
     list of (Frames, dict)
         With the feature that tells them apart; one and no feature where nothing is parted.
     """
-    whole = [(frames, dict[str, str]())]
-    number = frames.numbers("AcquisitionNumber")
-    names = np.unique(number[np.isfinite(number)])
-    if len(names) < 2 or not np.isfinite(number).all():
-        return whole
+    for keyword, what, overlap in (("StackID", "stack", False), ("AcquisitionNumber", "acquisition", True)):
+        words = np.array(frames.text(keyword))
+        rows = _parts(frames, words, overlap) if len(np.unique(words)) > 1 and (words != "").all() else []
+        if rows:
+            return [(frames.take(r), {what: str(words[r[0]])}) for r in rows]
+    return [(frames, {})]
+
+
+def _parts(frames: Frames, words: NDArray[np.str_], overlap: bool) -> list[NDArray[np.intp]]:
+    """Rows of the frames of each word, the lowest number first, if that parts them rightly; else none."""
     along = frames.position @ normal(frames.orientation[0])
     near = position_tolerance(frames)
     place = cluster(along, near)
     if _regular(along, place):
-        return whole
-    rows = [np.flatnonzero(number == name).astype(np.intp) for name in names]
+        return []
+    names = sorted(set(words.tolist()), key=lambda w: (not w.strip().isdecimal(), w.strip().zfill(16)))
+    rows = [np.flatnonzero(words == name).astype(np.intp) for name in names]
     if any(not _regular(along[r], cluster(along[r], near)) for r in rows):
-        return whole
-    if any(len(np.unique(place[r])) == place.max() + 1 for r in rows) or not _overlap([along[r] for r in rows]):
-        return whole
-    return [(frames.take(r), {"acquisition": f"{name:g}"}) for r, name in zip(rows, names, strict=True)]
+        return []
+    if any(len(np.unique(place[r])) == place.max() + 1 for r in rows):
+        return []
+    return rows if not overlap or _overlap([along[r] for r in rows]) else []
 
 
 def _regular(along: NDArray[np.float64], place: NDArray[np.intp]) -> bool:

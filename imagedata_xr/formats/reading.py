@@ -11,8 +11,10 @@ import numpy as np
 import xarray as xr
 
 from ..errors import ImagedataError, LabelError, NotFoundError, SeriesError, warn
-from ..stores.url import File, find, source_name
+from ..stores.url import File, file_name, find, is_archive, source_name
 from .seam import Format, Node, ReadOptions, format_named, formats
+
+_CHAIN = "'zip://::path.zip' or 'tar://::path.tar'"
 
 
 def find_nodes(source: Any, format: str | None, options: ReadOptions) -> list[Node]:
@@ -41,7 +43,12 @@ def find_nodes(source: Any, format: str | None, options: ReadOptions) -> list[No
     else:
         nodes = _read_recognised(files, options)
     if not nodes:
-        raise NotFoundError(_nothing(len(files), options.source, format))
+        raise NotFoundError(_nothing(files, options.source, format))
+    if archives := [f for f in files if is_archive(f.path)]:
+        warn(
+            f"{len(archives)} archives are passed over, the first is {file_name(archives[0])}: what is in one is "
+            f"opened by its own address, {_CHAIN}"
+        )
     return nodes
 
 
@@ -81,10 +88,13 @@ def _read_recognised(files: Sequence[File], options: ReadOptions) -> list[Node]:
     return nodes
 
 
-def _nothing(count: int, source: str, format: str | None) -> str:
+def _nothing(files: Sequence[File], source: str, format: str | None) -> str:
+    count = len(files)
     what = f"of format {format!r}" if format else f"of a format known here ({', '.join(formats())})"
     where = f" in {source}" if source else ""
     which = f"{source or 'the file'} is no image" if count == 1 else f"none of the {count} files{where} is an image"
+    if any(is_archive(f.path) for f in files):
+        return f"{which} {what}: what is in an archive is opened by an address such as {_CHAIN}"
     return f"{which} {what}: check the address, and the warnings, which name damaged files"
 
 

@@ -10,7 +10,7 @@ import xarray as xr
 
 from ..errors import FormatError, ImagedataError, SourceError
 from ..model.image import as_image, in_memory
-from ..stores.url import reason, strip_credentials
+from ..stores.url import is_archive, reason, strip_credentials
 from .seam import Format, WriteOptions, format_named, format_of_target
 from .template import with_templates
 
@@ -25,6 +25,11 @@ def write(
 ) -> Any:
     """Write an image; see ``.imd.write``."""
     target = os.fspath(url)
+    if is_archive(target) and "::" not in target and format_of_target(target) is None:
+        raise FormatError(
+            f"{strip_credentials(target)} is the name of an archive, and archives are not written: write a folder, and "
+            "pack it"
+        )
     da = in_memory(with_templates(as_image(image), template, geometry, options.storage_options))
     names = [format] if isinstance(format, str) or format is None else list(format)
     if len(names) > 1 and "%p" not in target:

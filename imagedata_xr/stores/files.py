@@ -42,6 +42,11 @@ def file_name(file: File) -> str:
     return file.path if is_local(file) else strip_credentials(str(file.fs.unstrip_protocol(file.path)))
 
 
+def is_archive(path: str) -> bool:
+    """Tell by its name whether a file is an archive of files."""
+    return path.lower().endswith((".zip", ".tar", ".tar.gz", ".tgz"))
+
+
 def strip_credentials(url: str) -> str:
     """Remove user, password, fragment and ``key=value`` queries from each part of a URL chain."""
     parts = []
