@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from imagedata_xr.dicom.syntaxes import CODECS
+from imagedata_xr.dicom.pixels.syntaxes import CODECS
 from imagedata_xr.model.orders import LABELS, ORDERS, Order
 
 HOW = {

@@ -15,7 +15,7 @@ from .model import assign, image, query
 from .model.geometry import to_ras
 
 if TYPE_CHECKING:
-    from .dicom.header_view import HeaderView
+    from .dicom.headers.header_view import HeaderView
 
 
 class ImageAccessor:
@@ -101,7 +101,7 @@ class ImageAccessor:
     @property
     def segments(self) -> xr.Dataset:
         """What is known of each segment: label, category, type, colour, ...; see `segment_table` in the docs."""
-        from .dicom.segment_table import segment_table
+        from .dicom.framing.segment_table import segment_table
 
         return segment_table(self._image)
 
@@ -121,14 +121,14 @@ class ImageAccessor:
 
         A series without pixels, such as structured reports, has one for each object: ``ds.imd.header[0]``.
         """
-        from .dicom.header_view import HeaderView
+        from .dicom.headers.header_view import HeaderView
 
         bare = isinstance(self._obj, xr.Dataset) and not self._obj.data_vars and "instance" in self._obj.coords
         return HeaderView(self._obj if bare else self._image)
 
     def header_table(self) -> xr.Dataset:
         """All headers as a Dataset keyed by the digest of each image (DICOM JSON)."""
-        from .dicom.table import header_table
+        from .dicom.headers.table import header_table
 
         return header_table(self._image)
 
@@ -173,9 +173,9 @@ class ImageAccessor:
         `kind` is ``"mapping"`` (Real World Value Mapping; `label` or `units` choose one), ``"suv"``, ``"suvlbm"``,
         ``"suvbsa"`` (uptake values of PET; `decay_start` where the elements contradict each other), or ``"precise"``
         (Philips MR). They hold for the values that were read, which is checked unless ``check=False``; see
-        `imagedata_xr.dicom.real_world.real_world`.
+        `imagedata_xr.dicom.headers.real_world.real_world`.
         """
-        from .dicom.real_world import real_world
+        from .dicom.headers.real_world import real_world
 
         return self._like_input(real_world(self._image, kind, label, units, decay_start, check))
 

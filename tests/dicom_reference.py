@@ -14,8 +14,8 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.valuerep import VR
 
-from imagedata_xr.dicom.elements import LongValue
-from imagedata_xr.dicom.scan import WANTED_PRIVATE, Key, Scan
+from imagedata_xr.dicom.scanning.elements import LongValue
+from imagedata_xr.dicom.scanning.scan import WANTED_PRIVATE, Key, Scan
 
 VRS = {str(vr.value) for vr in VR if len(vr.value) == 2}
 WIDTH = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}

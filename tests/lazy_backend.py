@@ -38,9 +38,7 @@ class Engine(BackendEntrypoint):
     supports_groups = True
     open_dataset_parameters = ("filename_or_obj", "drop_variables", "order")
 
-    def open_dataset(
-        self, filename_or_obj: Any, *, drop_variables: Any = None, order: str = "auto"
-    ) -> xr.Dataset:
+    def open_dataset(self, filename_or_obj: Any, *, drop_variables: Any = None, order: str = "auto") -> xr.Dataset:
         encoding = {"preferred_chunks": {"tag": 1, "slice": 1, "row": 4}, "stored_dtype": "int16"}
         image = xr.Variable(("tag", "slice", "row"), indexing.LazilyIndexedArray(Array()), {"order": order}, encoding)
         ds = xr.Dataset({"image": image}, coords={"row": [0.0, 1.0, 2.0, 3.0], "tag": [0.0, 1.0]})

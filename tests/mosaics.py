@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
-from imagedata_xr.dicom.mosaic import TileColumns
-from imagedata_xr.dicom.scan import Scan, scan
+from imagedata_xr.dicom.framing.mosaic import TileColumns
+from imagedata_xr.dicom.scanning.scan import Scan, scan
 from imagedata_xr.stores.url import find
 
 OBLIQUE = (0.8, 0.6, 0.0, 0.0, 0.0, -1.0)

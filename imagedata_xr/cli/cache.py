@@ -21,7 +21,7 @@ def cache() -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def info(as_json: bool) -> None:
     """Tell where the cache is, how much it holds and may hold."""
-    from ..dicom.cache_folder import usage
+    from ..dicom.scanning.cache_folder import usage
     from ..options import options
 
     folder, count, held = usage()
@@ -36,7 +36,7 @@ def info(as_json: bool) -> None:
 @cache.command(short_help="Remove all entries.")
 def clear() -> None:
     """Remove all entries of the cache; other files in its folder stay."""
-    from ..dicom.cache_folder import clear as remove
+    from ..dicom.scanning.cache_folder import clear as remove
 
     count, freed = remove()
     say(f"{count} entries removed, {size(freed)}")

@@ -15,19 +15,19 @@ from ..errors import ImagedataError, LabelError, NotFoundError, warn
 from ..formats.seam import Facts, Node, ReadOptions, WriteOptions, check_format_options
 from ..model.masking import NAMING, mask
 from ..stores.url import File
-from .assemble import image_of, outline_of
-from .charsets import warn_of_odd_text
-from .frames import Frames
-from .header import Headers
-from .instances import frames_of
-from .joining import joined
-from .keys import known_orders
-from .listed import scan_listed
-from .objects import all_headers, dataset_of, series_without_pixels
-from .references import with_source_places
-from .scan import Scan
-from .stacks import Series, choose_series, name_selectors, restrict, series_of, stacks_of
-from .where import Where
+from .framing.frames import Frames
+from .framing.instances import frames_of
+from .framing.references import with_source_places
+from .headers.header import Headers
+from .scanning.charsets import warn_of_odd_text
+from .scanning.listed import scan_listed
+from .scanning.scan import Scan
+from .scanning.where import Where
+from .sorting.assemble import image_of, outline_of
+from .sorting.joining import joined
+from .sorting.keys import known_orders
+from .sorting.objects import all_headers, dataset_of, series_without_pixels
+from .sorting.stacks import Series, choose_series, name_selectors, restrict, series_of, stacks_of
 
 SPECTROSCOPY = "1.2.840.10008.5.1.4.1.1.4.2"
 """MR Spectroscopy Storage."""
@@ -82,8 +82,8 @@ class Dicom:
             return None
 
     def write(self, image: xr.DataArray, target: str, options: WriteOptions) -> Any:
-        """One file per image; see `imagedata_xr.dicom.write`."""
-        from .write import write
+        """One file per image; see `imagedata_xr.dicom.writing.write`."""
+        from .writing.write import write
 
         return write(image, target, options)
 

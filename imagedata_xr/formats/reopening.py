@@ -19,7 +19,7 @@ from .seam import Node, ReadOptions
 from .storable import HEADERS, check_layout, restored
 
 if TYPE_CHECKING:
-    from ..dicom.table import TableHeaders
+    from ..dicom.headers.table import TableHeaders
 
 MAIN = "zarr.json"  # the file that makes a folder a zarr store (format 3)
 _SORTING = ("series", "stack", "acquisition", "echo", "split")
@@ -95,7 +95,7 @@ def node_of(engine: str, address: str, attrs: Mapping[str, Any], options: ReadOp
     FormatError
         Where something is asked for that an image once saved can't give.
     """
-    from ..dicom.header import remember
+    from ..dicom.headers.header import remember
 
     shown = strip_credentials(address)
     if asked := [name for name in _SORTING if getattr(options, name) is not None]:
@@ -163,7 +163,7 @@ def table_headers(
     """Headers of the table that lies beside an image; None where there is none."""
     if not attrs.get(HEADERS):
         return None
-    from ..dicom.table import TableHeaders
+    from ..dicom.headers.table import TableHeaders
 
     return TableHeaders(partial(_load_table, engine, address, storage_options))
 

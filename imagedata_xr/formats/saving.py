@@ -68,8 +68,8 @@ def run(job: Callable[[], Written], options: WriteOptions) -> Any:
 
 def _table(image: xr.DataArray, options: WriteOptions) -> xr.Dataset | None:
     """Header table of an image; None, with a warning, where the headers can't be reached."""
-    from ..dicom.header import headers_of
-    from ..dicom.table import header_table, own_instances
+    from ..dicom.headers.header import headers_of
+    from ..dicom.headers.table import header_table, own_instances
 
     own = own_instances(image)
     if not own or not options.format_options.get("headers", True):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pydicom
 from pydicom.data import get_testdata_file
 
-from imagedata_xr.dicom.scan import scan
+from imagedata_xr.dicom.scanning.scan import scan
 from imagedata_xr.stores.url import File, find
 
 REPETITIONS = 5

@@ -15,9 +15,9 @@ import pytest
 from mosaics import places, tiles
 from numpy.typing import NDArray
 
-from imagedata_xr.dicom.csa import csa_diffusion, parse_csa
-from imagedata_xr.dicom.mosaic import is_mosaic, tile_columns
-from imagedata_xr.dicom.scan import Scan, scan
+from imagedata_xr.dicom.framing.csa import csa_diffusion, parse_csa
+from imagedata_xr.dicom.framing.mosaic import is_mosaic, tile_columns
+from imagedata_xr.dicom.scanning.scan import Scan, scan
 from imagedata_xr.dicom.vendors import siemens
 from imagedata_xr.stores.url import file_name, find
 

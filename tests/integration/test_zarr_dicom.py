@@ -17,8 +17,8 @@ from phantoms import make, opened
 from pydicom.uid import RLELossless
 from saved_images import EXTENSIONS, write
 
-from imagedata_xr.dicom import header
-from imagedata_xr.dicom.write import write as write_dicom
+from imagedata_xr.dicom.headers import header
+from imagedata_xr.dicom.writing.write import write as write_dicom
 from imagedata_xr.errors import ImagedataWarning
 from imagedata_xr.formats.seam import WriteOptions
 
@@ -79,9 +79,7 @@ SERIES = {
 
 @pytest.mark.parametrize("extension", EXTENSIONS)
 @pytest.mark.parametrize("kind", SERIES)
-def test_an_unchanged_image_is_written_as_its_source_would_have_been(
-    kind: str, extension: str, tmp_path: Path
-) -> None:
+def test_an_unchanged_image_is_written_as_its_source_would_have_been(kind: str, extension: str, tmp_path: Path) -> None:
     paths = make(tmp_path / "in", SERIES[kind])
     sources = [pydicom.dcmread(p) for p in paths]
     image = opened(tmp_path / "in", chunks={})

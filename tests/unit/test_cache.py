@@ -27,11 +27,11 @@ from pydicom.dataset import Dataset
 
 import imagedata_xr
 from imagedata_xr.cli import main
-from imagedata_xr.dicom import cache, cache_folder, listed
-from imagedata_xr.dicom.cache import kept_scan
-from imagedata_xr.dicom.elements import LongValue
-from imagedata_xr.dicom.scan import Scan, collect
-from imagedata_xr.dicom.where import Where
+from imagedata_xr.dicom.scanning import cache, cache_folder, listed
+from imagedata_xr.dicom.scanning.cache import kept_scan
+from imagedata_xr.dicom.scanning.elements import LongValue
+from imagedata_xr.dicom.scanning.scan import Scan, collect
+from imagedata_xr.dicom.scanning.where import Where
 from imagedata_xr.errors import LabelError, SourceError
 from imagedata_xr.options import cache_folder as folder_of_cache
 from imagedata_xr.options import options, set_options
@@ -300,7 +300,7 @@ def test_processes_share_it(tmp_path: Path, own_folder: Path) -> None:
     code = (
         "import sys, imagedata_xr.stores.states as s; s.RECENT = -10\n"
         "from imagedata_xr.options import set_options\n"
-        "from imagedata_xr.dicom.cache import kept_scan; from imagedata_xr.stores.url import find\n"
+        "from imagedata_xr.dicom.scanning.cache import kept_scan; from imagedata_xr.stores.url import find\n"
         f"set_options(cache='on', cache_folder={str(own_folder.parent)!r})\n"
         f"for _ in range(30): assert len(kept_scan(find({str(tmp_path)!r}))) == 40"
     )
@@ -369,8 +369,8 @@ class Remote(LocalFileSystem):  # type: ignore[misc]
 def test_other_stores_cost_one_listing_and_one_header(
     tmp_path: Path, own_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imagedata_xr.dicom.collect.is_local", lambda file: False, raising=False)
-    for module in ("dicom.scan", "dicom.cache", "stores.states", "stores.files"):
+    monkeypatch.setattr("imagedata_xr.dicom.scanning.collect.is_local", lambda file: False, raising=False)
+    for module in ("dicom.scanning.scan", "dicom.scanning.cache", "stores.states", "stores.files"):
         monkeypatch.setattr(f"imagedata_xr.{module}.is_local", lambda file: False)
     monkeypatch.setattr("imagedata_xr.stores.states.LocalFileSystem", type("None", (), {}))
     fs = Remote(host="server", username="me", password="open sesame", skip_instance_cache=True)

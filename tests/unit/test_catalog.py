@@ -17,7 +17,8 @@ from pydicom.dataset import Dataset
 
 import imagedata_xr
 from imagedata_xr.cli import main
-from imagedata_xr.dicom import assemble, pixels
+from imagedata_xr.dicom.pixels import pixels
+from imagedata_xr.dicom.sorting import assemble
 from imagedata_xr.errors import ImagedataWarning
 from imagedata_xr.stores import files
 

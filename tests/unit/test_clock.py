@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from series import Elements, open_image, places, series, straight
 
-from imagedata_xr.dicom.clock import _date, seconds_of_datetime, seconds_of_time, starts
+from imagedata_xr.dicom.sorting.clock import _date, seconds_of_datetime, seconds_of_time, starts
 
 
 @pytest.mark.parametrize(

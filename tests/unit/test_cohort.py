@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from series import open_image, series
 
-from imagedata_xr.dicom import attrs, elements, header
-from imagedata_xr.dicom.header import FileHeaders, JoinedHeaders, Place, remember, remembered
+from imagedata_xr.dicom.headers import header
+from imagedata_xr.dicom.headers.header import FileHeaders, JoinedHeaders, Place, remember, remembered
+from imagedata_xr.dicom.scanning import elements
+from imagedata_xr.dicom.sorting import attrs
 from imagedata_xr.stores.url import File, local
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mosaics import csa1, csa2
 
-from imagedata_xr.dicom.csa import parse_csa
+from imagedata_xr.dicom.framing.csa import parse_csa
 from imagedata_xr.errors import SourceError
 
 VALUES = {

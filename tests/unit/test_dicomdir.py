@@ -19,7 +19,7 @@ from pydicom.fileset import FileSet
 from pydicom.uid import UID
 from series import image, save
 
-from imagedata_xr.dicom.dicomdir import read_directory
+from imagedata_xr.dicom.scanning.dicomdir import read_directory
 from imagedata_xr.errors import FormatError, ImagedataWarning, LabelError, NotFoundError, SourceError
 
 SHIPPED = Path(pydicom.data.__file__).parent / "test_files" / "dicomdirtests"
@@ -272,7 +272,7 @@ def test_records_that_are_not_in_use(disc: Path) -> None:
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Paths of the files that were scanned."""
-    from imagedata_xr.dicom.collect import Collector
+    from imagedata_xr.dicom.scanning.collect import Collector
 
     paths: list[str] = []
     local = Collector.local

@@ -15,7 +15,7 @@ from encoded import JPEG, Array, encapsulated, extended, fragments, noise, parts
 from pydicom.uid import RLELossless
 from series import Elements, open_image
 
-from imagedata_xr.dicom import encapsulated as module
+from imagedata_xr.dicom.pixels import encapsulated as module
 from imagedata_xr.errors import ImagedataWarning, SourceError
 from imagedata_xr.stores import files
 

@@ -13,9 +13,9 @@ from made_dicom import encoded, write
 from pydicom import uid
 from pydicom.dataset import Dataset
 
-from imagedata_xr.dicom.enhanced import frame_columns
-from imagedata_xr.dicom.groups import FrameColumns
-from imagedata_xr.dicom.scan import scan
+from imagedata_xr.dicom.framing.enhanced import frame_columns
+from imagedata_xr.dicom.framing.groups import FrameColumns
+from imagedata_xr.dicom.scanning.scan import scan
 from imagedata_xr.errors import GeometryError, ImagedataWarning, SourceError
 from imagedata_xr.stores.url import find
 

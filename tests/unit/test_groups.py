@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.dataset import Dataset
 
-from imagedata_xr.dicom import groups
-from imagedata_xr.dicom.group_table import COLUMNS, TEXT, Column, Name
-from imagedata_xr.dicom.group_walk import read_items, walk_items
-from imagedata_xr.dicom.groups import FrameColumns, group_columns, has_groups
-from imagedata_xr.dicom.scan import Scan, scan
-from imagedata_xr.dicom.trouble import DamagedError, OddError
-from imagedata_xr.dicom.vr import Key
+from imagedata_xr.dicom.framing import groups
+from imagedata_xr.dicom.framing.group_table import COLUMNS, TEXT, Column, Name
+from imagedata_xr.dicom.framing.group_walk import read_items, walk_items
+from imagedata_xr.dicom.framing.groups import FrameColumns, group_columns, has_groups
+from imagedata_xr.dicom.scanning.scan import Scan, scan
+from imagedata_xr.dicom.scanning.trouble import DamagedError, OddError
+from imagedata_xr.dicom.scanning.vr import Key
 from imagedata_xr.errors import SourceError
 from imagedata_xr.stores.url import find
 

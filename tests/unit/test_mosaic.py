@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from mosaics import OBLIQUE, SAGITTAL, Volume, csa2, mosaic, number, places, scanned, tiles
 
-from imagedata_xr.dicom.csa import csa_diffusion
-from imagedata_xr.dicom.mosaic import is_mosaic, tile_columns
-from imagedata_xr.dicom.slice_times import measuring_order
+from imagedata_xr.dicom.framing.csa import csa_diffusion
+from imagedata_xr.dicom.framing.mosaic import is_mosaic, tile_columns
+from imagedata_xr.dicom.framing.slice_times import measuring_order
 from imagedata_xr.errors import FormatError, SourceError
 
 HEAD = "SIEMENS MR HEADER"

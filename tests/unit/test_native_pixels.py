@@ -15,7 +15,7 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian
 from series import Elements, image, open_image, save
 
-from imagedata_xr.dicom.colour import to_rgb
+from imagedata_xr.dicom.pixels.colour import to_rgb
 from imagedata_xr.errors import FormatError, ImagedataWarning, NotFoundError
 
 SECONDARY = "1.2.840.10008.5.1.4.1.1.7.2"

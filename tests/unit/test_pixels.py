@@ -17,8 +17,8 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 from series import COLS, ROWS, Elements, image, open_image, save, series
 
-from imagedata_xr.dicom.pixel_format import PixelFormat
-from imagedata_xr.dicom.value_type import ValueRange, natural_type, value_type
+from imagedata_xr.dicom.pixels.pixel_format import PixelFormat
+from imagedata_xr.dicom.pixels.value_type import ValueRange, natural_type, value_type
 from imagedata_xr.errors import FormatError, LabelError
 
 Array = NDArray[Any]

@@ -15,7 +15,7 @@ import xarray as xr
 from multiframe import COLS, ROWS, SPACING, Frame, diffusion, instance, place, save, stored, values, when
 from pydicom.dataset import Dataset
 
-from imagedata_xr.dicom import native_planes
+from imagedata_xr.dicom.pixels import native_planes
 from imagedata_xr.errors import FormatError, ImagedataWarning, NotFoundError, SortError
 from imagedata_xr.stores.url import read_into
 

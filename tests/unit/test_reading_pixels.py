@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydicom.pixels.processing import apply_modality_lut
 from series import open_image, series
 
-from imagedata_xr.dicom import native_planes, threads
+from imagedata_xr.dicom.pixels import native_planes, threads
 from imagedata_xr.errors import SourceError
 from imagedata_xr.stores import files
 from imagedata_xr.stores.url import File, local, read_into
@@ -202,7 +202,7 @@ def test_compressed_frames_in_threads(tmp_path: Path, cores: int, monkeypatch: p
 
         plain(noted, items)
 
-    monkeypatch.setattr("imagedata_xr.dicom.pixels.spread", spread)
+    monkeypatch.setattr("imagedata_xr.dicom.pixels.pixels.spread", spread)
     monkeypatch.setattr(threads, "cores", lambda: cores)
     save(instance([Frame(k, slope=1 + k) for k in range(12)]), tmp_path / "native.dcm")
     (tmp_path / "packed").mkdir()

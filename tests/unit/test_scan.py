@@ -19,7 +19,7 @@ from pydicom import uid
 from pydicom.data import get_testdata_files
 from pydicom.dataset import Dataset
 
-from imagedata_xr.dicom.scan import LongValue, Scan, scan
+from imagedata_xr.dicom.scanning.scan import LongValue, Scan, scan
 from imagedata_xr.errors import ImagedataWarning, LabelError, SourceError
 from imagedata_xr.stores import files
 from imagedata_xr.stores.url import File, find

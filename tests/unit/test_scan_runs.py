@@ -13,8 +13,8 @@ from made_dicom import encoded, instance, undefined_lengths, write
 from pydicom import uid
 from pydicom.dataset import Dataset
 
-from imagedata_xr.dicom.scan import LongValue, Scan, scan
-from imagedata_xr.dicom.vr import Key, Raw
+from imagedata_xr.dicom.scanning.scan import LongValue, Scan, scan
+from imagedata_xr.dicom.scanning.vr import Key, Raw
 from imagedata_xr.stores.url import find
 
 

@@ -150,7 +150,7 @@ def test_values_that_no_segment_describes_are_refused(files: list[Path], tmp_pat
 def test_a_frame_of_a_label_map_is_decoded_once(
     files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from imagedata_xr.dicom import stored_frames
+    from imagedata_xr.dicom.pixels import stored_frames
 
     ds = segmentation(files, label_map(), "LABELMAP", transfer_syntax_uid=RLELossless)
     a = opened(save(ds, tmp_path / "seg.dcm"))
@@ -169,7 +169,7 @@ def test_a_frame_of_a_label_map_is_decoded_once(
 def test_single_bits_are_read_frame_by_frame(
     files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from imagedata_xr.dicom import stored_frames
+    from imagedata_xr.dicom.pixels import stored_frames
 
     ds = segmentation(files, MASKS)
     path = save(ds, tmp_path / "seg.dcm")

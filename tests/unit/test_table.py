@@ -25,10 +25,10 @@ from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from imagedata_xr.dicom import table as table_module
-from imagedata_xr.dicom.digests import has_digest, pixel_digest
-from imagedata_xr.dicom.json_header import HeaderEncoder, file_meta_from, header_from, json_text
-from imagedata_xr.dicom.table import TableHeaders, header_table, own_instances
+from imagedata_xr.dicom.headers import table as table_module
+from imagedata_xr.dicom.headers.json_header import HeaderEncoder, file_meta_from, header_from, json_text
+from imagedata_xr.dicom.headers.table import TableHeaders, header_table, own_instances
+from imagedata_xr.dicom.pixels.digests import has_digest, pixel_digest
 from imagedata_xr.errors import SourceError
 from imagedata_xr.model.identity import instance_digest
 

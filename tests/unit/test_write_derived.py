@@ -16,9 +16,9 @@ import pytest
 import xarray as xr
 from phantoms import make, opened
 
-from imagedata_xr.dicom import header
-from imagedata_xr.dicom.marks import NAN_MARK, padding_is_nan
-from imagedata_xr.dicom.write import write
+from imagedata_xr.dicom.headers import header
+from imagedata_xr.dicom.writing.marks import NAN_MARK, padding_is_nan
+from imagedata_xr.dicom.writing.write import write
 from imagedata_xr.errors import FormatError, ImagedataWarning, SourceError
 from imagedata_xr.formats.seam import WriteOptions
 

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from phantoms import MR
 from pydicom.datadict import tag_for_keyword
 
-from imagedata_xr.dicom import derived, fields, identity_out
-from imagedata_xr.dicom.attrs import attr_value
-from imagedata_xr.dicom.classic import frame_header, is_multiframe
-from imagedata_xr.dicom.fields import decimal, element_of, from_attrs, moment, numbers, put, put_moment
-from imagedata_xr.dicom.header import Headers, Place
-from imagedata_xr.dicom.own_headers import OwnHeaders
-from imagedata_xr.dicom.source_labels import diffusion_of, unknown_b_values
-from imagedata_xr.dicom.uids import IMPLEMENTATION_CLASS_UID, new_uid
+from imagedata_xr.dicom.headers.header import Headers, Place
+from imagedata_xr.dicom.sorting.attrs import attr_value
+from imagedata_xr.dicom.writing import derived, fields, identity_out
+from imagedata_xr.dicom.writing.classic import frame_header, is_multiframe
+from imagedata_xr.dicom.writing.fields import decimal, element_of, from_attrs, moment, numbers, put, put_moment
+from imagedata_xr.dicom.writing.own_headers import OwnHeaders
+from imagedata_xr.dicom.writing.source_labels import diffusion_of, unknown_b_values
+from imagedata_xr.dicom.writing.uids import IMPLEMENTATION_CLASS_UID, new_uid
 from imagedata_xr.errors import FormatError, SourceError
 from imagedata_xr.model.identity import instance_digest
 

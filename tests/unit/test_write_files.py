@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 from phantoms import make, opened
 
-from imagedata_xr.dicom.write import write
+from imagedata_xr.dicom.writing.write import write
 from imagedata_xr.errors import FormatError
 from imagedata_xr.formats.seam import WriteOptions
 
@@ -162,7 +162,7 @@ def test_each_chunk_is_computed_once(tmp_path: Path) -> None:
 
 
 def test_blocks_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    from imagedata_xr.dicom import blocks as module
+    from imagedata_xr.dicom.writing import blocks as module
 
     monkeypatch.setattr(module, "BLOCK_BYTES", 4000)
     variable = xr.Variable(("tag", "slice", "row", "col"), np.zeros((3, 7, 10, 10), dtype=np.float32))

@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 from phantoms import ANNA, ANNA_LATER, BERT, NOBODY, make, opened
 
-from imagedata_xr.dicom.write import write
+from imagedata_xr.dicom.writing.write import write
 from imagedata_xr.errors import ImagedataWarning
 from imagedata_xr.formats.seam import WriteOptions
 from imagedata_xr.model.image import repair

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from imagedata_xr.dicom.pixels_out import Coded, Coding, encode, invert
+from imagedata_xr.dicom.writing.pixels_out import Coded, Coding, encode, invert
 from imagedata_xr.errors import FormatError
 
 Array = NDArray[Any]

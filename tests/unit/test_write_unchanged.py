@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from phantoms import make, opened
 
-from imagedata_xr.dicom.write import write
+from imagedata_xr.dicom.writing.write import write
 from imagedata_xr.errors import FormatError
 from imagedata_xr.formats.seam import WriteOptions, Written
 

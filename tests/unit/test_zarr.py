@@ -14,7 +14,7 @@ from phantoms import opened
 from saved_images import EXTENSIONS, FORMATS, plainly, same, saved, source, write
 
 import imagedata_xr
-from imagedata_xr.dicom.table import header_table
+from imagedata_xr.dicom.headers.table import header_table
 from imagedata_xr.errors import FormatError
 from imagedata_xr.formats.seam import WriteOptions
 from imagedata_xr.formats.storable import MARK

@@ -244,7 +244,7 @@ def test_a_missing_package_is_named_with_its_extra(
 
 def test_importing_the_formats_imports_neither_zarr_nor_hdf5() -> None:
     code = (
-        "import sys, imagedata_xr.formats.zarr, imagedata_xr.dicom.table\n"
+        "import sys, imagedata_xr.formats.zarr, imagedata_xr.dicom.headers.table\n"
         "print(*({'zarr', 'h5py', 'h5netcdf', 'dask'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from ...errors import FormatError, GeometryError
 from ...model.geometry import normal
 from ...stores.url import file_name
-from ..elements import to_dataset
-from ..mosaic import TileColumns, has_word, plane, slice_type, tile_grid
-from ..scan import Scan
+from ..framing.mosaic import TileColumns, has_word, plane, slice_type, tile_grid
+from ..scanning.elements import to_dataset
+from ..scanning.scan import Scan
 from . import Columns, Diffusion
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""From instances to planes: mosaics, multi-frame instances, segmentations, and where each plane lies."""

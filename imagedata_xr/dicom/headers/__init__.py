@@ -1,0 +1,1 @@
+"""Whole headers of an image, found again, kept as a table, and what they say of real-world values."""

@@ -1,0 +1,292 @@
+"""Whole headers, found again by the digest of an image while its source is reachable."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Protocol, cast
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+
+from ...errors import SourceError
+from ...model.identity import PATIENT_KEYS, instance_digest, patient_digest, study_digest
+from ...stores.url import File, file_name
+from ..pixels.digests import pixel_digest
+from .whole_file import read_dataset
+
+_KEPT = 16  # sources whose headers are remembered
+_sources: OrderedDict[str, Headers] = OrderedDict()
+_lock = Lock()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a plane of a source lies.
+
+    Attributes
+    ----------
+    position, orientation, spacing : ndarray, shape (3,), (6,) and (2,)
+        Image Position and Orientation (Patient), Pixel Spacing; NaN without.
+    """
+
+    position: NDArray[np.float64]
+    orientation: NDArray[np.float64]
+    spacing: NDArray[np.float64]
+
+
+class Headers(Protocol):
+    """Where the headers of images are found, by the digest of the image."""
+
+    def has(self, instance: int) -> bool:
+        """Whether this image is known."""
+        ...
+
+    def dataset(self, instance: int) -> pydicom.Dataset:
+        """One image's whole header without its pixel data: a copy of the caller's own."""
+        ...
+
+    def same_pixels(self, instance: int, stored: NDArray[Any]) -> bool:
+        """Whether these stored values, shape (rows, cols[, samples]), are those of the source."""
+        ...
+
+    def pixel_digest(self, instance: int) -> str:
+        """Digest of the stored values of the source; see `imagedata_xr.dicom.pixels.digests`."""
+        ...
+
+    def original(self, instance: int) -> pydicom.Dataset | None:
+        """The whole instance with its pixel data as stored; None where only the header was kept."""
+        ...
+
+    def stored(self, instance: int) -> NDArray[Any] | None:
+        """Stored values of the source, shape (rows, cols[, samples]); None where only their digest was kept."""
+        ...
+
+    def place(self, instance: int) -> Place | None:
+        """Where the plane lies; None where only the header was kept."""
+        ...
+
+    def identity(self, instance: int) -> tuple[int, int]:
+        """Digests of the patient and of the study of the image."""
+        ...
+
+
+def read_header(file: File) -> pydicom.Dataset:
+    """Whole header of a file by pydicom, without pixel data.
+
+    Raises
+    ------
+    SourceError
+        Where it can't be read.
+    """
+    return read_dataset(file, pixels=False)
+
+
+def _still(ds: pydicom.Dataset, file: File, number: int, instance: int) -> pydicom.Dataset:
+    """Return a data set that still is the instance that was opened; another may have taken its place in the file."""
+    if instance_digest(str(ds.get("SOPInstanceUID", "")), number) != instance:
+        raise SourceError(f"{file_name(file)} holds another image since it was opened: open the source again")
+    return ds
+
+
+class FileHeaders:
+    """Headers of DICOM files: each is read when asked for.
+
+    Parameters
+    ----------
+    places : dict
+        Digest of an image -> (file, frame number).
+    pixels : callable
+        From a digest to the stored values of that image.
+    people : dict
+        Digest of an image -> digests of its patient and study.
+    where : callable
+        From a digest to the place of that image.
+    """
+
+    def __init__(
+        self,
+        places: dict[int, tuple[File, int]],
+        pixels: Any,
+        people: dict[int, tuple[int, int]],
+        where: Callable[[int], Place],
+    ) -> None:
+        self._places, self._pixels, self._people, self._where = places, pixels, people, where
+
+    def stored(self, instance: int) -> NDArray[Any] | None:
+        """Stored values in the file."""
+        return np.asarray(self._pixels(int(instance)))
+
+    def place(self, instance: int) -> Place | None:
+        """Where the plane lies."""
+        return self._where(int(instance))
+
+    def identity(self, instance: int) -> tuple[int, int]:
+        """Digests of the patient and of the study of the image."""
+        return self._people[int(instance)]
+
+    def instances(self) -> list[int]:
+        """Digests of all images of the source."""
+        return list(self._places)
+
+    def has(self, instance: int) -> bool:
+        """Whether this image is known."""
+        return int(instance) in self._places
+
+    def dataset(self, instance: int) -> pydicom.Dataset:
+        """One image's whole header."""
+        file, number = self._places[int(instance)]
+        return _still(read_header(file), file, number, int(instance))
+
+    def same_pixels(self, instance: int, stored: NDArray[Any]) -> bool:
+        """Whether these stored values are those of the file."""
+        return bool(np.array_equal(self._pixels(int(instance)), stored, equal_nan=True))
+
+    def pixel_digest(self, instance: int) -> str:
+        """Digest of the stored values in the file."""
+        return pixel_digest(self._pixels(int(instance)))
+
+    def original(self, instance: int) -> pydicom.Dataset | None:
+        """The whole file, as pydicom reads it."""
+        file, number = self._places[int(instance)]
+        return _still(read_dataset(file, pixels=True), file, number, int(instance))
+
+
+class JoinedHeaders:
+    """Several sources of headers as one; the first that knows an image answers for it."""
+
+    def __init__(self, parts: list[Headers]) -> None:
+        self._by_instance: dict[int, Headers] = {}
+        self._unlisted: list[Headers] = []
+        for part in reversed(parts):
+            self.put_first(part)
+
+    def put_first(self, part: Headers) -> None:
+        """Add a source that is asked before the others; those of which nothing is left are forgotten."""
+        listed = _instances(part)
+        self._by_instance.update(dict.fromkeys(listed, part))
+        if not listed:
+            self._unlisted.insert(0, part)
+
+    def _of(self, instance: int) -> Headers | None:
+        found = self._by_instance.get(int(instance))
+        return found or next((p for p in self._unlisted if p.has(instance)), None)
+
+    def instances(self) -> list[int]:
+        """Digests of all images of those sources that can list them."""
+        return list(self._by_instance)
+
+    def has(self, instance: int) -> bool:
+        """Whether any part knows this image."""
+        return self._of(instance) is not None
+
+    def dataset(self, instance: int) -> pydicom.Dataset:
+        """One image's whole header."""
+        part = self._of(instance)
+        if part is None:
+            raise KeyError(instance)
+        return part.dataset(instance)
+
+    def same_pixels(self, instance: int, stored: NDArray[Any]) -> bool:
+        """Whether these stored values are those of the source."""
+        part = self._of(instance)
+        return part is not None and part.same_pixels(instance, stored)
+
+    def pixel_digest(self, instance: int) -> str:
+        """Digest of the stored values of the source."""
+        part = self._of(instance)
+        if part is None:
+            raise KeyError(instance)
+        return part.pixel_digest(instance)
+
+    def stored(self, instance: int) -> NDArray[Any] | None:
+        """Stored values of the source, where it still has them."""
+        part = self._of(instance)
+        return None if part is None else part.stored(instance)
+
+    def place(self, instance: int) -> Place | None:
+        """Where the plane lies, where its source knows."""
+        part = self._of(instance)
+        return None if part is None else part.place(instance)
+
+    def identity(self, instance: int) -> tuple[int, int]:
+        """Digests of the patient and of the study of the image."""
+        part = self._of(instance)
+        if part is None:
+            raise KeyError(instance)
+        return part.identity(instance)
+
+    def original(self, instance: int) -> pydicom.Dataset | None:
+        """The whole instance, where its source still has it."""
+        part = self._of(instance)
+        return None if part is None else part.original(instance)
+
+
+def _instances(headers: Headers) -> list[int]:
+    """Digests of all images of a source; none where it can't list them."""
+    lister = getattr(headers, "instances", None)
+    return [] if lister is None else list(lister())
+
+
+def remember(source: str, headers: Headers) -> None:
+    """Keep the headers of a source that was opened, for as long as it is among the last ones."""
+    with _lock:
+        before = _sources.pop(source, None)
+        if before is not None and before is not headers:
+            # a folder with several series, or opened again with other options, knows other images
+            joined = before if isinstance(before, JoinedHeaders) else JoinedHeaders([before])
+            joined.put_first(headers)
+            headers = joined
+        _sources[source] = headers
+        while len(_sources) > _KEPT:
+            _sources.popitem(last=False)
+
+
+def remembered(source: str) -> Headers | None:
+    """Headers of a source that was opened in this process; None for one that was not."""
+    with _lock:
+        return _sources.get(source)
+
+
+def remembered_with(instances: set[int]) -> list[Headers]:
+    """Sources opened in this process that know any of these images."""
+    with _lock:
+        return [h for h in _sources.values() if any(h.has(i) for i in instances)]
+
+
+def identity_of_header(header: pydicom.Dataset) -> tuple[int, int]:
+    """Digests of the patient and of the study that a header names."""
+    elements = {k: header.get(k) for k in (*PATIENT_KEYS, "StudyInstanceUID")}
+    return patient_digest(elements), study_digest(elements)
+
+
+def headers_of(image: Any) -> Headers | None:
+    """Headers of an image, through its coord ``source``: those remembered, else found by reading the source again.
+
+    Parameters
+    ----------
+    image : xarray.DataArray
+
+    Returns
+    -------
+    Headers or None
+        None where the source is unknown or gone.
+    """
+    from ...formats.seam import formats
+
+    if "source" not in image.coords or image.coords["source"].ndim:
+        return None
+    source = str(image.coords["source"].values.item())
+    found = remembered(source)
+    if found is not None or not source:
+        return found
+    for form in formats().values():
+        opener = getattr(form, "headers", None)
+        found = cast("Headers | None", opener(source)) if opener is not None else None
+        if found is not None:
+            remember(source, found)
+            return found
+    return None

@@ -1,0 +1,76 @@
+"""Whole files by pydicom, whatever their bytes are: what it throws at damaged ones becomes an error of ours."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from functools import cache
+
+import pydicom
+
+from ...errors import SourceError
+from ...stores.url import File, file_name
+from ..scanning.charsets import mend_pydicom
+
+
+@cache
+def trouble() -> tuple[type[Exception], ...]:
+    """List what pydicom and decoders have been seen to raise on damaged bytes."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (
+        BytesLengthException, InvalidDicomError, ArithmeticError, AttributeError, EOFError, LookupError, MemoryError,
+        NotImplementedError, OSError, RuntimeError, TypeError, ValueError, struct.error, zlib.error,
+    )  # fmt: skip
+
+
+def read_dataset(file: File, pixels: bool) -> pydicom.Dataset:
+    """Read a file with pydicom.
+
+    Parameters
+    ----------
+    file : File
+    pixels : bool
+        Whether its pixel data are wanted too.
+
+    Raises
+    ------
+    SourceError
+        It can't be read.
+    """
+    mend_pydicom()
+    try:
+        with file.fs.open(file.path, "rb") as stream:
+            if not pixels:
+                return pydicom.dcmread(_Bounded(stream), stop_before_pixels=True, force=True)
+            return pydicom.dcmread(_Bounded(stream), force=True)
+    except trouble() as error:
+        raise SourceError(f"{file_name(file)} can't be read: {type(error).__name__}: {error}") from error
+
+
+class _Bounded:
+    """A stream that is never asked for more than it has: room is made for all bytes that a damaged length asks for."""
+
+    name = "file"
+
+    def __init__(self, stream: io.BufferedIOBase) -> None:
+        self.stream = stream
+        self.size = stream.seek(0, io.SEEK_END)
+        stream.seek(0)
+
+    def read(self, n: int = -1) -> bytes:
+        """Read up to `n` bytes, or all that is left."""
+        left = max(0, self.size - self.stream.tell())
+        return self.stream.read(left if n < 0 else min(n, left))
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move to a position."""
+        return self.stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Give the position."""
+        return self.stream.tell()
+
+    def close(self) -> None:
+        """Leave closing to who opened it."""

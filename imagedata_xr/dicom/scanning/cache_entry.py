@@ -1,0 +1,274 @@
+"""A scan as bytes, and back: columns with equal cells kept once, without what names the patient.
+
+What may not be kept (`patient_cells`) is left open, together with the number of a file that has it: each such file
+stands for all that are equal to it there, and is read again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...stores.unpacked import Unpacked, unpacked
+from ...stores.url import File, file_name
+from .elements import Cell, LongValue, is_constant
+from .patient_cells import withheld
+from .scan import Scan
+from .vr import Key, Raw
+
+_MISSING, _OPEN, _FIRST = 0, 1, 2
+"""Codes of a cell: the file lacks the element; it is not kept; from here on distinct values, then marks."""
+
+
+class _Blob:
+    """Arrays and bytes, one after the other."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.end = 0
+
+    def put(self, data: bytes) -> list[int]:
+        """Append bytes; returns where they are."""
+        place = [self.end, len(data)]
+        self.parts.append(data)
+        self.end += len(data)
+        return place
+
+    def array(self, values: Any, dtype: Any) -> list[Any]:
+        """Append numbers; returns where they are and of what type."""
+        array = np.ascontiguousarray(values, dtype=dtype)
+        return [array.dtype.str, *self.put(array.tobytes())]
+
+
+def pack(scan: Scan, given: Sequence[File]) -> bytes | None:
+    """Turn a scan into bytes.
+
+    Parameters
+    ----------
+    scan
+        Of `given`, all of one store.
+    given
+        All files that were looked at, those that are no DICOM or damaged included.
+
+    Returns
+    -------
+    bytes or None
+        None where nearly every file would have to be read again.
+    """
+    count = len(scan)
+    open_cells = withheld(scan.columns, count)
+    stand_ins = _stand_ins(scan, open_cells)
+    if stand_ins is None:
+        return None
+    which, files = stand_ins
+    number = {file.path: k for k, file in enumerate(given)}
+    blob = _Blob()
+    names = {file_name(file): k for k, file in enumerate(given)}
+    meta: dict[str, Any] = {
+        "count": count,
+        "files": blob.array([number[file.path] for file in scan.files], np.int64),
+        "unpacked": [k for k, file in enumerate(scan.files) if isinstance(file.fs, Unpacked)],
+        "syntaxes": (syntaxes := list(dict.fromkeys(scan.syntax))),
+        "syntax": blob.array([syntaxes.index(one) for one in scan.syntax], np.int32),
+        "implicit": blob.array(scan.implicit, np.bool_),
+        "pixel_tag": blob.array(scan.pixel_tag, np.int64),
+        "pixel_offset": blob.array(scan.pixel_offset, np.int64),
+        "pixel_length": blob.array(scan.pixel_length, np.int64),
+        "damaged": [[names[name], why] for name, why in scan.damaged],
+        "stand_ins": files,
+        "stand_in": blob.array(which, np.int32),
+        "columns": [_packed(key, cells, open_cells.get(key, set()), blob) for key, cells in scan.columns.items()],
+    }
+    text = json.dumps(meta, separators=(",", ":")).encode()
+    return len(text).to_bytes(8, "little") + text + b"".join(blob.parts)
+
+
+def _stand_ins(scan: Scan, open_cells: Mapping[Key, set[Raw]]) -> tuple[list[int], list[int]] | None:
+    """For each row the number of the file that stands for it, and the rows of these files; None for too many."""
+    varying = [(scan.columns[key], cells) for key, cells in open_cells.items() if not is_constant(scan.columns[key])]
+    known: dict[tuple[Cell, ...], int] = {}
+    which: list[int] = []
+    files: list[int] = []
+    for k in range(len(scan)):
+        combination = tuple(column[k] if column[k] in cells else None for column, cells in varying)
+        number = known.setdefault(combination, len(files))
+        if number == len(files):
+            files.append(k)
+        which.append(number)
+    return (which, files) if len(files) <= max(4, len(scan) // 8) else None
+
+
+def _packed(key: Key, cells: Sequence[Cell], not_kept: set[Raw], blob: _Blob) -> list[Any]:
+    """Describe a column: its key, distinct VRs, places of lengths, values and codes, marks."""
+    raws: dict[Raw, int] = {}
+    marks: dict[LongValue, int] = {}
+    codes: list[int] = []
+    constant = is_constant(cells) and not isinstance(cells[0], LongValue)
+    for cell in cells[:1] if constant else cells:
+        if cell is None:
+            codes.append(_MISSING)
+        elif isinstance(cell, LongValue):
+            codes.append(-1 - marks.setdefault(cell, len(marks)))
+        elif cell in not_kept:
+            codes.append(_OPEN)
+        else:
+            codes.append(_FIRST + raws.setdefault(cell, len(raws)))
+    if marks:
+        codes = [code if code >= 0 else _FIRST + len(raws) - 1 - code for code in codes]
+    vrs = list(dict.fromkeys(vr for vr, _ in raws))
+    own = "" if len(vrs) == 1 else [vrs.index(vr) for vr, _ in raws]
+    lengths = blob.array([len(value) for _, value in raws], np.int64)
+    values = blob.put(b"".join(value for _, value in raws))
+    offsets = blob.array([c.offset if isinstance(c, LongValue) else -1 for c in cells], np.int64) if marks else None
+    told = [[m.vr, m.length, m.digest.hex()] for m in marks]
+    in_order = len(raws) == len(codes)  # no codes are needed where all differ
+    kind = np.uint8 if len(raws) + len(marks) < 250 else np.int32
+    return [key, vrs, own, lengths, values, None if in_order else blob.array(codes, kind), told, offsets]
+
+
+class Entry:
+    """A scan that was kept, some cells of which are still open.
+
+    Parameters
+    ----------
+    data
+        What `pack` gave.
+    given
+        The files that were looked at then.
+
+    Raises
+    ------
+    ValueError, KeyError, IndexError, TypeError
+        The bytes are none that `pack` gives.
+    """
+
+    def __init__(self, data: bytes, given: Sequence[File]) -> None:
+        start = 8 + int.from_bytes(data[:8], "little")
+        self._meta: dict[str, Any] = json.loads(data[8:start])
+        self._blob = memoryview(data)[start:]
+        numbers = self._array(self._meta["files"]).tolist()
+        packed = set(self._meta["unpacked"])
+        # most often they are all of them, in their order
+        self.files = list(given) if numbers == list(range(len(given))) else [given[n] for n in numbers]
+        for k in packed:
+            self.files[k] = unpacked(self.files[k])
+        self._given = given
+
+    def _array(self, place: Sequence[Any]) -> NDArray[Any]:
+        dtype, start, length = place
+        if start + length > len(self._blob):
+            raise ValueError("it is cut short")
+        return np.frombuffer(self._blob[start : start + length], dtype=np.dtype(dtype))
+
+    def _bytes(self, place: Sequence[int]) -> bytes:
+        return bytes(self._blob[place[0] : place[0] + place[1]])
+
+    def stand_ins(self) -> list[File]:
+        """Files that have to be read again for the cells that were not kept."""
+        return [self.files[k] for k in self._meta["stand_ins"]]
+
+    def fill(self, fresh: Scan) -> Scan | None:
+        """Give the whole scan.
+
+        Parameters
+        ----------
+        fresh
+            Scan of the stand-ins, in their order.
+
+        Returns
+        -------
+        Scan or None
+            None where a stand-in is not what it was.
+        """
+        meta = self._meta
+        syntaxes = meta["syntaxes"]
+        scan = Scan(
+            files=self.files,
+            columns=_Kept(self, fresh),
+            syntax=[syntaxes[k] for k in self._array(meta["syntax"]).tolist()],
+            implicit=self._array(meta["implicit"]).copy(),
+            pixel_tag=self._array(meta["pixel_tag"]).copy(),
+            pixel_offset=self._array(meta["pixel_offset"]).copy(),
+            pixel_length=self._array(meta["pixel_length"]).copy(),
+            damaged=[(file_name(self._given[k]), why) for k, why in meta["damaged"]],
+        )
+        return scan if self._fits(scan, fresh) else None
+
+    def _fits(self, scan: Scan, fresh: Scan) -> bool:
+        """Tell whether the stand-ins are still what was kept of them."""
+        rows = self._meta["stand_ins"]
+        if len(fresh) != len(rows) or [f.path for f in fresh.files] != [self.files[k].path for k in rows]:
+            return False
+        for mine, theirs in (
+            (scan.pixel_offset, fresh.pixel_offset),
+            (scan.pixel_length, fresh.pixel_length),
+            (scan.pixel_tag, fresh.pixel_tag),
+            (scan.implicit, fresh.implicit),
+        ):
+            if not np.array_equal(mine[rows], theirs):
+                return False
+        if [scan.syntax[k] for k in rows] != fresh.syntax:
+            return False
+        names = {_key(column[0]) for column in self._meta["columns"]}
+        if not names.issuperset(fresh.columns):
+            return False
+        for name in ("SOPInstanceUID", "SeriesInstanceUID", "ImagePositionPatient"):
+            mine_cells = scan.column(name)
+            if [mine_cells[k] for k in rows] != fresh.column(name):
+                return False
+        return True
+
+
+class _Kept(Mapping[Key, "list[Cell]"]):
+    """Columns of an entry, each made when it is first asked for."""
+
+    def __init__(self, entry: Entry, fresh: Scan) -> None:
+        self._entry, self._fresh = entry, fresh
+        self._packed = {_key(column[0]): column for column in entry._meta["columns"]}
+        self._made: dict[Key, list[Cell]] = {}
+        self._row: list[int] = entry._array(entry._meta["stand_in"]).tolist()
+
+    def __getitem__(self, key: Key) -> list[Cell]:
+        if key not in self._made:
+            self._made[key] = self._make(key, *self._packed[key][1:])
+        return self._made[key]
+
+    def _make(
+        self, key: Key, vrs: list[str], own: list[int], lengths: Any, values: Any, codes: Any, marks: Any, offsets: Any
+    ) -> list[Cell]:
+        entry, count = self._entry, len(self._row)
+        data = entry._bytes(values)
+        ends = np.cumsum(entry._array(lengths)).tolist()
+        starts = [0, *ends][: len(ends)]
+        words = [vrs[k] for k in own] if own else vrs * len(ends)
+        table: list[Cell] = [(vr, data[a:b]) for vr, a, b in zip(words, starts, ends, strict=True)]
+        if codes is None:
+            return table if len(table) == count else table * count
+        rows: list[int] = entry._array(codes).tolist()
+        if len(rows) == 1:
+            rows *= count
+        table = [None, None, *table, *(LongValue(vr, n, bytes.fromhex(digest), -1) for vr, n, digest in marks)]
+        cells = [table[code] for code in rows]
+        if _OPEN in rows:
+            fresh = self._fresh.column(key)
+            cells = [fresh[k] if code == _OPEN else cell for cell, code, k in zip(cells, rows, self._row, strict=True)]
+        if offsets is not None:
+            places = entry._array(offsets).tolist()
+            for k, cell in enumerate(cells):
+                if isinstance(cell, LongValue):
+                    cells[k] = LongValue(cell.vr, cell.length, cell.digest, places[k])
+        return cells
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._packed)
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+
+def _key(written: Any) -> Key:
+    return tuple(written) if isinstance(written, list) else written

@@ -1,0 +1,82 @@
+"""Character sets (PS3.3 C.12.1.1.2, PS3.5 section 6.1): what pydicom lacks, and text that does not fit its own."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from typing import TYPE_CHECKING
+
+from ...errors import warn
+from .elements import CHARACTER_SET, LongValue, key_name, known_vr, text
+from .vr import Raw
+
+if TYPE_CHECKING:
+    from .scan import Scan
+
+_TEXT = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
+
+
+@functools.cache
+def mend_pydicom() -> None:
+    """Teach pydicom what it lacks, once for the process; nothing that it reads rightly changes.
+
+    - ISO_IR 203 (Latin alphabet 9) is unknown to it.
+    - It takes Python to strip the escape sequences of ISO 2022 IR 58 (simplified Chinese), which Python does not: so
+      they stayed in the text, and were missing in what it wrote.
+    """
+    from pydicom import charset
+
+    for name in ("ISO_IR 203", "ISO 2022 IR 203"):
+        charset.python_encoding.setdefault(name, "iso8859_15")
+    charset.CODES_TO_ENCODINGS.setdefault(b"\x1b-b", "iso8859_15")
+    charset.ENCODINGS_TO_CODES.setdefault("iso8859_15", b"\x1b-b")
+    handled = tuple(one for one in charset.handled_encodings if one != "iso_ir_58")
+    charset.handled_encodings = handled  # type: ignore[assignment]
+
+
+def warn_of_odd_text(scanned: Scan) -> None:
+    """Say once which elements hold text that their files' character set does not allow, or whose set is unknown."""
+    sets = scanned.column(CHARACTER_SET)
+    odd: dict[str, str] = {}
+    for key, cells in scanned.columns.items():
+        first = next((cell for cell in cells if cell is not None), None)
+        vr = "" if first is None else known_vr(key, first.vr if isinstance(first, LongValue) else first[0])
+        if vr not in _TEXT:
+            continue
+        for cell, charset in set(zip(cells, sets, strict=True)):
+            if not isinstance(cell, tuple) or (cell[1].isascii() and b"\x1b" not in cell[1]):
+                continue
+            known = None if isinstance(charset, LongValue) else charset
+            if why := _trouble(vr, cell[1], known):
+                odd.setdefault(_name(key), why)
+    if odd:
+        names = ", ".join(sorted(odd)[:5]) + (f" and {len(odd) - 5} more" if len(odd) > 5 else "")
+        whys = "; ".join(dict.fromkeys(odd.values()))
+        warn(f"text of {names} may be wrong in some files: {whys}")
+
+
+def _name(key: object) -> str:
+    from pydicom.datadict import keyword_for_tag
+
+    if isinstance(key, int):
+        return keyword_for_tag(key) or key_name(key)
+    return key_name(key)  # type: ignore[arg-type]
+
+
+def _trouble(vr: str, value: bytes, charset: Raw | None) -> str:
+    """Why bytes beyond ASCII can't be text of a character set; empty if they can."""
+    from pydicom.charset import convert_encodings, decode_bytes, python_encoding
+    from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
+
+    mend_pydicom()
+    names = text(CHARACTER_SET, charset) if charset else ()
+    if not any(names) or set(names) <= {"", "ISO_IR 6", "ISO 2022 IR 6"}:
+        return "SpecificCharacterSet is missing or plain ASCII, so that it is read as ISO_IR 100 (Latin)"
+    if unknown := [name for name in names if name not in python_encoding]:
+        return f"SpecificCharacterSet has {unknown[0]!r}, which DICOM does not know, so that it is read as another one"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        string = decode_bytes(value, convert_encodings(list(names)), PN_DELIMS if vr == "PN" else TEXT_VR_DELIMS)
+    if caught or "\ufffd" in string:
+        return f"it is not encoded in {'/'.join(names)} as SpecificCharacterSet says; what can't be read is \ufffd"
+    return ""

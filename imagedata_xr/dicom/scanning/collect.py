@@ -1,0 +1,210 @@
+"""Examining files, many of a remote store side by side, and gathering what they hold as columns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from typing import TypeAlias
+
+from ...stores.unpacked import GZIP_MAGIC, unpacked
+from ...stores.url import File, file_name, read_available, reason
+from .columns import Columns
+from .reread import reread
+from .sniff import looks_like_dicom
+from .trouble import DamagedError, MoreError, OddError
+from .walk import Seen, Walked, walk
+
+FIRST_READ = 16 * 1024
+LARGEST_FIRST_READ = 256 * 1024
+
+_Steps: TypeAlias = "Generator[tuple[int, int], bytes, Walked | None]"
+_NAMED = (".dcm", ".ima", ".dcm.gz", ".ima.gz")
+_SEQUENCE_END = b"\xfe\xff\xdd\xe0\0\0\0\0"
+
+
+class Collector:
+    """Gathers walks as columns; equal values share memory."""
+
+    def __init__(self) -> None:
+        self.files: list[File] = []
+        self.columns = Columns()
+        self.rows: list[tuple[str, bool, int, int, int]] = []
+        self.damaged: list[tuple[str, str]] = []
+        self.seen = Seen()
+        self.first_read = FIRST_READ
+        self.refused = False
+        """Whether a file was not given by the system or the store: what it holds is not known."""
+
+    def refuse(self, file: File, error: OSError) -> None:
+        """Note a file that can't be read."""
+        self.refused = True
+        self.damaged.append((file_name(file), reason(error)))
+
+    def local(self, file: File) -> None:
+        """Read one local file."""
+        try:
+            fd = os.open(file.path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+            try:
+                size = os.fstat(fd).st_size
+                buf = os.read(fd, self.first_read)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            self.refuse(file, error)
+            return
+        walked = self.at_once(buf, size)
+        if walked is None:
+            self.drive([(file, buf, size)] if buf[:2] != GZIP_MAGIC else self.unpack(file))
+        else:
+            self.add(file, walked)
+
+    def at_once(self, buf: bytes, size: int) -> Walked | None:
+        """Walk a file of the plain kind, whose first bytes tell all; None for any other."""
+        if buf[128:132] != b"DICM":
+            return None
+        try:
+            walked = walk(buf, size, self.seen)
+        except (MoreError, OddError, DamagedError):
+            return None
+        whole = not walked.pixel_tag or (walked.pixel_length >= 0 and walked.pixel_offset + walked.pixel_length <= size)
+        return walked if whole and not walked.empty else None
+
+    def remote(self, batch: list[File]) -> None:
+        """Read files of one store, all at once in each step."""
+        n = self.first_read
+        heads = read_available(batch, [0] * len(batch), [n] * len(batch))
+        full = [f for f, head in zip(batch, heads, strict=True) if isinstance(head, bytes) and len(head) >= n]
+        sizes = _sizes(full)
+        ready = []
+        for file, head in zip(batch, heads, strict=True):
+            size = sizes.get(file.path, len(head)) if isinstance(head, bytes) else head
+            if isinstance(head, bytes) and head[:2] == GZIP_MAGIC:
+                ready += self.unpack(file)
+            elif isinstance(head, bytes) and isinstance(size, int):
+                ready.append((file, head, size))
+            elif isinstance(size, OSError):
+                self.refuse(file, size)
+        self.drive(ready)
+
+    def unpack(self, file: File) -> list[tuple[File, bytes, int]]:
+        """Look into a file that is gzip-compressed; empty if it holds no DICOM, such as an archive of files."""
+        content = unpacked(file)
+        try:
+            (head,) = read_available([content], [0], [self.first_read])
+            if isinstance(head, OSError):
+                raise head
+            if looks_like_dicom(head):
+                # all of it is unpacked to find its length, which gzip does not tell
+                return [(content, head, content.fs.size(content.path))]
+            _check_name(file)
+        except DamagedError as error:
+            self.damaged.append((file_name(file), str(error)))
+        except OSError as error:
+            self.refuse(file, error)
+        return []
+
+    def drive(self, opened: list[tuple[File, bytes, int]]) -> None:
+        """Run the steps of several files side by side, so that their reads can go together."""
+        done: dict[int, Walked] = {}
+        running = [(k, self.steps(*one)) for k, one in enumerate(opened)]
+        answers: list[bytes | OSError | None] = [None] * len(running)
+        while running:
+            waiting, asked = [], []
+            for (k, steps), answer in zip(running, answers, strict=True):
+                file = opened[k][0]
+                try:
+                    if isinstance(answer, OSError):
+                        raise answer
+                    asked.append(steps.send(answer) if answer is not None else next(steps))
+                    waiting.append((k, steps))
+                except StopIteration as stop:
+                    if stop.value is not None:
+                        done[k] = stop.value
+                except DamagedError as error:
+                    self.damaged.append((file_name(file), str(error)))
+                except OSError as error:
+                    self.refuse(file, error)
+            running = waiting
+            files = [opened[k][0] for k, _ in running]
+            answers = list(read_available(files, [a for a, _ in asked], [n for _, n in asked])) if running else []
+        for k in sorted(done):
+            self.add(opened[k][0], done[k])
+
+    def steps(self, file: File, buf: bytes, size: int) -> _Steps:
+        """Examine one file; yields (offset, length) of the bytes it needs next. Gives None for what is not DICOM."""
+        if not looks_like_dicom(buf):
+            _check_name(file)
+            return None
+        while True:
+            try:
+                walked = walk(buf, size, self.seen)
+                break
+            except MoreError as more:
+                if len(buf) >= size:
+                    raise DamagedError(f"it is truncated: it ends at byte {size}, inside the header") from None
+                stop = min(size, max(more.upto, 2 * len(buf)))
+                buf += yield len(buf), stop - len(buf)
+            except OddError:
+                walked = reread(file, buf, size)
+                break
+        if walked.empty:
+            raise DamagedError("it holds no data set")
+        if walked.pixel_offset >= 0:
+            yield from _check_pixels(walked, size)
+        return walked
+
+    def add(self, file: File, walked: Walked) -> None:
+        """Append one file to the columns."""
+        self.columns.add(walked)
+        self.files.append(file)
+        self.rows.append((walked.syntax, walked.implicit, walked.pixel_tag, walked.pixel_offset, walked.pixel_length))
+        need = (walked.end + 4096) // 4096 * 4096
+        self.first_read = min(LARGEST_FIRST_READ, max(FIRST_READ, need, self.first_read * 15 // 16))
+
+
+def _check_name(file: File) -> None:
+    """Refuse a file that is not DICOM, but named as if it were."""
+    if file.path.lower().endswith(_NAMED):
+        raise DamagedError("it is named as DICOM, but it is not")
+
+
+def _check_pixels(walked: Walked, size: int) -> Generator[tuple[int, int], bytes, None]:
+    """Refuse pixel data that the file does not hold in full, by lengths and delimiters alone (PS3.5 section A.4)."""
+    offset, length = walked.pixel_offset, walked.pixel_length
+    if length >= 0:
+        if offset + length > size:
+            raise DamagedError(f"it is truncated: {max(0, size - offset)} of {length} bytes of pixel data are there")
+        return
+    tail = yield size - 8, 8
+    if tail == _SEQUENCE_END and size - 8 >= offset:
+        return
+    while True:  # something follows the pixel data, or it is cut
+        item = yield offset, 8
+        if item == _SEQUENCE_END:
+            return
+        offset += 8 + int.from_bytes(item[4:8], "little")
+        if item[:4] != b"\xfe\xff\0\xe0" or offset > size:
+            raise DamagedError("it is truncated: its compressed pixel data has no end")
+
+
+def _sizes(files: list[File]) -> dict[str, int | OSError]:
+    """Ask a store for the length of files."""
+    if not files:
+        return {}
+    fs = files[0].fs
+    try:
+        sizes = fs.sizes([f.path for f in files])
+    except OSError:
+        sizes = [_size(f) for f in files]
+    known = {f.path: size for f, size in zip(files, sizes, strict=True)}
+    for path in (path for path, size in known.items() if size is None):
+        known[path] = len(fs.cat_file(path))  # a server that does not tell
+    return known
+
+
+def _size(file: File) -> int | OSError | None:
+    try:
+        size: int | None = file.fs.size(file.path)
+    except OSError as error:
+        return error
+    return size

@@ -1,0 +1,251 @@
+"""Labels of an image from its elements: what varies by volume becomes a coord, and where the axes lie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.datadict import dictionary_VR
+
+from ...errors import warn
+from ...model.geometry import direction_of, labels_of
+from ...model.image import Axis, Volumes
+from ...model.indexes import Space
+from ...model.orders import DIRECTIONALITY, VECTOR, Order, label_for
+from ..framing.frames import Frames
+from ..framing.vendor_words import slice_times
+from .attrs import NUMERIC, said_elsewhere
+from .clock import datetime64, iso, starts
+from .sort import Grid
+from .stacks import Stack
+
+# --- volumes --------------------------------------------------------------------------------------------------------
+
+
+def volumes_of(frames: Frames, grid: Grid) -> list[Volumes]:
+    """Labels of the volume dims."""
+    single = len(grid.orders) == 1
+    return [
+        _volumes(frames, grid, o, v, "tag" if single else o.dim) for o, v in zip(grid.orders, grid.values, strict=True)
+    ]
+
+
+def _volumes(frames: Frames, grid: Grid, order: Order, values: NDArray[np.float64], dim: str) -> Volumes:
+    attrs: dict[str, Any] = {"order": order.name, "units": order.label.units or "1"}
+    values = np.asarray(values, dtype=np.float64)
+    if not order.scalar:
+        return Volumes(values, attrs, dim)
+    attrs["source"] = order.label.keyword or order.name
+    if order.by == "rank" and order.label.coord == "time":
+        attrs |= {"source": _time_source(frames, grid), "epoch": _epoch(frames, grid, values)}
+        values = np.round(values - values[0], 6)
+    if order.by == "rank":
+        attrs["interval"] = float(np.median(np.diff(values))) if len(values) > 1 else 0.0
+    return Volumes(values, attrs, dim)
+
+
+def _time_source(frames: Frames, grid: Grid) -> str:
+    if grid.clock is not None:
+        return grid.clock.source
+    have = frames.clocks
+    return have[0].source if have else ""
+
+
+def _epoch(frames: Frames, grid: Grid, values: NDArray[np.float64]) -> str:
+    """ISO time of the first volume; from the acquisition time where the clock itself counts from another moment."""
+    if grid.clock is not None and grid.clock.absolute:
+        return iso(float(values[0]))
+    moments = [c for c in frames.clocks if c.absolute]
+    if not moments:
+        return ""
+    # a timer such as TriggerTime runs since the start of the series, which is what all its images say
+    late = float(values[0]) if grid.clock is not None else 0.0
+    return iso(float(moments[0].seconds.min()) + late)
+
+
+# --- coords -----------------------------------------------------------------------------------------------------------
+
+
+def coords_of(
+    frames: Frames, grid: Grid, volumes: list[Volumes], place: bool
+) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """Per-volume, per-image and scalar coords: name -> (dims, values)."""
+    dims = tuple(v.dim for v in volumes)
+    out: dict[str, tuple[tuple[str, ...], Any]] = {}
+    out.update(_elements(frames, grid, dims, said_elsewhere(frames, place)))
+    out.update(_diffusion(frames, grid, dims))
+    out.update(_labelling(frames, grid, dims))
+    out.update(_times(frames, grid, dims))
+    for v in volumes:
+        out.pop(v.dim, None)
+    out["instance"] = ((*dims, "slice"), np.where(grid.index >= 0, frames.instance[grid.index], 0))
+    return out
+
+
+def _by_volume(values: NDArray[np.float64], grid: Grid) -> NDArray[np.float64] | None:
+    """Value of each volume; None where it varies within one or is missing."""
+    filled = grid.index >= 0
+    if np.isnan(values[grid.index[filled]]).any():
+        return None
+    low = np.where(filled, values[grid.index], np.inf).min(axis=-1)
+    high = np.where(filled, values[grid.index], -np.inf).max(axis=-1)
+    empty = ~filled.any(axis=-1)  # a place of a grid of orders without any image
+    return np.where(empty, np.nan, low) if bool((empty | (low == high)).all()) else None
+
+
+def _squeeze(values: NDArray[Any], dims: tuple[str, ...]) -> tuple[tuple[str, ...], Any]:
+    """Values on those dims only along which they vary."""
+    kept = list(dims)
+    for axis in reversed(range(values.ndim)):
+        first = values.take([0], axis=axis)
+        if bool((values == first).all()):
+            values = values.take(0, axis=axis)
+            kept.pop(axis)
+    return tuple(kept), values if kept else values[()]
+
+
+def _elements(
+    frames: Frames, grid: Grid, dims: tuple[str, ...], elsewhere: frozenset[str]
+) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """Numbers that vary by volume, and those equal everywhere that have a name in the table of labels."""
+    out = {}
+    for keyword in frames.keywords():
+        if keyword in elsewhere or _vr(frames, keyword) not in NUMERIC:
+            continue
+        label = label_for(keyword)
+        named = bool(label.units) or label.coord in ("cardiac_phase", "number_of_averages")
+        if not named and not frames.varies(keyword):
+            continue
+        several = frames.numbers(keyword, 2)
+        if not np.isnan(several[:, 1]).all():
+            continue
+        values = _by_volume(several[:, 0] * label.factor, grid)
+        if values is None:
+            continue
+        on, value = _squeeze(values, dims)
+        if on or named:
+            out[label.coord] = (on, value)
+    return out
+
+
+def _vr(frames: Frames, keyword: str) -> str:
+    cell = next((c for c in frames.scan.column(keyword) if c is not None), None)
+    if isinstance(cell, tuple):
+        return cell[0]
+    return dictionary_VR(keyword) if keyword in frames.own.numbers else ""
+
+
+def _diffusion(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """b-value, direction and directionality, on every volume dim along which they vary (at least the last)."""
+    d = frames.diffusion
+    unsaid = np.isnan(d.b_value)
+    if unsaid.any() and not unsaid.all():
+        warn(
+            f"{int(unsaid.sum())} of {unsaid.size} images of a series have no b-value that can be told, the others do: "
+            "all are read without. Anonymization often loses it; read the originals"
+        )
+    if unsaid.any() or not (d.b_value > 0).any():
+        return {}
+    columns = {
+        "b_value": d.b_value,
+        **dict(zip(VECTOR, d.vector.T, strict=True)),
+        "diffusion_directionality": d.directionality,
+    }
+    tables = {name: _by_volume(values, grid) for name, values in columns.items()}
+    if any(t is None for t in tables.values()):
+        # directions that vary a little from slice to slice: the first slice speaks for its volume
+        filled = grid.index >= 0
+        high = np.where(filled, d.b_value[grid.index], -np.inf).max(axis=-1)
+        if (high - np.where(filled, d.b_value[grid.index], np.inf).min(axis=-1) > 1).any():
+            return {}
+        first = np.take_along_axis(grid.index, filled.argmax(axis=-1)[..., None], axis=-1)[..., 0]
+        tables = {name: np.where(first >= 0, values[first], np.nan) for name, values in columns.items()}
+    _warn_of_lost_directions({name: np.asarray(t) for name, t in tables.items()})
+    stacked = np.stack([np.asarray(t) for t in tables.values()])
+    keep = [ax for ax in range(len(dims)) if not (stacked == stacked.take([0], axis=ax + 1)).all()] or [len(dims) - 1]
+    pick = tuple(slice(None) if ax in keep else 0 for ax in range(len(dims)))
+    on = tuple(dims[ax] for ax in keep)
+    return {name: (on, np.asarray(t)[pick]) for name, t in tables.items()}
+
+
+def _warn_of_lost_directions(tables: dict[str, NDArray[np.float64]]) -> None:
+    """Say that volumes are weighted in a direction that their files do not tell."""
+    still = np.all([tables[name] == 0 for name in VECTOR], axis=0)
+    lost = (tables["b_value"] > 0) & (tables["diffusion_directionality"] == DIRECTIONALITY.index("DIRECTIONAL")) & still
+    if lost.any():
+        warn(
+            f"{int(lost.sum())} of {lost.size} volumes are weighted by diffusion in a direction that their files do "
+            "not give, or only in a comment in axes that are not documented: they are read with their b-value and "
+            "without direction. Anonymization often loses it; read the originals, or export them as enhanced images"
+        )
+
+
+def _labelling(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """Code of spin labelling where it varies by volume; in equal images it stays an attr."""
+    values = _by_volume(frames.asl_context, grid)
+    on, codes = _squeeze(values, dims) if values is not None else ((), None)
+    return {"asl_context": (on, codes)} if on else {}
+
+
+def _times(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """When each volume and each slice was measured."""
+    clocks = frames.clocks
+    clock = grid.clock if grid.clock is not None else (clocks[0] if clocks else None)
+    if clock is None:
+        return {}
+    table = np.where(grid.index >= 0, clock.seconds[grid.index], np.nan)
+    start = starts(clock.seconds, grid.index)
+    out: dict[str, tuple[tuple[str, ...], Any]] = {}
+    if clock is grid.clock and start.size > 1:
+        out["time"] = _squeeze(np.round(start - np.nanmin(start), 6), dims)
+    late = _slice_times(frames, grid, np.round(table - start[..., None], 6))
+    if (late > 0).any():
+        out["slice_time"] = ((*dims, "slice"), late)
+    absolute = clock if clock.absolute else next((c for c in clocks if c.absolute), None)
+    if absolute is not None:
+        out["acquisition_time"] = _squeeze(datetime64(starts(absolute.seconds, grid.index)), dims)
+    return out
+
+
+def _slice_times(frames: Frames, grid: Grid, measured: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Start of each slice: what the protocol of a complete volume says, else what was measured by the clock."""
+    rows = grid.index.reshape(-1, grid.index.shape[-1])
+    complete = np.flatnonzero((rows >= 0).all(axis=1))
+    said = slice_times(frames.take(rows[complete[0]].astype(np.intp))) if len(complete) else None
+    if said is None:
+        return measured
+    return np.where(grid.index >= 0, np.round(said, 6), np.nan)
+
+
+# --- geometry ---------------------------------------------------------------------------------------------------------
+
+
+def geometry_of(stack: Stack, grid: Grid) -> tuple[dict[str, Axis], Space | None]:
+    """Labels of the axes in mm and the space; indices and None for images without a place in the patient."""
+    frames = stack.frames
+    rows, cols = (int(n) for n in frames.matrix[0])
+    if not stack.place:
+        slices = grid.index.shape[-1]
+        return {n: Axis(np.arange(size), 1.0) for n, size in (("slice", slices), ("row", rows), ("col", cols))}, None
+    flat = grid.index.reshape(-1, grid.index.shape[-1])
+    first = flat[(flat >= 0).argmax(axis=0), np.arange(flat.shape[1])]
+    position, iop = frames.position[first], frames.orientation[first[0]]
+    direction = direction_of(iop, position[-1] - position[0] if len(position) > 1 else None)
+    labels = labels_of(direction, position)
+    step_row, step_col = frames.spacing[first[0]]
+    axes = {
+        "slice": Axis(labels[:, 0], _slice_step(frames)),
+        "row": Axis(labels[0, 1] + step_row * np.arange(rows), float(step_row)),
+        "col": Axis(labels[0, 2] + step_col * np.arange(cols), float(step_col)),
+    }
+    return axes, Space(direction, frames.text("FrameOfReferenceUID")[0])
+
+
+def _slice_step(frames: Frames) -> float | None:
+    """Step of a single slice: Spacing Between Slices, else Slice Thickness (with several, positions tell)."""
+    for keyword in ("SpacingBetweenSlices", "SliceThickness"):
+        value = frames.numbers(keyword)[0]
+        if value > 0:
+            return float(value)
+    return None

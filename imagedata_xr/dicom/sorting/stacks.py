@@ -1,0 +1,292 @@
+"""From frames to series, and from series to stacks: sets of planes that can be one image."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import LabelError, SeriesError, warn
+from ...model.geometry import normal
+from ...model.identity import PATIENT_KEYS, patient_digest, series_digest
+from ..framing.frames import Frames
+from ..framing.places import placed
+from ..framing.projections import runs, views
+from ..framing.quantities import quantities
+from ..framing.segments import segmentations
+from .slabs import cluster, position_tolerance, slabs_of
+
+__all__ = [
+    "Series",
+    "Stack",
+    "choose_series",
+    "cluster",
+    "name_selectors",
+    "position_tolerance",
+    "restrict",
+    "series_of",
+    "stacks_of",
+]
+
+ORIENTATION_TOLERANCE = 1e-4  # components of direction cosines
+SPACING_TOLERANCE = 1e-4  # mm
+SIDEWAYS_TOLERANCE = 0.05  # pixels: nearer lines look like one that was rounded, or of a shaking table
+
+
+@dataclass
+class Series:
+    """The frames of one DICOM series.
+
+    Attributes
+    ----------
+    frames : Frames
+    uid, number, description, modality : str
+    patient : int
+        Digest.
+    key : int or str, optional
+        What selects it: its number where no other series of the source has it, else its UID; None for nothing.
+    select : str
+        The same, as ``series=...``.
+    pixels : bool
+        False for a series of structured reports, documents, raw data or the like.
+    digest : int
+        A number that selects it too, and is no identifier.
+    """
+
+    frames: Frames
+    uid: str
+    number: str
+    description: str
+    modality: str
+    patient: int
+    key: int | str | None = None
+    select: str = ""
+    pixels: bool = True
+    digest: int = 0
+
+    def __str__(self) -> str:
+        select = self.select or f"series={self.uid!r}"
+        what = "images" if self.pixels else "objects without pixels"
+        return f"series {self.number or '?'} {self.modality} ({len(self.frames)} {what}), {select}"
+
+    def matches(self, wanted: Any) -> bool:
+        """Whether a user's ``series=`` means this series: its UID, number, digest, or description with wildcards."""
+        if isinstance(wanted, (int, np.integer)):
+            return self.number.strip() == str(int(wanted)) or (self.digest != 0 and self.digest == wanted)
+        text = str(wanted)
+        if text in (self.uid, self.number, self.description):
+            return True
+        return bool(self.description) and fnmatch.fnmatchcase(self.description.lower(), text.lower())
+
+
+@dataclass
+class Stack:
+    """Frames that lie on one line with one orientation, matrix, spacing and kind of image.
+
+    Attributes
+    ----------
+    frames : Frames
+    series : Series
+    place : bool
+        Whether they have a position and orientation in the patient.
+    kind : str
+        What tells this stack from the others of its series; empty where it is the only one.
+    """
+
+    frames: Frames
+    series: Series
+    place: bool
+    kind: str = ""
+    features: dict[str, str] = field(default_factory=dict)
+
+
+def series_of(frames: Frames) -> list[Series]:
+    """Split frames by patient, study, Series Instance UID and Series Number, in order of number and UID.
+
+    The number counts too, since exports exist that give one UID to several series.
+    """
+    columns = [frames.text(k) for k in (*PATIENT_KEYS, "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber")]
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for k, key in enumerate(zip(*columns, strict=True)):
+        groups.setdefault(key, []).append(k)
+    out = []
+    for key, rows in groups.items():
+        part = frames.take(np.array(rows, dtype=np.intp))
+        elements = dict(zip((*PATIENT_KEYS, "StudyInstanceUID"), key, strict=False))
+        description, modality = part.text("SeriesDescription")[0], part.text("Modality")[0]
+        who = patient_digest(elements)
+        own = series_digest(who, *key[-3:])
+        out.append(Series(part, key[-2], key[-1].strip(), description, modality, who, digest=own))
+    name_selectors(out)
+    return sorted(out, key=lambda s: (s.patient, _as_number(s.number), s.uid))
+
+
+def name_selectors(found: Sequence[Series]) -> None:
+    """Find out what selects each of the series of a source: its number where that is unique, else its UID."""
+    # images and other objects of one series are found apart
+    count = Counter(number for number, *_ in {(s.number, s.uid, s.patient) for s in found})
+    for s in found:
+        plain = s.number.isdecimal() and str(int(s.number)) == s.number
+        s.key = int(s.number) if plain and count[s.number] == 1 else s.uid
+        s.select = f"series={s.key!r}"
+
+
+def _as_number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return np.inf
+
+
+def choose_series(found: Sequence[Series], wanted: Any) -> list[Series]:
+    """Series that a user's ``series=`` selects (all of them for None), or `SeriesError` listing what there is."""
+    if wanted is None:
+        return list(found)
+    many = list(wanted) if isinstance(wanted, (list, tuple, set, np.ndarray)) else [wanted]
+    for one in many:
+        if not any(s.matches(one) for s in found):
+            raise SeriesError(f"no series matches {one!r}; there are:\n" + "\n".join(f"  {s}" for s in found))
+    return [s for s in found if any(s.matches(one) for one in many)]
+
+
+def restrict(series: Series, acquisition: Any = None, echo: Any = None) -> Series:
+    """Series with those frames only whose Acquisition Number and Echo Number(s) were asked for."""
+    frames = series.frames
+    for keyword, wanted in (("AcquisitionNumber", acquisition), ("EchoNumbers", echo)):
+        if wanted is None:
+            continue
+        values = frames.numbers(keyword)
+        many = np.atleast_1d(np.asarray(wanted, dtype=np.float64))
+        rows = np.flatnonzero(np.isin(values, many)).astype(np.intp)
+        if not len(rows):
+            there = sorted({v for v in values.tolist() if v == v})
+            raise SeriesError(f"no image has {keyword} {wanted!r}; there are {there or 'none with that element'}")
+        frames = frames.take(rows)
+    return replace(series, frames=frames)
+
+
+def stacks_of(series: Series, split: str | Sequence[str] | None = None) -> list[Stack]:
+    """Stacks of a series, in the order of their first images.
+
+    Parameters
+    ----------
+    series : Series
+    split : str or sequence of str, optional
+        DICOM keywords whose values make stacks of their own.
+
+    Returns
+    -------
+    list of Stack
+    """
+    frames = series.frames
+    features = _features(frames, split)
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for k, key in enumerate(zip(*features.values(), strict=True)):
+        groups.setdefault(key, []).append(k)
+    out: list[Stack] = []
+    for key, rows in groups.items():
+        part = frames.take(np.array(rows, dtype=np.intp))
+        named = dict(zip(features, key, strict=True))
+        place = named["place"] == "yes"
+        lines = _lines(part) if place else [np.arange(len(part), dtype=np.intp)]
+        for j, line in enumerate(lines):
+            line_name = {"line": str(j)} if len(lines) > 1 else {}
+            for slab, slab_name in slabs_of(part.take(line)) if place else [(part.take(line), {})]:
+                out.append(Stack(slab, series, place, features=named | line_name | slab_name))
+    _name(out)
+    return out
+
+
+def _features(frames: Frames, split: str | Sequence[str] | None) -> dict[str, list[str]]:
+    """What tells stacks apart, one text per frame and feature."""
+    words = [split] if isinstance(split, str) else list(split or ())
+    iop, spacing = frames.orientation, frames.spacing
+    known = placed(frames)
+    out = {
+        "place": ["yes" if k else "no" for k in known],
+        "matrix": [f"{r} x {c}" for r, c in frames.matrix],
+        "orientation": _cluster_names(np.where(known[:, None], iop, 0), ORIENTATION_TOLERANCE),
+        "spacing": _cluster_names(np.where(known[:, None], spacing, 0), SPACING_TOLERANCE),
+        "frame of reference": _numbered(frames.text("FrameOfReferenceUID")),
+        "image type": frames.text("ImageType"),
+        "component": frames.component,
+        "samples": frames.text("SamplesPerPixel"),
+        "segmentation": segmentations(frames),
+        "quantity": quantities(frames),
+        # of PET: images with and without attenuation correction, or in other units, are no volumes of one image
+        "CorrectedImage": ["\\".join(sorted(w or ())) for w in frames.strings("CorrectedImage")],
+        "Units": frames.text("Units"),
+        "view": views(frames, known),
+        "run": runs(frames, known),
+    }
+    for word in words:
+        texts = frames.text(word)
+        if not any(texts):
+            raise LabelError(f"split={word!r}: no image of the series has this element")
+        out[word] = texts
+    return out
+
+
+def _numbered(uids: Sequence[str]) -> list[str]:
+    """Name of each UID for people: its number, since a UID is an identifier and tells nobody anything."""
+    numbers = {uid: str(n) for n, uid in enumerate(sorted({u for u in uids if u}), 1)}
+    return [numbers.get(uid, "unknown") for uid in uids]
+
+
+def _cluster_rows(values: NDArray[np.float64], tolerance: float) -> NDArray[np.intp]:
+    """Number of the cluster of each row; a row belongs to the first cluster whose first member is near."""
+    exact, inverse = np.unique(values, axis=0, return_inverse=True)
+    centres: list[NDArray[np.float64]] = []
+    number = np.zeros(len(exact), dtype=np.intp)
+    for k, row in enumerate(exact):
+        near = [j for j, c in enumerate(centres) if np.abs(c - row).max() <= tolerance]
+        if not near:
+            centres.append(row)
+        number[k] = near[0] if near else len(centres) - 1
+    return number[inverse.ravel()]
+
+
+def _cluster_names(values: NDArray[np.float64], tolerance: float) -> list[str]:
+    """The first member of each row's cluster, as text."""
+    number = _cluster_rows(values, tolerance)
+    first = {int(k): row for k, row in zip(number[::-1], values[::-1], strict=True)}
+    names = {k: "\\".join(f"{v + 0.0:g}" for v in row.round(4)) for k, row in first.items()}
+    doubled = len(set(names.values())) < len(names)
+    return [names[k] + (f" ({k})" if doubled else "") for k in number.tolist()]
+
+
+def _lines(frames: Frames) -> list[NDArray[np.intp]]:
+    """Rows of the frames by the line that they lie on: along the normal, or sheared as with a tilted gantry."""
+    p, n, near = frames.position, normal(frames.orientation[0]), position_tolerance(frames)
+    along = p @ n
+    first, last = int(np.argmin(along)), int(np.argmax(along))
+    travel = p[last] - p[first]
+    if along[last] - along[first] > near:
+        share = (along - along[first]) / (along[last] - along[first])
+        off = float(np.linalg.norm(p - (p[first] + share[:, None] * travel), axis=1).max())
+        if off <= near:
+            return [np.arange(len(p), dtype=np.intp)]
+        if off <= SIDEWAYS_TOLERANCE * float(np.nanmin(frames.spacing)):
+            warn(
+                f"slices lie up to {off:.3g} mm beside their line, a small part of a pixel: those of each "
+                "line are an image of their own, so that each keeps its place"
+            )
+    beside = p - along[:, None] * n
+    number = _cluster_rows(beside, near)
+    return [np.flatnonzero(number == k).astype(np.intp) for k in range(int(number.max()) + 1)]
+
+
+def _name(stacks: list[Stack]) -> None:
+    """Say of each stack what tells it from its neighbours."""
+    if len(stacks) < 2:
+        return
+    for feature in dict.fromkeys(name for s in stacks for name in s.features):
+        if len({s.features.get(feature) for s in stacks}) > 1:
+            for s in stacks:
+                if feature in s.features:  # lines and acquisitions are features of some stacks only
+                    s.kind += f"{', ' if s.kind else ''}{feature} {s.features[feature] or 'none'}"

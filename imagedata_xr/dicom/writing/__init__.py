@@ -1,0 +1,1 @@
+"""Writing DICOM: unchanged images as they were, others as valid derived ones."""

@@ -1,0 +1,288 @@
+"""Header of a derived image: from its own source's header, or from the attrs, with what is no longer true taken out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+
+from ...errors import FormatError
+from .fields import drop, drop_groups, put, put_moment
+from .identity_out import Identity
+from .labels_out import Labels
+from .marks import NAN_MARK
+from .pixels_out import Coded
+from .place_out import Place
+from .sop_classes import ALIKE, MR, PET, complete, may_rescale
+from .uids import new_uid
+
+STALE = frozenset(
+    """
+    PixelData FloatPixelData DoubleFloatPixelData PixelDataProviderURL ExtendedOffsetTable
+    ExtendedOffsetTableLengths SmallestImagePixelValue LargestImagePixelValue SmallestPixelValueInSeries
+    LargestPixelValueInSeries SmallestImagePixelValueInPlane LargestImagePixelValueInPlane RescaleSlope
+    RescaleIntercept RescaleType ModalityLUTSequence VOILUTSequence WindowCenter WindowWidth
+    WindowCenterWidthExplanation VOILUTFunction RealWorldValueMappingSequence IconImageSequence
+    PixelPaddingValue PixelPaddingRangeLimit NumberOfFrames FrameIncrementPointer SharedFunctionalGroupsSequence
+    PerFrameFunctionalGroupsSequence DimensionOrganizationSequence DimensionIndexSequence DimensionIndexValues
+    DimensionOrganizationType ConcatenationUID InConcatenationNumber InConcatenationTotalNumber
+    ConcatenationFrameOffsetNumber SOPInstanceUIDOfConcatenationSource FrameTime FrameTimeVector FrameDelay
+    CineRate RecommendedDisplayFrameRate StartTrim StopTrim DigitalSignaturesSequence MACParametersSequence
+    EncryptedAttributesSequence DataSetTrailingPadding ReferencedImageSequence SourceImageSequence
+    ReferencedImageEvidenceSequence SliceLocation ImagesInAcquisition ImageIndex NumberOfSlices
+    NumberOfTimeSlices TemporalPositionIdentifier NumberOfTemporalPositions TemporalPositionIndex StackID
+    InStackPositionNumber RedPaletteColorLookupTableDescriptor GreenPaletteColorLookupTableDescriptor
+    BluePaletteColorLookupTableDescriptor RedPaletteColorLookupTableData GreenPaletteColorLookupTableData
+    BluePaletteColorLookupTableData SegmentedRedPaletteColorLookupTableData
+    SegmentedGreenPaletteColorLookupTableData SegmentedBluePaletteColorLookupTableData
+    PaletteColorLookupTableUID PlanarConfiguration InstanceCreatorUID SamplesPerPixel BitsAllocated BitsStored
+    HighBit PixelRepresentation AcquisitionDateTime ReferencedFrameNumber
+    """.split()  # noqa: SIM905
+)
+"""Elements that speak of the source's pixels, files or series, and so not of a derived image."""
+
+_PURPOSE = ("121322", "DCM", "Source Image for Image Processing Operation")  # PS3.16 CID 7202
+_UNITS_OF_PET = {
+    "Bq/ml": "BQML", "g/ml": "GML", "cm2/ml": "CM2ML", "counts": "CNTS", "counts/s": "CPS", "%": "PCNT",
+    "proportional to counts": "PROPCNTS", "proportional to counts/s": "PROPCPS",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Series:
+    """What all derived images of a write share.
+
+    Attributes
+    ----------
+    place : Place
+    labels : Labels
+    identity : Identity
+    uid, frame_of_reference : str
+    now : datetime
+    number : int, optional
+        Series number asked for.
+    description : str, optional
+    image_type : sequence of str, optional
+    units : str
+        Of the values; empty where unknown.
+    assigned : pydicom.Dataset
+        Elements set by the user, which win over the image's own header.
+    """
+
+    place: Place
+    labels: Labels
+    identity: Identity
+    uid: str
+    frame_of_reference: str
+    now: datetime
+    number: int | None
+    description: str | None
+    image_type: Sequence[str] | None
+    units: str
+    assigned: pydicom.Dataset
+
+    def header(
+        self, base: pydicom.Dataset, own: bool, v: int, k: int, sop_class: str
+    ) -> tuple[pydicom.Dataset, list[str]]:
+        """Header of a derived image without its pixels, and what was filled in with neutral values.
+
+        Parameters
+        ----------
+        base : pydicom.Dataset
+            The image's own header, as a classic single-frame one, or elements of the attrs.
+        own : bool
+            Which of these it is.
+        v, k : int
+            Number of the volume and the slice.
+        sop_class : str
+        """
+        ds = cleaned(base, own)
+        if own:
+            for element in self.assigned:
+                ds[element.tag] = copy.deepcopy(element)
+        self.identity.apply(ds, base if own else None)
+        self.place.put(ds, k, self.frame_of_reference)
+        self.labels.put(ds, v, k)
+        self._name(ds, base, sop_class)
+        if own and self.identity.holds(base):
+            put(ds, "SourceImageSequence", [_reference(base)])
+        volumes, slices = self.labels.shape
+        if sop_class == PET:
+            put(ds, "ImageIndex", v * slices + k + 1)
+            if ds.get("FrameReferenceTime") in (None, "") and (t := self._seconds(v, k)) is not None:
+                put(ds, "FrameReferenceTime", 1e3 * t)
+        neutral = complete(ds, sop_class, slices, volumes, self.place.positions is not None)
+        return ds, neutral
+
+    def _seconds(self, v: int, k: int) -> float | None:
+        moments = self.labels.moments
+        if moments is None or np.isnat(moments[v, k]):
+            return None
+        return float((moments[v, k] - np.nanmin(moments)) / np.timedelta64(1, "s"))
+
+    def _name(self, ds: pydicom.Dataset, base: pydicom.Dataset, sop_class: str) -> None:
+        """Series, instance, image type, description and dates of creation."""
+        put(ds, "SOPInstanceUID", new_uid())
+        put(ds, "SeriesInstanceUID", self.uid)
+        number = self.number
+        if number is None:
+            number = _whole(base.get("SeriesNumber")) + 1000
+        put(ds, "SeriesNumber", number)
+        if self.description is not None:
+            put(ds, "SeriesDescription", self.description)
+        put(ds, "ImageType", list(self.image_type) if self.image_type else image_type(base, sop_class))
+        put(ds, "DerivationDescription", "Computed with imagedata_xr.")
+        drop(ds, ["DerivationCodeSequence"])
+        put_moment(ds, self.now, "InstanceCreationDate", "InstanceCreationTime")
+        put_moment(ds, self.now, "ContentDate", "ContentTime")
+        if sop_class != PET or not ds.get("SeriesDate"):  # that of PET is the time that decay is corrected to
+            put_moment(ds, self.now, "SeriesDate", "SeriesTime")
+
+    def put_pixels(self, ds: pydicom.Dataset, coded: Coded, sop_class: str, colour: bool) -> None:
+        """Set the pixels of a derived image and what describes them (PS3.3 C.7.6.3, C.11.1)."""
+        coding = coded.coding
+        ds.SamplesPerPixel = 3 if colour else 1
+        photometric = str(ds.get("PhotometricInterpretation") or "")
+        if colour:
+            ds.PhotometricInterpretation, ds.PlanarConfiguration = "RGB", 0
+        elif photometric not in ("MONOCHROME1", "MONOCHROME2"):
+            ds.PhotometricInterpretation = "MONOCHROME2"
+        ds.BitsAllocated, ds.BitsStored, ds.HighBit = coding.bits_allocated, coding.bits_stored, coding.bits_stored - 1
+        ds.PixelRepresentation = int(coding.signed)
+        if coding.padding is not None:
+            put(ds, "PixelPaddingValue", coding.padding, "SS" if coding.signed else "US")
+            put(ds, "DerivationDescription", f"{ds.DerivationDescription} {NAN_MARK}")
+        if not colour:
+            self._put_rescale(ds, coded, sop_class)
+        data = np.ascontiguousarray(coded.stored).tobytes()
+        ds.add_new("PixelData", "OW" if coding.bits_allocated > 8 else "OB", data + b"\0" * (len(data) % 2))
+
+    def _put_rescale(self, ds: pydicom.Dataset, coded: Coded, sop_class: str) -> None:
+        coding = coded.coding
+        if sop_class == PET:
+            put(ds, "Units", _UNITS_OF_PET.get(self.units, self.units) or "NONE")
+        if not may_rescale(sop_class):
+            if not coding.identity:
+                raise FormatError("images of this SOP class can't be rescaled: sop_class='SC' in format_options")
+            return
+        if coding.identity and sop_class not in _ALWAYS_RESCALED:
+            return
+        put(ds, "RescaleSlope", coding.slope)
+        put(ds, "RescaleIntercept", coding.intercept)
+        if sop_class != PET:
+            put(ds, "RescaleType", (self.units or "US")[:16])
+        if sop_class == MR:
+            put(ds, "RealWorldValueMappingSequence", [_real_world(coded, self.units)])
+
+
+_ALWAYS_RESCALED = ("1.2.840.10008.5.1.4.1.1.2", PET)
+
+
+def _whole(value: object) -> int:
+    try:
+        return int(str(value))
+    except ValueError:
+        return 0
+
+
+def cleaned(base: pydicom.Dataset, encoded: bool) -> pydicom.Dataset:
+    """Copy of a header without what is stale in a derived image: text in UTF-8, no private elements, no overlays.
+
+    Parameters
+    ----------
+    base : pydicom.Dataset
+    encoded : bool
+        Whether its text is bytes in the character set that it names (of a file), not yet text.
+    """
+    ds = pydicom.Dataset()
+    for tag in base.keys():  # noqa: SIM118 - iterating decodes
+        keep = not tag.is_private and 0x0008 <= tag.group < 0x7FE0 and tag.element != 0
+        if keep and not 0x5000 <= tag.group <= 0x50FF and not 0x6000 <= tag.group <= 0x60FF:
+            ds[tag] = copy.copy(base.get_item(tag))
+    if (charset := base.get("SpecificCharacterSet")) is not None:
+        ds.SpecificCharacterSet = charset
+    drop(ds, STALE)
+    if encoded:
+        ds.decode()
+    ds = copy.deepcopy(ds)
+    ds.remove_private_tags()
+    _forget_charsets(ds)
+    ds.SpecificCharacterSet = "ISO_IR 192"
+    drop_groups(ds, 0x0004, 0x0004)
+    return ds
+
+
+def _forget_charsets(ds: pydicom.Dataset) -> None:
+    for element in ds:
+        if element.VR == "SQ":
+            for item in element.value or []:
+                drop(item, ["SpecificCharacterSet"])
+                _forget_charsets(item)
+
+
+def image_type(base: pydicom.Dataset, sop_class: str) -> list[str]:
+    """Image Type of a derived image: that of its source with the first two values changed (PS3.3 C.7.6.1.1.2)."""
+    own = base.get("ImageType")
+    values = [str(v) for v in own] if own is not None and not isinstance(own, str) else [str(own)] if own else []
+    rest = [v for v in values[2:] if v != "MOSAIC"]
+    if not rest or not rest[0]:
+        rest[:1] = {MR: ["OTHER"], "1.2.840.10008.5.1.4.1.1.2": ["AXIAL"]}.get(sop_class, [])
+    return ["DERIVED", "PRIMARY" if sop_class == PET else "SECONDARY", *rest]
+
+
+def _code(value: str, scheme: str, meaning: str) -> pydicom.Dataset:
+    code = pydicom.Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
+    return code
+
+
+def _reference(base: pydicom.Dataset) -> pydicom.Dataset:
+    item = pydicom.Dataset()
+    put(item, "ReferencedSOPClassUID", base.get("SOPClassUID"))
+    put(item, "ReferencedSOPInstanceUID", base.get("SOPInstanceUID"))
+    if (frame := base.get("ReferencedFrameNumber")) is not None:
+        put(item, "ReferencedFrameNumber", frame)
+    item.PurposeOfReferenceCodeSequence = [_code(*_PURPOSE)]
+    return item
+
+
+def _real_world(coded: Coded, units: str) -> pydicom.Dataset:
+    """Item that says the rescale once more, since the MR class has no modality rescale (PS3.3 C.7.6.16.2.11)."""
+    item = pydicom.Dataset()
+    coding = coded.coding
+    vr = "SS" if coding.signed else "US"
+    low, high = coding.limits
+    put(item, "RealWorldValueFirstValueMapped", low, vr)
+    put(item, "RealWorldValueLastValueMapped", high, vr)
+    put(item, "RealWorldValueSlope", float(coding.slope))
+    put(item, "RealWorldValueIntercept", float(coding.intercept))
+    put(item, "LUTExplanation", "values of the image")
+    put(item, "LUTLabel", "RESCALE")
+    item.MeasurementUnitsCodeSequence = [_code("1", "UCUM", "no units")]
+    return item
+
+
+def base_class(header: pydicom.Dataset) -> str:
+    """Classic SOP class of a header."""
+    uid = str(header.get("SOPClassUID") or "")
+    return ALIKE.get(uid, uid)
+
+
+def rgb(values: NDArray[np.generic]) -> Coded:
+    """Colour values as they are stored.
+
+    Raises
+    ------
+    FormatError
+        Where they are not uint8.
+    """
+    from .pixels_out import Coding
+
+    if values.dtype != np.uint8:
+        raise FormatError(f"colours are written with 8 bits each: convert these {values.dtype} values to uint8 first")
+    return Coded(values, Coding(bits_allocated=8, bits_stored=8), True)

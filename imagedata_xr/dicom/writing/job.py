@@ -1,0 +1,229 @@
+"""A series being written: which images are unchanged, and one instance after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pydicom
+import xarray as xr
+from numpy.typing import NDArray
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from ...errors import FormatError, warn
+from ...formats.seam import WriteOptions, Written
+from ...model.image import volume_dims
+from ..headers.header import Headers
+from .blocks import blocks
+from .derived import Series, rgb
+from .files_out import Folder, encode, open_folder
+from .own_headers import OwnHeaders
+from .pixels_out import Coded, coding_of, may_lose
+from .pixels_out import encode as encode_pixels
+from .sop_classes import PET, SC, class_for, may_rescale, sixteen_bits, warn_neutral
+from .uids import new_uid
+from .unchanged import header_differs, renamed, same_pixels, stored_of, with_pixels
+
+
+@dataclass
+class Job:
+    """A series to be written; calling it writes."""
+
+    image: xr.DataArray
+    target: str
+    options: WriteOptions
+    headers: Headers | None
+    instances: NDArray[np.int64]
+    attrs: pydicom.Dataset
+    series: Series
+    sources: dict[str, tuple[tuple[int, int], int, int]] = field(default_factory=dict)
+    neutral: set[str] = field(default_factory=set)
+    lossy: bool = False
+    overlays: bool = False
+    own: OwnHeaders | None = field(default=None, init=False)
+
+    def __call__(self) -> Written:
+        """Write the series."""
+        self.sources, self.neutral, self.lossy, self.overlays = {}, set(), False, False
+        self.own = None if self.headers is None else OwnHeaders(self.headers)
+        why = self.first_change()
+        if why is not None and self.options.keep_uid:
+            raise FormatError(
+                f"keep_uid=True, but the image is not what its source instances say: {why}. Without keep_uid it "
+                "becomes a new series"
+            )
+        folder = open_folder(self.target, self.options.overwrite, self.options.storage_options)
+        try:
+            uids, size = self._write_all(folder, why is None)
+            paths = folder.finish()
+        except BaseException:
+            folder.abandon()
+            raise
+        self._warn()
+        order = sorted(range(len(paths)), key=lambda i: paths[i])
+        ordered = tuple(paths[i] for i in order), tuple(uids[i] for i in order)
+        return Written("dicom", ordered[0], len(paths), size, ordered[1], self._series_uid())
+
+    def _series_uid(self) -> str:
+        if self.options.keep_uid and self.headers is not None:
+            return str(self.headers.dataset(int(self.instances.flat[0])).SeriesInstanceUID)
+        return self.series.uid
+
+    # --- unchanged or derived --------------------------------------------------------------------------------------
+    @property
+    def stored_values(self) -> bool:
+        """Whether the values are stored integers: the reader says so, and only where nothing was computed."""
+        kind = np.dtype(self.image.encoding.get("stored_dtype", "f4")).kind
+        return kind in "iu" and self.image.dtype.kind in "iu"
+
+    def first_change(self) -> str | None:
+        """Say what makes the first changed image another than its source; None if all are unchanged.
+
+        It stops there, so that a computed image is not computed twice.
+        """
+        if self.series.assigned:
+            return "elements were assigned"
+        if self.headers is None:
+            computed = "instance" not in self.image.coords
+            return "its images were computed" if computed else "its source is not known or not reachable"
+        if not self.instances.all() or len(np.unique(self.instances)) != self.instances.size:
+            return "some of its images have no source instance of their own (they were computed)"
+        for v, k, values in self._planes():
+            header = self._header(v, k)
+            if header is None:
+                return "its patient is another than that of its source"
+            if (why := self._differs(header, v, k, values)) is not None:
+                return f"image {k + 1} of volume {v + 1}: {why}"
+            self._count(header, v, k)
+        return self._incomplete()
+
+    def _count(self, header: pydicom.Dataset, v: int, k: int) -> None:
+        """Note the instance that an image lies in, and how many of its frames were met."""
+        uid = str(header.SOPInstanceUID)
+        place, met, frames = self.sources.get(uid, ((v, k), 0, int(header.get("NumberOfFrames") or 1)))
+        self.sources[uid] = (min(place, (v, k)), met + 1, frames)
+
+    def _incomplete(self) -> str | None:
+        """Say that multi-frame instances can't be written as they are, where frames of them are missing."""
+        if any(met != frames for _, met, frames in self.sources.values()):
+            return "frames of its multi-frame instances are not in the image"
+        gone = max(frames for _, _, frames in self.sources.values()) > 1 and self._original(0, 0) is None
+        return "its multi-frame instances can't be reached" if gone else None
+
+    def _differs(self, header: pydicom.Dataset, v: int, k: int, values: NDArray[Any]) -> str | None:
+        assert self.headers is not None
+        s = self.series
+        if (why := header_differs(header, s.place, s.labels, s.identity, v, k)) is not None:
+            return why
+        same = same_pixels(values, header, self.headers, int(self.instances[v, k]), self.stored_values)
+        return None if same else "its pixels are others than those of its source"
+
+    def _header(self, v: int, k: int) -> pydicom.Dataset | None:
+        """Own header of an image, where it has one that may be used."""
+        instance = int(self.instances[v, k])
+        if self.own is None or not instance:
+            return None
+        header = self.own.of(instance)
+        return header if self.series.identity.trusts(header) else None
+
+    # --- writing ---------------------------------------------------------------------------------------------------
+    def _planes(self) -> Iterator[tuple[int, int, NDArray[Any]]]:
+        """Yield (volume, slice, values) of all images, block by block."""
+        dims = volume_dims(self.image)
+        shape = [self.image.sizes[d] for d in dims]
+        for block in blocks(self.image.variable, len(dims) + 1):
+            values = self.image.variable[block].values
+            for place in np.ndindex(values.shape[: len(dims) + 1]):
+                at = tuple(b.start + i for b, i in zip(block, place, strict=True))
+                yield int(np.ravel_multi_index(at[:-1], shape)), at[-1], values[place]
+
+    def _write_all(self, folder: Folder, unchanged: bool) -> tuple[list[str], int]:
+        size, uids = 0, []
+        from_files = unchanged and self._original(0, 0) is not None
+        total = len(self.sources) if from_files else self.instances.size
+        for done, (place, ds) in enumerate(self._originals() if from_files else self._made(unchanged), 1):
+            data = encode(ds, keep_meta=self.options.keep_uid)
+            folder.add(f"IM_{self._number(*place):05d}.dcm", data)
+            uids.append(str(ds.SOPInstanceUID))
+            size += len(data)
+            if self.options.progress is not None:
+                self.options.progress(done, total)
+        return uids, size
+
+    def _originals(self) -> Iterator[tuple[tuple[int, int], pydicom.Dataset]]:
+        """Yield the source's own instances, all unchanged; the pixels of the image are not needed."""
+        for place, _, _ in sorted(self.sources.values()):
+            yield place, self._unchanged(*place, None)
+
+    def _made(self, unchanged: bool) -> Iterator[tuple[tuple[int, int], pydicom.Dataset]]:
+        for v, k, values in self._planes():
+            yield (v, k), self._unchanged(v, k, values) if unchanged else self._changed(v, k, values)
+
+    def _original(self, v: int, k: int) -> pydicom.Dataset | None:
+        return None if self.headers is None else self.headers.original(int(self.instances[v, k]))
+
+    def _unchanged(self, v: int, k: int, values: NDArray[Any] | None) -> pydicom.Dataset:
+        """Own instance under new identifiers."""
+        ds = self._original(v, k)
+        if ds is None:
+            header = self._header(v, k)
+            stored = None if header is None or values is None else stored_of(values, header, self.stored_values)
+            if header is None or stored is None:
+                raise FormatError(f"image {k + 1} of volume {v + 1} changed while it was written")
+            ds = with_pixels(header, stored)
+        if self.options.keep_uid:
+            return ds
+        number = self.options.series_number
+        if "SeriesNumber" not in self.image.attrs and self.headers is not None:
+            # images of several series, joined: one number, and instance numbers that do not repeat
+            if number is None:
+                number = int(self.headers.dataset(int(self.instances.flat[0])).get("SeriesNumber") or 0)
+            ds.InstanceNumber = self._number(v, k)
+        return renamed(ds, new_uid(), self.series.uid, number, self.options.series_description)
+
+    def _number(self, v: int, k: int) -> int:
+        return v * int(self.instances.shape[1]) + k + 1
+
+    def _changed(self, v: int, k: int, values: NDArray[Any]) -> pydicom.Dataset:
+        """Instance of a series of which not all images are unchanged: all are derived.
+
+        Unchanged ones among them would part the series for its readers: by Image Type, and by private elements that
+        the others no longer have.
+        """
+        own = self._header(v, k)
+        base = self.attrs if own is None else own
+        colour = values.ndim == 3
+        asked = str(self.options.format_options.get("sop_class", ""))
+        uid = class_for(base, colour, asked)
+        coded = self._code(values, own, uid)
+        if not colour and not may_rescale(uid) and not coded.coding.identity:
+            uid = SC
+        ds, neutral = self.series.header(base, own is not None, v, k, uid)
+        self.neutral |= set(neutral)
+        self.overlays |= any(0x6000 <= tag.group <= 0x60FF for tag in base.keys())  # noqa: SIM118 - iterating decodes
+        ds.InstanceNumber = self._number(v, k)
+        self.series.put_pixels(ds, coded, uid, colour)
+        ds.file_meta = FileMetaDataset()
+        ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        return ds
+
+    def _code(self, values: NDArray[Any], own: pydicom.Dataset | None, uid: str) -> Coded:
+        if values.ndim == 3:
+            return rgb(values)
+        coding = None if own is None or self.stored_values else coding_of(own)
+        coded = encode_pixels(values, coding, pet=uid == PET, bytes_allowed=not sixteen_bits(uid))
+        self.lossy |= may_lose(values, coded)
+        return coded
+
+    def _warn(self) -> None:
+        warn_neutral(self.neutral)
+        if self.overlays:
+            warn("the overlays of the source are left out of derived images: they may no longer lie where they belong")
+        if self.lossy:
+            warn(
+                "integers that span more than 16 bits were written in steps: they come back rounded. NIfTI and zarr "
+                "keep them"
+            )

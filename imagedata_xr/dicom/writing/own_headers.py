@@ -1,0 +1,76 @@
+"""Headers of the single images of a series that is written."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import pydicom
+
+from ...errors import SourceError
+from ..headers.header import Headers
+from .classic import frame_digests, frame_header
+
+_KEPT = 4  # instances of several images; each may take some ten MB
+
+
+@dataclass(frozen=True)
+class _Instance:
+    header: pydicom.Dataset
+    frames: dict[int, int]
+
+
+class OwnHeaders:
+    """Headers of images as classic single-frame ones; an instance of many frames or tiles is read once, not for each.
+
+    Parameters
+    ----------
+    headers : Headers
+        Of the source.
+    """
+
+    def __init__(self, headers: Headers) -> None:
+        self._headers = headers
+        self._read: OrderedDict[str, _Instance] = OrderedDict()
+
+    def of(self, instance: int) -> pydicom.Dataset:
+        """Header of an image, by its digest: not to be changed in its sequences, which others share.
+
+        Raises
+        ------
+        SourceError
+            Where the source holds another image by now.
+        """
+        whole = self._instance(instance)
+        if (number := whole.frames.get(instance)) is None:
+            raise SourceError(
+                "the source of an image holds another image by now: its files were replaced since they were opened. "
+                "Open them again"
+            )
+        return frame_header(_shallow(whole.header) if len(whole.frames) > 1 else whole.header, number)
+
+    def _instance(self, instance: int) -> _Instance:
+        for uid, known in self._read.items():
+            if instance in known.frames:
+                self._read.move_to_end(uid)
+                return known
+        header = self._headers.dataset(instance)
+        out = _Instance(header, frame_digests(header))
+        if len(out.frames) > 1:
+            self._read[str(header.get("SOPInstanceUID") or "")] = out
+            while len(self._read) > _KEPT:
+                self._read.popitem(last=False)
+        return out
+
+
+def _shallow(header: pydicom.Dataset) -> pydicom.Dataset:
+    """Return another data set of the same elements."""
+    out = pydicom.Dataset()
+    # the elements are still encoded as in the file
+    implicit, little = header.original_encoding
+    out.set_original_encoding(implicit, little, header.original_character_set)
+    for tag in header.keys():  # noqa: SIM118 - iterating decodes
+        out[tag] = header.get_item(tag)
+    if (meta := getattr(header, "file_meta", None)) is not None:
+        out.file_meta = meta
+    return out

@@ -1,0 +1,121 @@
+"""Writing a segmentation: as it was read, or not at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pydicom
+import xarray as xr
+from numpy.typing import NDArray
+
+from ...errors import FormatError
+from ...formats.seam import WriteOptions, Written
+from ...model.identity import instance_digest
+from ..framing.segments import CLASSES, LABEL_MAP
+from ..headers.header import Headers
+from .files_out import encode, open_folder
+from .identity_out import Identity
+from .own_headers import OwnHeaders
+from .place_out import Place
+from .uids import new_uid
+from .unchanged import renamed
+
+
+def write_unchanged(
+    image: xr.DataArray, target: str, options: WriteOptions, headers: Headers | None, instances: NDArray[np.int64],
+    place: Place, identity: Identity,
+) -> Written:  # fmt: skip
+    """Write a segmentation that is what its source says, as the instance that it was.
+
+    Parameters
+    ----------
+    image : xarray.DataArray
+        Canonical, with the dims (segment, slice, row, col).
+    target : str
+    options : WriteOptions
+    headers : Headers or None
+    instances : ndarray, shape (segments, slices)
+        Digest of the frame of each plane; 0 for none.
+    place : Place
+    identity : Identity
+
+    Raises
+    ------
+    FormatError
+        The segmentation was changed, or its source can't be reached.
+    """
+    original = _original(headers, instances)
+    why = "its source is not known or not reachable"
+    if original is not None and headers is not None:
+        why = _change(image, original, headers, instances, place, identity) or ""
+    if original is None or why:
+        raise FormatError(
+            f"a segmentation is written as DICOM only as it was read, whole: {why}. zarr and netCDF keep all segments "
+            "of a changed one, NIfTI a single one, sel(segment=n)"
+        )
+    if not options.keep_uid:
+        original = renamed(original, new_uid(), new_uid(), options.series_number, options.series_description)
+    folder = open_folder(target, options.overwrite, options.storage_options)
+    try:
+        data = encode(original, keep_meta=options.keep_uid)
+        folder.add("IM_00001.dcm", data)
+        paths = folder.finish()
+    except BaseException:
+        folder.abandon()
+        raise
+    return Written("dicom", paths, 1, len(data), (str(original.SOPInstanceUID),), str(original.SeriesInstanceUID))
+
+
+def is_of_segmentation(image: xr.DataArray) -> bool:
+    """Whether an image is a segmentation or a part of one, by what it says of itself."""
+    return "segment" in image.dims or str(image.attrs.get("SOPClassUID", "")) in CLASSES
+
+
+def _original(headers: Headers | None, instances: NDArray[np.int64]) -> pydicom.Dataset | None:
+    own = instances[instances != 0]
+    return None if headers is None or not own.size else headers.original(int(own[0]))
+
+
+def _change(
+    image: xr.DataArray, original: pydicom.Dataset, headers: Headers, instances: NDArray[np.int64], place: Place,
+    identity: Identity,
+) -> str | None:  # fmt: skip
+    """Say how a segmentation differs from its source; None if it does not."""
+    uid, frames = str(original.SOPInstanceUID), int(original.get("NumberOfFrames") or 1)
+    numbers = {instance_digest(uid, n): n for n in range(1, frames + 1)}
+    if "segment" not in image.dims:
+        return "it is a part of it or was stored as a map of labels (mask_and_scale=False)"
+    if image.attrs.get("assigned_elements"):
+        return "elements were assigned"
+    if set(instances[instances != 0].tolist()) != set(numbers):
+        return "frames of its source are missing, or are others"
+    if not identity.holds(original):
+        return "its patient or study is another than that of its source, or not known for certain"
+    segments = [int(n) for n in image.coords["segment"].values]
+    top = float(original.get("MaximumFractionalValue") or 1)
+    scale = top if image.dtype.kind == "f" and original.get("SegmentationType") == "FRACTIONAL" else 1.0
+    own = OwnHeaders(headers)
+    mapped = str(original.SOPClassUID) == LABEL_MAP
+    for k in range(instances.shape[1]):
+        values = np.asarray(image.isel(slice=k).values, dtype=np.float64)
+        if values[instances[:, k] == 0].any():
+            return f"slice {k + 1} has pixels of a segment that its source has no frame of"
+        planes: dict[int, NDArray[Any]] = {}
+        for s in np.flatnonzero(instances[:, k]).tolist():
+            digest = int(instances[s, k])
+            stored = np.rint(values[s] * scale)
+            if np.abs(stored - values[s] * scale).max() > 1e-3:
+                return f"slice {k + 1} has values that its source can't have"
+            header = own.of(digest)
+            if (why := place.differs(header, k)) is not None:
+                return f"slice {k + 1}: {why}"
+            said = header.get("ReferencedSegmentNumber")
+            if not mapped and said is not None and int(said) != segments[s]:
+                return f"slice {k + 1}: segment {segments[s]} is {said} in its source"
+            if mapped:
+                stored = stored * segments[s] + planes.get(digest, 0)
+            planes[digest] = stored
+        if not all(headers.same_pixels(digest, stored) for digest, stored in planes.items()):
+            return f"the pixels of slice {k + 1} are others than those of its source"
+    return None

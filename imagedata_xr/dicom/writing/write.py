@@ -1,0 +1,219 @@
+"""Write an image as a DICOM series: unchanged images as they were, others as valid derived ones.
+
+Images are made one after the other, from blocks of the array that fit in memory, into a folder that appears when all
+are whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pydicom
+import xarray as xr
+from numpy.typing import NDArray
+from pydicom.datadict import tag_for_keyword
+
+from ...errors import FormatError, SourceError, warn
+from ...formats.seam import WriteOptions, Written
+from ...model.image import canonical, volume_dims
+from ..headers.header import Headers, JoinedHeaders, headers_of, remembered_with
+from .derived import Series
+from .fields import from_attrs
+from .files_out import check_target
+from .identity_out import identity_of
+from .job import Job
+from .labels_out import check_b_values, labels_of
+from .place_out import place_of
+from .segments_out import is_of_segmentation, write_unchanged
+from .uids import new_uid
+
+FORMAT_OPTIONS = {"sop_class": ("MR", "CT", "PT", "PET", "SC")}
+
+
+def write(image: xr.DataArray, target: str, options: WriteOptions) -> Any:
+    """Write an image as a new DICOM series, one file per image.
+
+    Parameters
+    ----------
+    image : xarray.DataArray
+        With the dims of the data model, in any order.
+    target : str
+        Folder, local or of any fsspec file system.
+    options : WriteOptions
+        ``format_options={"sop_class": "MR" | "CT" | "PT" | "SC"}`` chooses the class of derived images.
+
+    Returns
+    -------
+    Written, or dask.delayed.Delayed that yields it where ``options.compute`` is false
+
+    Raises
+    ------
+    FormatError
+        Where DICOM can't hold the image, or ``keep_uid`` is asked for and an image is not unchanged; before anything is
+        written.
+    GeometryError
+        Where the place of the pixels is lost.
+    FileExistsError
+        Where the target is there and ``options.overwrite`` is false.
+    """
+    _check_options(options)
+    check_target(target, options.overwrite, options.storage_options)
+    whole = canonical(image)
+    job = (_segmentation if is_of_segmentation(whole) else _job)(whole, str(target), options)
+    if options.compute:
+        return job()
+    from dask.delayed import delayed
+
+    return delayed(job, pure=False, traverse=False)()
+
+
+def _check_options(options: WriteOptions) -> None:
+    for name, value in options.format_options.items():
+        allowed = FORMAT_OPTIONS.get(name)
+        if allowed is None or value not in allowed:
+            raise FormatError(f"format_options {name}={value!r}: DICOM knows {FORMAT_OPTIONS}")
+    changes = {"series_number": options.series_number, "series_description": options.series_description}
+    asked = [name for name, value in {**changes, "image_type": options.image_type}.items() if value is not None]
+    if options.keep_uid and asked:
+        raise FormatError(f"keep_uid=True leaves every element as it is, so {', '.join(asked)} can't be given with it")
+
+
+def _segmentation(image: xr.DataArray, target: str, options: WriteOptions) -> Callable[[], Written]:
+    """Segmentations are written as they were read."""
+    headers, instances, _ = _own_headers(image)
+    identity = identity_of(image, from_attrs(image.attrs), image.attrs, _lineage(image, instances))
+    return partial(write_unchanged, image, target, options, headers, instances, place_of(image), identity)
+
+
+def _job(image: xr.DataArray, target: str, options: WriteOptions) -> Job:
+    if image.dtype.kind not in "biuf":
+        advice = ": write abs(image) and the phase as two series" if image.dtype.kind == "c" else ""
+        raise FormatError(f"values of type {image.dtype} are none of a DICOM image{advice}")
+    if not image.size:
+        raise FormatError(f"the image is empty: its sizes are {dict(image.sizes)}")
+    headers, instances, averaged = _own_headers(image)
+    attrs = from_attrs(image.attrs)
+    place, labels = place_of(image), labels_of(image)
+    if headers is not None:
+        check_b_values(labels, averaged, headers)
+    keep = {tag_for_keyword(k) for k in _words(image.attrs.get("assigned_elements"))} - {None}
+    assigned = pydicom.Dataset()
+    for element in attrs:
+        if element.tag in keep:
+            assigned[element.tag] = element
+    series = Series(
+        place=place,
+        labels=labels,
+        identity=identity_of(image, attrs, image.attrs, _lineage(image, instances)),
+        uid=new_uid(),
+        frame_of_reference=place.frame_of_reference or new_uid(),
+        now=datetime.now(),
+        number=options.series_number if options.series_number is not None else _next_number(attrs, headers, instances),
+        description=options.series_description,
+        image_type=_words(options.image_type) or None,
+        units=options.units if options.units is not None else str(image.attrs.get("units", "") or ""),
+        assigned=assigned,
+    )
+    return Job(image, target, options, headers, instances, attrs, series)
+
+
+def _words(value: Any) -> list[str]:
+    if value is None:
+        return []
+    return [w for w in value.split("\\") if w] if isinstance(value, str) else [str(v) for v in value]
+
+
+def _own_headers(image: xr.DataArray) -> tuple[Headers | None, NDArray[np.int64], NDArray[np.bool_]]:
+    """Where the headers of the images are, the digest of each image's own one (0 for none), and which were averaged."""
+    dims = [*volume_dims(image), "slice"]
+    sizes = [image.sizes[d] for d in dims]
+    none = np.zeros((int(np.prod(sizes[:-1])), sizes[-1]), dtype=np.int64)
+    coord = image.coords.get("instance")
+    if coord is None or not set(coord.dims) <= set(dims):
+        return None, none, none > 0
+    values = coord.variable.set_dims(dict(zip(dims, sizes, strict=True))).transpose(*dims).values.reshape(none.shape)
+    if values.dtype.kind == "f":
+        values = np.where(np.isfinite(values), values, 0)
+    named = values != 0
+    digests = np.where(values % 1 == 0, values, 0).astype(np.int64)  # an averaged digest is none
+    headers = _headers(image)
+    known = {} if headers is None else {d: headers.has(int(d)) for d in np.unique(digests) if d}
+    if headers is None or not _reachable(headers, known):
+        if digests.any():
+            warn(
+                "the source of this image can't be reached: what is written comes from its labels and attributes, "
+                "without the elements that only the whole headers have"
+            )
+        return None, none, none > 0
+    own = np.vectorize(lambda d: d if known.get(d) else 0, otypes=[np.int64])(digests)
+    return headers, own, named & (own == 0)
+
+
+def _lineage(image: xr.DataArray, own: NDArray[np.int64]) -> set[tuple[int, int]]:
+    """Patients and studies that single images come from, as digests; 0 for one that no known source explains.
+
+    concat and merge with ``compat="override"`` keep the labels of the first operand for all; the images still know.
+    """
+    coord = image.coords.get("instance")
+    if coord is None or not own.any():
+        return set()
+    first, others = _headers_by_source(image), _elsewhere(image)
+    found: set[tuple[int, int]] = set()
+    for instance in (int(d) for d in np.unique(own) if d):
+        mine = first is not None and first.has(instance)
+        for headers in [first] if mine else others:
+            if headers is not None and headers.has(instance):
+                found.add(headers.identity(instance))
+    whole = coord.dtype.kind == "i" and coord.size == own.size
+    if whole and int((coord.values != 0).sum()) > int((own != 0).sum()):
+        found.add((0, 0))
+    return found
+
+
+def _reachable(headers: Headers, known: Mapping[int, bool]) -> bool:
+    """Whether the files are still there: the headers of a source are remembered when it is gone."""
+    first = next((d for d, has in known.items() if has), None)
+    try:
+        return first is None or headers.dataset(int(first)) is not None
+    except SourceError:
+        return False
+
+
+def _headers(image: xr.DataArray) -> Headers | None:
+    """Headers of an image: those of its source, and of other sources that were opened for what that does not know."""
+    first, others = _headers_by_source(image), _elsewhere(image)
+    parts = [h for h in (first, *others) if h is not None]
+    return first if not others else JoinedHeaders(parts)
+
+
+def _elsewhere(image: xr.DataArray) -> list[Headers]:
+    """Other sources opened in this process that know images which the image's own source does not."""
+    first, coord = _headers_by_source(image), image.coords.get("instance")
+    if coord is None or coord.dtype.kind != "i":
+        return []
+    wanted = {int(d) for d in np.unique(coord.values) if d and not (first is not None and first.has(int(d)))}
+    return [h for h in remembered_with(wanted) if h is not first] if wanted else []
+
+
+def _headers_by_source(image: xr.DataArray) -> Headers | None:
+    source = image.coords.get("source")
+    if source is None or not source.ndim:
+        return headers_of(image)
+    each = {str(s) for s in source.values.ravel().tolist()}
+    found = [headers_of(image.assign_coords(source=xr.Variable((), s))) for s in sorted(each)]
+    known = [h for h in found if h is not None]
+    return JoinedHeaders(known) if known else None
+
+
+def _next_number(attrs: pydicom.Dataset, headers: Headers | None, instances: NDArray[np.int64]) -> int | None:
+    """Series number of a derived series: 1000 more than that of the source."""
+    own = instances[instances > 0]
+    source = attrs if "SeriesNumber" in attrs or headers is None or not own.size else headers.dataset(int(own[0]))
+    try:
+        return int(str(source.get("SeriesNumber") or 0)) + 1000
+    except ValueError:
+        return 1000
