@@ -55,6 +55,22 @@ class ImageAccessor:
         return query.direction(self._image)
 
     @property
+    def orientation(self) -> str:
+        """Letters to which col, row and slice index grow, nearly: ``"LPS"`` is axial; as in ITK and NIfTI."""
+        from .model.orient import orientation
+
+        return orientation(self._image)
+
+    def to_orientation(self, code: str) -> Any:
+        """Permute and flip the axes, so that they point where three letters say, such as ``"RAS"``; nothing moves.
+
+        The letters say where col, row and slice index grow; see `imagedata_xr.model.orient.to_orientation`.
+        """
+        from .model.orient import to_orientation
+
+        return self._like_input(to_orientation(self._image, code))
+
+    @property
     def frame_of_reference(self) -> str:
         """Frame of Reference UID; empty where unknown."""
         return query.frame_of_reference(self._image)
