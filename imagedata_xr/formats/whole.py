@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from ..errors import SourceError
+from ..errors import FormatError, SourceError
+from ..stores.sinks import place_of_target, special_sink
 from ..stores.url import local, reason, strip_credentials
 
 
@@ -49,10 +49,9 @@ class Whole:
         overwrite: bool = False,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        try:
-            fs, path = url_to_fs(str(target), **(storage_options or {}))
-        except (ValueError, ImportError) as error:
-            raise SourceError(f"{strip_credentials(str(target))} can't be written: {error}") from error
+        if special_sink(str(target)) is not None:
+            raise FormatError(f"{strip_credentials(str(target))} takes DICOM only: format='dicom' writes it")
+        fs, path = place_of_target(str(target), storage_options)
         self.fs = local() if isinstance(fs, LocalFileSystem) else fs
         self.local = isinstance(fs, LocalFileSystem)
         self.folder = os.path.dirname(path) if self.local else path.rpartition("/")[0]

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from ..errors import SourceError
+from ..errors import FormatError, SourceError
+from ..stores.sinks import place_of_target, special_sink
 from ..stores.url import reason, strip_credentials
 
 
@@ -45,10 +45,9 @@ class WholeFolder:
         self, target: str, main: str, overwrite: bool, storage_options: Mapping[str, Any] | None = None
     ) -> None:
         self.main, self.overwrite = main, overwrite
-        try:
-            fs, path = url_to_fs(str(target), **(storage_options or {}))
-        except (ValueError, ImportError) as error:
-            raise SourceError(f"{strip_credentials(str(target))} can't be written: {error}") from error
+        if special_sink(str(target)) is not None:
+            raise FormatError(f"{strip_credentials(str(target))} takes DICOM only: format='dicom' writes it")
+        fs, path = place_of_target(str(target), storage_options)
         self.fs, self.local = fs, isinstance(fs, LocalFileSystem)
         self.path = os.path.realpath(path) if self.local else path.rstrip("/")
         self.check()

@@ -1,7 +1,7 @@
 """What a user may type as a source, and reading byte ranges from what was found there.
 
 `find` turns paths, folders, globs, URLs and lists of these into a flat list of files; nothing is opened.
-Kinds of source that need more than fsspec register in `_KINDS`, the one place where a source is dispatched.
+Addresses that need more than fsspec are those of stores of our own; see `imagedata_xr.stores.registry`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 from urllib.parse import unquote
 
 from fsspec import AbstractFileSystem
@@ -18,6 +18,7 @@ from fsspec.core import OpenFile, url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from ..errors import LabelError, NotFoundError, SourceError
+from . import registry
 from .files import (
     BATCH,
     File,
@@ -32,13 +33,16 @@ from .files import (
     reason,
     strip_credentials,
 )
+from .registry import StorageOptions, store_of
 
 __all__ = [
     "BATCH",
     "File",
     "Source",
+    "StorageOptions",
     "file_name",
     "find",
+    "forms",
     "is_archive",
     "is_local",
     "local",
@@ -51,10 +55,19 @@ __all__ = [
     "strip_credentials",
 ]
 
-StorageOptions: TypeAlias = Mapping[str, Any] | None
-
+FORMS = (
+    "path/of/file", "path/of/folder", "pattern*.dcm", "file:///path", "https://host/file", "s3://bucket/folder",
+    "zip://member::path/a.zip",
+)  # fmt: skip
+"""Addresses as a user may type them; stores of our own add theirs."""
 
 Source: TypeAlias = "str | os.PathLike[str] | OpenFile | File | Sequence[Source]"
+
+
+def forms() -> str:
+    """Tell in a few words which addresses there are."""
+    own = [form for store in dict.fromkeys(registry.stores().values()) for form in store.forms]
+    return "an address is " + ", ".join([*FORMS, *own]) + ", or a list of these"
 
 
 def find(source: Source, storage_options: StorageOptions = None) -> list[File]:
@@ -142,7 +155,8 @@ def _find_each(sources: list[str | OpenFile | File], options: StorageOptions) ->
 
 def _answers_many(url: str, options: StorageOptions) -> bool:
     """Whether the store of an address, which all its addresses share, is one of fsspec's asynchronous ones."""
-    if next((finder for pattern, finder in _KINDS if pattern.match(url)), None) is not _find_url:
+    finder = next((finder for pattern, finder in _KINDS if pattern.match(url)), None)
+    if finder is not _find_url or store_of(url) is not None:
         return False
     try:
         return bool(url_to_fs(url, **(options or {}))[0].async_impl)
@@ -160,6 +174,8 @@ def _find_one(source: str | OpenFile | File, options: StorageOptions) -> list[Fi
                 "unpack it, or open it without compression"
             )
         return _find_in(source.fs, source.path, _name(source))
+    if (store := store_of(source)) is not None:
+        return store.find(source, options)
     for pattern, finder in _KINDS:
         if pattern.match(source):
             return finder(source, options)
@@ -171,7 +187,7 @@ def _find_url(url: str, options: StorageOptions) -> list[File]:
     try:
         fs, path = url_to_fs(url, **(options or {}))
     except (ValueError, ImportError) as error:
-        raise SourceError(f"{name} can't be opened: {error}") from error
+        raise SourceError(f"{name} can't be opened: {error}; {forms()}") from error
     if isinstance(fs, LocalFileSystem):
         return _find_local(path)
     return _find_in(fs, path, name)
@@ -269,6 +285,8 @@ def _name(source: str | OpenFile | File) -> str:
         source = File(source.fs, source.path)
     if isinstance(source, File):
         return file_name(source)
+    if (store := store_of(source)) is not None:
+        return store.name(source)
     if source.startswith("file://") and "::" not in source:
         source = source.removeprefix("file://")
     if "://" in source or "::" in source:

@@ -16,10 +16,11 @@ from pydicom.uid import ExplicitVRLittleEndian
 from ...errors import FormatError, warn
 from ...formats.seam import WriteOptions, Written
 from ...model.image import volume_dims
+from ...stores.sinks import Sink, open_sink
 from ..headers.header import Headers
 from .blocks import blocks
 from .derived import Series, rgb
-from .files_out import Folder, encode, open_folder
+from .files_out import encode
 from .own_headers import OwnHeaders
 from .pixels_out import Coded, coding_of, may_lose
 from .pixels_out import encode as encode_pixels
@@ -55,7 +56,7 @@ class Job:
                 f"keep_uid=True, but the image is not what its source instances say: {why}. Without keep_uid it "
                 "becomes a new series"
             )
-        folder = open_folder(self.target, self.options.overwrite, self.options.storage_options)
+        folder = open_sink(self.target, self.options.overwrite, self.options.storage_options)
         try:
             uids, size = self._write_all(folder, why is None)
             paths = folder.finish()
@@ -140,7 +141,7 @@ class Job:
                 at = tuple(b.start + i for b, i in zip(block, place, strict=True))
                 yield int(np.ravel_multi_index(at[:-1], shape)), at[-1], values[place]
 
-    def _write_all(self, folder: Folder, unchanged: bool) -> tuple[list[str], int]:
+    def _write_all(self, folder: Sink, unchanged: bool) -> tuple[list[str], int]:
         size, uids = 0, []
         from_files = unchanged and self._original(0, 0) is not None
         total = len(self.sources) if from_files else self.instances.size

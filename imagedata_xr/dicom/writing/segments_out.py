@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from ...errors import FormatError
 from ...formats.seam import WriteOptions, Written
 from ...model.identity import instance_digest
+from ...stores.sinks import open_sink
 from ..framing.segments import CLASSES, LABEL_MAP
 from ..headers.header import Headers
-from .files_out import encode, open_folder
+from .files_out import encode
 from .identity_out import Identity
 from .own_headers import OwnHeaders
 from .place_out import Place
@@ -56,7 +57,7 @@ def write_unchanged(
         )
     if not options.keep_uid:
         original = renamed(original, new_uid(), new_uid(), options.series_number, options.series_description)
-    folder = open_folder(target, options.overwrite, options.storage_options)
+    folder = open_sink(target, options.overwrite, options.storage_options)
     try:
         data = encode(original, keep_meta=options.keep_uid)
         folder.add("IM_00001.dcm", data)

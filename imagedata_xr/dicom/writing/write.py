@@ -17,14 +17,15 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydicom.datadict import tag_for_keyword
 
-from ...errors import FormatError, SourceError, warn
+from ...errors import FormatError, IdentityError, SourceError, warn
 from ...formats.seam import WriteOptions, Written
 from ...model.image import canonical, volume_dims
+from ...stores.registry import store_of
+from ...stores.sinks import check_target
 from ..headers.header import Headers, JoinedHeaders, headers_of, remembered_with
 from .derived import Series
 from .fields import from_attrs
-from .files_out import check_target
-from .identity_out import identity_of
+from .identity_out import Identity, identity_of
 from .job import Job
 from .labels_out import check_b_values, labels_of
 from .place_out import place_of
@@ -86,6 +87,7 @@ def _segmentation(image: xr.DataArray, target: str, options: WriteOptions) -> Ca
     """Segmentations are written as they were read."""
     headers, instances, _ = _own_headers(image)
     identity = identity_of(image, from_attrs(image.attrs), image.attrs, _lineage(image, instances))
+    _check_identified(identity, target)
     return partial(write_unchanged, image, target, options, headers, instances, place_of(image), identity)
 
 
@@ -105,10 +107,12 @@ def _job(image: xr.DataArray, target: str, options: WriteOptions) -> Job:
     for element in attrs:
         if element.tag in keep:
             assigned[element.tag] = element
+    identity = identity_of(image, attrs, image.attrs, _lineage(image, instances))
+    _check_identified(identity, target)
     series = Series(
         place=place,
         labels=labels,
-        identity=identity_of(image, attrs, image.attrs, _lineage(image, instances)),
+        identity=identity,
         uid=new_uid(),
         frame_of_reference=place.frame_of_reference or new_uid(),
         now=datetime.now(),
@@ -119,6 +123,16 @@ def _job(image: xr.DataArray, target: str, options: WriteOptions) -> Job:
         assigned=assigned,
     )
     return Job(image, target, options, headers, instances, attrs, series)
+
+
+def _check_identified(identity: Identity, target: str) -> None:
+    """Raise `IdentityError` where an archive of images would get an image of which the patient is not known."""
+    store = store_of(target)
+    if store is not None and store.identified and not identity.patient:
+        raise IdentityError(
+            f"{store.name(target)} files images by their patient, and the patient of this image is not known for "
+            "certain: template= says whose it is"
+        )
 
 
 def _words(value: Any) -> list[str]:

@@ -1,0 +1,203 @@
+"""Where finished files go: folders here and on other stores. They appear when all are whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from ..errors import SourceError
+from .files import strip_credentials
+from .registry import Sink, StorageOptions, store_of
+
+__all__ = ["Sink", "check_target", "open_sink", "place_of_target", "special_sink"]
+
+
+def special_sink(target: str) -> Callable[[bool, StorageOptions], Sink] | None:
+    """Give what begins writing to a store of our own; None for paths and what fsspec writes."""
+    store = store_of(target)
+    if store is None:
+        return None
+    return lambda overwrite, options: store.sink(target, overwrite, options)
+
+
+def place_of_target(target: str, storage_options: StorageOptions = None) -> tuple[Any, str]:
+    """Filesystem and path of a target; `SourceError` for an address that leads nowhere."""
+    try:
+        fs, path = url_to_fs(os.fspath(target), **dict(storage_options or {}))
+    except (ValueError, ImportError) as error:
+        raise SourceError(f"{strip_credentials(str(target))} can't be written: {error}") from error
+    return fs, path
+
+
+def open_sink(target: str, overwrite: bool, storage_options: StorageOptions = None) -> Sink:
+    """Begin a folder of files.
+
+    Parameters
+    ----------
+    target : str
+        Path or fsspec URL.
+    overwrite : bool
+        Replace a folder of files that is there, once the new files are whole.
+    storage_options : mapping, optional
+
+    Raises
+    ------
+    FileExistsError
+        Where something is there and `overwrite` is false, or it is more than a folder of files.
+    """
+    if (special := special_sink(target)) is not None:
+        return special(overwrite, storage_options)
+    fs, path = place_of_target(target, storage_options)
+    if isinstance(fs, LocalFileSystem):
+        return _LocalFolder(Path(path), overwrite)
+    return _RemoteFolder(fs, path.rstrip("/"), overwrite)
+
+
+def check_target(target: str, overwrite: bool, storage_options: StorageOptions = None) -> None:
+    """Raise `FileExistsError` where a target may not be written, without touching it."""
+    if special_sink(target) is not None:
+        return  # it tells when writing begins, before anything is sent
+    fs, path = place_of_target(target, storage_options)
+    if isinstance(fs, LocalFileSystem):
+        _check_local(Path(path), overwrite)
+    else:
+        _check_remote(fs, path.rstrip("/"), overwrite)
+
+
+def content(data: bytes | Path) -> bytes:
+    """Give the content of a finished file."""
+    return data if isinstance(data, bytes) else data.read_bytes()
+
+
+def _exists(path: object) -> FileExistsError:
+    return FileExistsError(f"{path} is there already and not empty: overwrite=True replaces it")
+
+
+def _check_local(path: Path, overwrite: bool) -> None:
+    if path.exists() and not path.is_dir():
+        raise FileExistsError(f"{path} is a file: DICOM images are written into a folder, one file each")
+    entries = list(path.iterdir()) if path.is_dir() else []
+    if entries and not overwrite:
+        raise _exists(path)
+    if any(not e.is_file() or e.is_symlink() for e in entries):
+        raise FileExistsError(
+            f"{path} holds more than files: overwrite=True replaces no folder that has folders within"
+        )
+
+
+class _LocalFolder:
+    """Files go to a hidden folder beside the target, which then takes the target's name."""
+
+    def __init__(self, path: Path, overwrite: bool) -> None:
+        _check_local(path, overwrite)
+        self.path = path.resolve()  # a link keeps pointing to the folder
+        self.inside = self.path.is_dir() and not any(self.path.iterdir())
+        # an empty folder may be a mount point, that can't be renamed over: the files are then moved within it
+        beside = self.path if self.inside else self.path.parent
+        self._made: Path | None = None
+        first = next((p for p in (self.path.parent, *self.path.parent.parents) if p.exists()), None)
+        if first != self.path.parent:
+            self._made = next(p for p in (self.path.parent, *self.path.parent.parents) if p.parent == first)
+            self.path.parent.mkdir(parents=True)
+        self.stage = beside / f".{self.path.name}.{uuid.uuid4().hex[:8]}.part"
+        self.stage.mkdir()
+        self.names: list[str] = []
+
+    def add(self, name: str, data: bytes | Path) -> None:
+        """Write one file."""
+        (self.stage / name).write_bytes(content(data))
+        self.names.append(name)
+
+    def finish(self) -> tuple[str, ...]:
+        """Let the files appear."""
+        if self.inside:
+            for name in self.names:
+                (self.stage / name).rename(self.path / name)
+            self.stage.rmdir()
+        elif self.path.exists():
+            self._swap()
+        else:
+            self.stage.rename(self.path)
+        return tuple(str(self.path / name) for name in self.names)
+
+    def _swap(self) -> None:
+        old = self.stage.with_suffix(".old")
+        self.path.rename(old)
+        try:
+            self.stage.rename(self.path)
+        except OSError:
+            old.rename(self.path)
+            raise
+        shutil.rmtree(old)
+
+    def abandon(self) -> None:
+        """Remove everything that was written."""
+        if self.inside:
+            for name in self.names:
+                (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.stage, ignore_errors=True)
+        if self._made is not None:
+            for folder in (self.path.parent, *self.path.parent.parents):
+                if any(folder.iterdir()):
+                    break  # somebody else uses it by now
+                folder.rmdir()
+                if folder == self._made:
+                    break
+
+
+def _listing(fs: Any, path: str) -> list[dict[str, Any]]:
+    fs.invalidate_cache()
+    try:
+        return [e for e in fs.ls(path, detail=True) if e["name"].rstrip("/") != path]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _check_remote(fs: Any, path: str, overwrite: bool) -> list[str]:
+    if fs.isfile(path):
+        raise FileExistsError(f"{path} is a file: DICOM images are written into a folder, one file each")
+    entries = _listing(fs, path)
+    if entries and not overwrite:
+        raise _exists(path)
+    if any(e.get("type") == "directory" for e in entries):
+        raise FileExistsError(
+            f"{path} holds more than files: overwrite=True replaces no folder that has folders within"
+        )
+    return [e["name"] for e in entries]
+
+
+class _RemoteFolder:
+    """Whole files are uploaded one by one; all are removed if one fails. Old files go when the new ones are there."""
+
+    def __init__(self, fs: Any, path: str, overwrite: bool) -> None:
+        self.fs, self.path = fs, path
+        self.old = _check_remote(fs, path, overwrite)
+        # beside old files of the same names, new ones get names of their own
+        self.prefix = f"{uuid.uuid4().hex[:8]}_" if self.old else ""
+        self.done: list[str] = []
+        fs.makedirs(path, exist_ok=True)
+
+    def add(self, name: str, data: bytes | Path) -> None:
+        """Upload one file."""
+        full = f"{self.path}/{self.prefix}{name}"
+        self.done.append(full)
+        self.fs.pipe_file(full, content(data))
+
+    def finish(self) -> tuple[str, ...]:
+        """Remove the old files."""
+        for name in self.old:
+            self.fs.rm_file(name)
+        return tuple(self.fs.unstrip_protocol(name) for name in self.done)
+
+    def abandon(self) -> None:
+        """Remove everything that was uploaded."""
+        for name in self.done:
+            if self.fs.exists(name):
+                self.fs.rm_file(name)
