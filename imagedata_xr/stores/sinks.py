@@ -86,10 +86,18 @@ def _check_local(path: Path, overwrite: bool) -> None:
     entries = list(path.iterdir()) if path.is_dir() else []
     if entries and not overwrite:
         raise _exists(path)
-    if any(not e.is_file() or e.is_symlink() for e in entries):
+    if any(not _replaceable(e) for e in entries):
         raise FileExistsError(
-            f"{path} holds more than files: overwrite=True replaces no folder that has folders within"
+            f"{path} holds more than files: overwrite=True replaces a folder of files, and within it only folders of "
+            "images written here"
         )
+
+
+def _replaceable(entry: Path) -> bool:
+    if entry.is_symlink() or not entry.is_dir():
+        return entry.is_file() and not entry.is_symlink()
+    within = list(entry.iterdir())
+    return bool(within) and all(not e.is_symlink() and e.is_file() and e.name.startswith("IM") for e in within)
 
 
 class _LocalFolder:
@@ -112,14 +120,16 @@ class _LocalFolder:
 
     def add(self, name: str, data: bytes | Path) -> None:
         """Write one file."""
-        (self.stage / name).write_bytes(content(data))
+        place = self.stage / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content(data))
         self.names.append(name)
 
     def finish(self) -> tuple[str, ...]:
         """Let the files appear."""
         if self.inside:
-            for name in self.names:
-                (self.stage / name).rename(self.path / name)
+            for entry in sorted(self.stage.iterdir()):
+                entry.rename(self.path / entry.name)
             self.stage.rmdir()
         elif self.path.exists():
             self._swap()
@@ -142,6 +152,8 @@ class _LocalFolder:
         if self.inside:
             for name in self.names:
                 (self.path / name).unlink(missing_ok=True)
+            for name in {name.split("/")[0] for name in self.names if "/" in name}:
+                shutil.rmtree(self.path / name, ignore_errors=True)  # a folder of ours: the target was empty
         shutil.rmtree(self.stage, ignore_errors=True)
         if self._made is not None:
             for folder in (self.path.parent, *self.path.parent.parents):
@@ -186,7 +198,11 @@ class _RemoteFolder:
 
     def add(self, name: str, data: bytes | Path) -> None:
         """Upload one file."""
-        full = f"{self.path}/{self.prefix}{name}"
+        *folders, last = name.split("/")
+        place = "/".join([self.path, *folders])
+        full = f"{place}/{self.prefix}{last}"
+        if folders:
+            self.fs.makedirs(place, exist_ok=True)
         self.done.append(full)
         self.fs.pipe_file(full, content(data))
 

@@ -12,6 +12,7 @@ import pydicom
 from numpy.typing import NDArray
 
 from ...errors import FormatError
+from .charset_out import UTF8, set_charset
 from .fields import drop, drop_groups, put, put_moment
 from .identity_out import Identity
 from .labels_out import Labels
@@ -72,6 +73,10 @@ class Series:
         Of the values; empty where unknown.
     assigned : pydicom.Dataset
         Elements set by the user, which win over the image's own header.
+    keep_private : bool
+        Keep the private elements of the image's own header.
+    character_set : str
+        Of all texts.
     """
 
     place: Place
@@ -85,6 +90,8 @@ class Series:
     image_type: Sequence[str] | None
     units: str
     assigned: pydicom.Dataset
+    keep_private: bool = False
+    character_set: str = UTF8
 
     def header(
         self, base: pydicom.Dataset, own: bool, v: int, k: int, sop_class: str
@@ -101,7 +108,7 @@ class Series:
             Number of the volume and the slice.
         sop_class : str
         """
-        ds = cleaned(base, own)
+        ds = cleaned(base, own, self.keep_private)
         if own:
             for element in self.assigned:
                 ds[element.tag] = copy.deepcopy(element)
@@ -117,6 +124,7 @@ class Series:
             if ds.get("FrameReferenceTime") in (None, "") and (t := self._seconds(v, k)) is not None:
                 put(ds, "FrameReferenceTime", 1e3 * t)
         neutral = complete(ds, sop_class, slices, volumes, self.place.positions is not None)
+        set_charset(ds, self.character_set)
         return ds, neutral
 
     def _seconds(self, v: int, k: int) -> float | None:
@@ -190,7 +198,7 @@ def _whole(value: object) -> int:
         return 0
 
 
-def cleaned(base: pydicom.Dataset, encoded: bool) -> pydicom.Dataset:
+def cleaned(base: pydicom.Dataset, encoded: bool, keep_private: bool = False) -> pydicom.Dataset:
     """Copy of a header without what is stale in a derived image: text in UTF-8, no private elements, no overlays.
 
     Parameters
@@ -198,10 +206,12 @@ def cleaned(base: pydicom.Dataset, encoded: bool) -> pydicom.Dataset:
     base : pydicom.Dataset
     encoded : bool
         Whether its text is bytes in the character set that it names (of a file), not yet text.
+    keep_private : bool
+        Keep private elements of groups that have a creator.
     """
     ds = pydicom.Dataset()
     for tag in base.keys():  # noqa: SIM118 - iterating decodes
-        keep = not tag.is_private and 0x0008 <= tag.group < 0x7FE0 and tag.element != 0
+        keep = (keep_private or not tag.is_private) and 0x0008 <= tag.group < 0x7FE0 and tag.element != 0
         if keep and not 0x5000 <= tag.group <= 0x50FF and not 0x6000 <= tag.group <= 0x60FF:
             ds[tag] = copy.copy(base.get_item(tag))
     if (charset := base.get("SpecificCharacterSet")) is not None:
@@ -210,7 +220,8 @@ def cleaned(base: pydicom.Dataset, encoded: bool) -> pydicom.Dataset:
     if encoded:
         ds.decode()
     ds = copy.deepcopy(ds)
-    ds.remove_private_tags()
+    if not keep_private:
+        ds.remove_private_tags()
     _forget_charsets(ds)
     ds.SpecificCharacterSet = "ISO_IR 192"
     drop_groups(ds, 0x0004, 0x0004)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import uuid
+from collections.abc import Mapping
 from io import BytesIO
+from pathlib import Path
+from typing import Any
 
 import pydicom
+from fsspec.implementations.local import LocalFileSystem
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from ...errors import FormatError
+from ...stores.files import strip_credentials
+from ...stores.sinks import Sink, content, open_sink, place_of_target, special_sink
+from ...stores.sinks import check_target as check_folder
 from .uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 
@@ -48,3 +58,62 @@ _SYNTAX = {
     (False, True): ExplicitVRLittleEndian,
     (False, False): ExplicitVRBigEndian,
 }
+
+
+def open_target(target: str, overwrite: bool, storage_options: Mapping[str, Any] | None = None) -> Sink:
+    """Begin what a target means: the one file that it names, or a folder of files."""
+    begin = OneFile if is_file_name(target) else open_sink
+    return begin(target, overwrite, storage_options)
+
+
+def check_target(target: str, overwrite: bool, storage_options: Mapping[str, Any] | None = None) -> None:
+    """Raise `FileExistsError` where a target may not be written, without touching it."""
+    if is_file_name(target):
+        OneFile(target, overwrite, storage_options)
+    else:
+        check_folder(target, overwrite, storage_options)
+
+
+def is_file_name(target: str) -> bool:
+    """Whether a target is the name of one DICOM file, unless it is a folder already."""
+    return target.lower().endswith((".dcm", ".ima")) and special_sink(target) is None and not os.path.isdir(target)
+
+
+class OneFile:
+    """A single file under the name that was asked for; it appears when it is whole."""
+
+    def __init__(self, target: str, overwrite: bool, storage_options: Mapping[str, Any] | None = None) -> None:
+        self.fs, self.path = place_of_target(target, storage_options)
+        if self.fs.exists(self.path) and not overwrite:
+            raise FileExistsError(f"{strip_credentials(target)} is there already: overwrite=True replaces it")
+        self.data: bytes | None = None
+
+    def add(self, name: str, data: bytes | Path) -> None:
+        """Keep the file until it is known that there is no other."""
+        if self.data is not None:
+            raise FormatError(
+                f"{os.path.basename(self.path)} is the name of one file, and there are several images: name a folder, "
+                "or give a pattern such as 'im_%05d.dcm'"
+            )
+        self.data = content(data)
+
+    def finish(self) -> tuple[str, ...]:
+        """Let the file appear."""
+        data = self.data or b""
+        if not isinstance(self.fs, LocalFileSystem):
+            self.fs.pipe_file(self.path, data)
+            return (str(self.fs.unstrip_protocol(self.path)),)
+        place = Path(self.path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        stage = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.part")
+        try:
+            stage.write_bytes(data)
+            stage.replace(place)
+        except BaseException:
+            stage.unlink(missing_ok=True)
+            raise
+        return (str(place),)
+
+    def abandon(self) -> None:
+        """Forget the file."""
+        self.data = None

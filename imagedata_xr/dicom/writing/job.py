@@ -16,11 +16,15 @@ from pydicom.uid import ExplicitVRLittleEndian
 from ...errors import FormatError, warn
 from ...formats.seam import WriteOptions, Written
 from ...model.image import volume_dims
-from ...stores.sinks import Sink, open_sink
+from ...stores.sinks import Sink
 from ..headers.header import Headers
+from .asked import Asked
 from .blocks import blocks
+from .compress import compress
 from .derived import Series, rgb
-from .files_out import encode
+from .dicomdir_out import NAME as DICOMDIR
+from .dicomdir_out import Entry, directory, entry_of
+from .files_out import encode, open_target
 from .own_headers import OwnHeaders
 from .pixels_out import Coded, coding_of, may_lose
 from .pixels_out import encode as encode_pixels
@@ -36,6 +40,7 @@ class Job:
     image: xr.DataArray
     target: str
     options: WriteOptions
+    asked: Asked
     headers: Headers | None
     instances: NDArray[np.int64]
     attrs: pydicom.Dataset
@@ -44,11 +49,12 @@ class Job:
     neutral: set[str] = field(default_factory=set)
     lossy: bool = False
     overlays: bool = False
+    kept_syntax: set[str] = field(default_factory=set)
     own: OwnHeaders | None = field(default=None, init=False)
 
     def __call__(self) -> Written:
         """Write the series."""
-        self.sources, self.neutral, self.lossy, self.overlays = {}, set(), False, False
+        self.sources, self.neutral, self.lossy, self.overlays, self.kept_syntax = {}, set(), False, False, set()
         self.own = None if self.headers is None else OwnHeaders(self.headers)
         why = self.first_change()
         if why is not None and self.options.keep_uid:
@@ -56,7 +62,7 @@ class Job:
                 f"keep_uid=True, but the image is not what its source instances say: {why}. Without keep_uid it "
                 "becomes a new series"
             )
-        folder = open_sink(self.target, self.options.overwrite, self.options.storage_options)
+        folder = open_target(self.target, self.options.overwrite, self.options.storage_options)
         try:
             uids, size = self._write_all(folder, why is None)
             paths = folder.finish()
@@ -64,9 +70,9 @@ class Job:
             folder.abandon()
             raise
         self._warn()
-        order = sorted(range(len(paths)), key=lambda i: paths[i])
+        order = sorted(range(len(uids)), key=lambda i: paths[i])  # a DICOMDIR comes last, and is no image
         ordered = tuple(paths[i] for i in order), tuple(uids[i] for i in order)
-        return Written("dicom", ordered[0], len(paths), size, ordered[1], self._series_uid())
+        return Written("dicom", ordered[0], len(uids), size, ordered[1], self._series_uid())
 
     def _series_uid(self) -> str:
         if self.options.keep_uid and self.headers is not None:
@@ -145,13 +151,21 @@ class Job:
         size, uids = 0, []
         from_files = unchanged and self._original(0, 0) is not None
         total = len(self.sources) if from_files else self.instances.size
-        for done, (place, ds) in enumerate(self._originals() if from_files else self._made(unchanged), 1):
+        names = self.asked.names.all_of(*self.instances.shape)
+        entries: list[Entry] = []
+        for done, ((v, k), ds) in enumerate(self._originals() if from_files else self._made(unchanged), 1):
+            if self.asked.transfer_syntax and not compress(ds, self.asked.transfer_syntax):
+                self.kept_syntax.add(str(ds.file_meta.get("TransferSyntaxUID", "")))
             data = encode(ds, keep_meta=self.options.keep_uid)
-            folder.add(f"IM_{self._number(*place):05d}.dcm", data)
+            folder.add(names[v][k], data)
             uids.append(str(ds.SOPInstanceUID))
             size += len(data)
+            if self.asked.dicomdir:
+                entries.append(entry_of(ds, names[v][k]))
             if self.options.progress is not None:
                 self.options.progress(done, total)
+        if self.asked.dicomdir:
+            folder.add(DICOMDIR, directory(entries))
         return uids, size
 
     def _originals(self) -> Iterator[tuple[tuple[int, int], pydicom.Dataset]]:
@@ -197,8 +211,7 @@ class Job:
         own = self._header(v, k)
         base = self.attrs if own is None else own
         colour = values.ndim == 3
-        asked = str(self.options.format_options.get("sop_class", ""))
-        uid = class_for(base, colour, asked)
+        uid = class_for(base, colour, self.asked.sop_class)
         coded = self._code(values, own, uid)
         if not colour and not may_rescale(uid) and not coded.coding.identity:
             uid = SC
@@ -223,6 +236,11 @@ class Job:
         warn_neutral(self.neutral)
         if self.overlays:
             warn("the overlays of the source are left out of derived images: they may no longer lie where they belong")
+        if self.kept_syntax:
+            warn(
+                "the pixels of unchanged images that are compressed already, or not of 8 or 16 bits, stay as they are "
+                "stored: transfer_syntax was not used for them"
+            )
         if self.lossy:
             warn(
                 "integers that span more than 16 bits were written in steps: they come back rounded. NIfTI and zarr "

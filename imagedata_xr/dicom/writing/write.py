@@ -21,18 +21,17 @@ from ...errors import FormatError, IdentityError, SourceError, warn
 from ...formats.seam import WriteOptions, Written
 from ...model.image import canonical, volume_dims
 from ...stores.registry import store_of
-from ...stores.sinks import check_target
 from ..headers.header import Headers, JoinedHeaders, headers_of, remembered_with
+from .asked import Asked, asked_of
 from .derived import Series
 from .fields import from_attrs
+from .files_out import check_target
 from .identity_out import Identity, identity_of
 from .job import Job
 from .labels_out import check_b_values, labels_of
 from .place_out import place_of
 from .segments_out import is_of_segmentation, write_unchanged
 from .uids import new_uid
-
-FORMAT_OPTIONS = {"sop_class": ("MR", "CT", "PT", "PET", "SC")}
 
 
 def write(image: xr.DataArray, target: str, options: WriteOptions) -> Any:
@@ -43,9 +42,11 @@ def write(image: xr.DataArray, target: str, options: WriteOptions) -> Any:
     image : xarray.DataArray
         With the dims of the data model, in any order.
     target : str
-        Folder, local or of any fsspec file system.
+        Folder, local or of any fsspec file system; the name of one file that ends with ``.dcm`` or ``.ima``; or a
+        folder with a pattern of names, such as ``out/im_%05d.dcm``.
     options : WriteOptions
-        ``format_options={"sop_class": "MR" | "CT" | "PT" | "SC"}`` chooses the class of derived images.
+        Its ``format_options`` are those of `asked.Asked`: ``sop_class``, ``layout``, ``names``, ``dicomdir``,
+        ``keep_private``, ``character_set`` and ``transfer_syntax``.
 
     Returns
     -------
@@ -62,9 +63,10 @@ def write(image: xr.DataArray, target: str, options: WriteOptions) -> Any:
         Where the target is there and ``options.overwrite`` is false.
     """
     _check_options(options)
-    check_target(target, options.overwrite, options.storage_options)
+    asked, folder = asked_of(options.format_options, str(target))
+    check_target(folder, options.overwrite, options.storage_options)
     whole = canonical(image)
-    job = (_segmentation if is_of_segmentation(whole) else _job)(whole, str(target), options)
+    job = (_segmentation if is_of_segmentation(whole) else _job)(whole, folder, options, asked)
     if options.compute:
         return job()
     from dask.delayed import delayed
@@ -73,25 +75,23 @@ def write(image: xr.DataArray, target: str, options: WriteOptions) -> Any:
 
 
 def _check_options(options: WriteOptions) -> None:
-    for name, value in options.format_options.items():
-        allowed = FORMAT_OPTIONS.get(name)
-        if allowed is None or value not in allowed:
-            raise FormatError(f"format_options {name}={value!r}: DICOM knows {FORMAT_OPTIONS}")
     changes = {"series_number": options.series_number, "series_description": options.series_description}
     asked = [name for name, value in {**changes, "image_type": options.image_type}.items() if value is not None]
     if options.keep_uid and asked:
         raise FormatError(f"keep_uid=True leaves every element as it is, so {', '.join(asked)} can't be given with it")
 
 
-def _segmentation(image: xr.DataArray, target: str, options: WriteOptions) -> Callable[[], Written]:
+def _segmentation(image: xr.DataArray, target: str, options: WriteOptions, asked: Asked) -> Callable[[], Written]:
     """Segmentations are written as they were read."""
+    if asked != Asked():
+        raise FormatError(f"format_options {', '.join(options.format_options)} are not for segmentations")
     headers, instances, _ = _own_headers(image)
     identity = identity_of(image, from_attrs(image.attrs), image.attrs, _lineage(image, instances))
     _check_identified(identity, target)
     return partial(write_unchanged, image, target, options, headers, instances, place_of(image), identity)
 
 
-def _job(image: xr.DataArray, target: str, options: WriteOptions) -> Job:
+def _job(image: xr.DataArray, target: str, options: WriteOptions, asked: Asked) -> Job:
     if image.dtype.kind not in "biuf":
         advice = ": write abs(image) and the phase as two series" if image.dtype.kind == "c" else ""
         raise FormatError(f"values of type {image.dtype} are none of a DICOM image{advice}")
@@ -121,8 +121,10 @@ def _job(image: xr.DataArray, target: str, options: WriteOptions) -> Job:
         image_type=_words(options.image_type) or None,
         units=options.units if options.units is not None else str(image.attrs.get("units", "") or ""),
         assigned=assigned,
+        keep_private=asked.keep_private,
+        character_set=asked.character_set,
     )
-    return Job(image, target, options, headers, instances, attrs, series)
+    return Job(image, target, options, asked, headers, instances, attrs, series)
 
 
 def _check_identified(identity: Identity, target: str) -> None:

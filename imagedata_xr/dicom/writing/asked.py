@@ -1,0 +1,103 @@
+"""What ``format_options`` may ask of the DICOM writer, checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import FormatError
+from ...stores.sinks import special_sink
+from .charset_out import check_charset
+from .compress import SYNTAXES, syntax_of
+from .names import DEFAULT_NAMES, LAYOUTS, Names
+
+CLASSES = ("MR", "CT", "PT", "PET", "SC")
+
+_MEANINGS = {
+    "sop_class": f"the class of derived images: {', '.join(CLASSES)}",
+    "layout": f"one of {', '.join(LAYOUTS)}",
+    "names": "a pattern of file names such as 'im_%04d.dcm' or 'v%(volume)03d/%(slice)03d.dcm'",
+    "dicomdir": "True to write a DICOMDIR beside the files",
+    "keep_private": "True to keep private elements in derived images",
+    "character_set": "a Specific Character Set of derived images, such as 'ISO_IR 100'",
+    "transfer_syntax": f"one of {', '.join(SYNTAXES)}, or the UID of one",
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Options of the DICOM writer.
+
+    Attributes
+    ----------
+    sop_class : str
+        ``MR``, ``CT``, ``PT`` or ``SC``; empty for what suits the source.
+    names : Names
+        Names of the files.
+    dicomdir : bool
+    keep_private : bool
+        Keep the private elements of the source in derived images.
+    character_set : str
+        Of derived images.
+    transfer_syntax : str
+        UID; empty for native pixels, and for unchanged ones as they are stored.
+    """
+
+    sop_class: str = ""
+    names: Names = DEFAULT_NAMES
+    dicomdir: bool = False
+    keep_private: bool = False
+    character_set: str = "ISO_IR 192"
+    transfer_syntax: str = ""
+
+
+def asked_of(options: Mapping[str, Any], target: str) -> tuple[Asked, str]:
+    """Options as they were given, and the folder that is written into.
+
+    Parameters
+    ----------
+    options : mapping
+        ``format_options`` of `imd.write`.
+    target : str
+        Its last part may be a pattern of names.
+
+    Raises
+    ------
+    FormatError
+        For an option that is not known or has no such value.
+    """
+    if strange := set(options) - set(_MEANINGS):
+        known = "; ".join(f"{name}: {meaning}" for name, meaning in _MEANINGS.items())
+        raise FormatError(f"format_options {', '.join(sorted(map(repr, strange)))} are none of DICOM's; {known}")
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in ("dicomdir", "keep_private"):
+        if not isinstance(given.get(name, False), bool):
+            raise _refused(name, given[name])
+    if given.get("sop_class", "MR") not in CLASSES:
+        raise _refused("sop_class", given["sop_class"])
+    folder, pattern = _split(target)
+    if pattern and {"names", "layout"} & set(given):
+        raise FormatError(f"the target has the pattern {pattern!r}: names and layout can't be given with it")
+    names = Names.asked(given.get("layout"), given.get("names") or pattern, bool(given.get("dicomdir")))
+    asked = Asked(
+        sop_class=str(given.get("sop_class", "")),
+        names=names,
+        dicomdir=bool(given.get("dicomdir", False)),
+        keep_private=bool(given.get("keep_private", False)),
+        character_set=check_charset(given.get("character_set", "ISO_IR 192")),
+        transfer_syntax=syntax_of(given["transfer_syntax"]) if "transfer_syntax" in given else "",
+    )
+    return asked, folder
+
+
+def _refused(name: str, value: Any) -> FormatError:
+    return FormatError(f"format_options {name}={value!r}: {_MEANINGS[name]}")
+
+
+def _split(target: str) -> tuple[str, str]:
+    """Folder and pattern of a target such as ``out/im_%05d.dcm``."""
+    head, slash, last = target.rpartition("/")
+    if special_sink(target) is None and "%" in last and Names.is_pattern(last):
+        return (head or ("/" if slash else ".")), last
+    return target, ""
