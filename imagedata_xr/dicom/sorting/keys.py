@@ -26,6 +26,10 @@ SIMULTANEOUS = tuple(
 """What a gamma camera counts at the same time (PS3.3 C.8.4.8)."""
 
 
+NUMBERED = ("TemporalPositionIdentifier", "AcquisitionNumber")
+"""Elements that count volumes."""
+
+
 class Keys:
     """Values of the frames of a stack, by order.
 
@@ -112,8 +116,13 @@ class Keys:
 
     @cached_property
     def acquired(self) -> tuple[NDArray[np.float64], ...]:
-        """The sequence of acquisition: the vendor's numbers of volumes, instance number and then time of each frame."""
-        return (*volume_numbers(self.frames), self.instance_number, self.seconds(ORDERS["none"]))
+        """The sequence of acquisition of each frame.
+
+        The vendor's numbers of volumes come first, then the instance number, the time, and what numbers volumes
+        where these are equal or missing.
+        """
+        numbers = [np.nan_to_num(self.frames.numbers(keyword)) for keyword in NUMBERED]
+        return (*volume_numbers(self.frames), self.instance_number, self.seconds(ORDERS["none"]), *numbers)
 
     def source(self, order: Order) -> str:
         """Name of the element or elements behind an order's clock."""

@@ -13,12 +13,13 @@ from ...model.geometry import direction_of, labels_of
 from ...model.image import Axis, Volumes
 from ...model.indexes import Space
 from ...model.orders import DIRECTIONALITY, VECTOR, Order, label_for
-from ..framing.frames import Frames
+from ..framing.frames import SLICE_TIME, Frames
 from ..framing.vendor_words import slice_times
 from .attrs import NUMERIC, said_elsewhere
 from .clock import datetime64, iso, starts
 from .sort import Grid
 from .stacks import Stack
+from .unsaid import warn_of_unnamed
 
 # --- volumes --------------------------------------------------------------------------------------------------------
 
@@ -79,6 +80,8 @@ def coords_of(
     out.update(_times(frames, grid, dims))
     for v in volumes:
         out.pop(v.dim, None)
+    if place:
+        warn_of_unnamed(frames, volumes, out)
     out["instance"] = ((*dims, "slice"), np.where(grid.index >= 0, frames.instance[grid.index], 0))
     return out
 
@@ -193,7 +196,8 @@ def _times(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, tuple
     clocks = frames.clocks
     clock = grid.clock if grid.clock is not None else (clocks[0] if clocks else None)
     if clock is None:
-        return {}
+        late = np.where(grid.index >= 0, frames.numbers(SLICE_TIME)[grid.index], np.nan)
+        return {"slice_time": ((*dims, "slice"), late)} if (late > 0).any() and not np.isnan(late).any() else {}
     table = np.where(grid.index >= 0, clock.seconds[grid.index], np.nan)
     start = starts(clock.seconds, grid.index)
     out: dict[str, tuple[tuple[str, ...], Any]] = {}

@@ -16,6 +16,7 @@ from .clock import Clock, starts
 from .keys import Keys, order_factor
 from .naming import warn_of_mixing
 from .rank import by_group, by_rank, rank
+from .sequence import warn_of_sequence
 from .stacks import ORIENTATION_TOLERANCE, Stack, cluster, position_tolerance
 
 
@@ -89,6 +90,7 @@ def sort(
         grid = _several_orders(keys, orders, missing, duplicates or "raise")
     keys.refuse_mixing(orders, grid.index)
     warn_of_mixing(keys, orders, grid.index)
+    warn_of_sequence(keys, orders, grid.index)
     return grid
 
 
