@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from ...errors import LabelError, SourceError
 from ...stores.url import file_name
-from ..scanning.elements import CHARACTER_SET, LongValue, key_name, numbers_of, table, text
+from ..scanning.bulk import table
+from ..scanning.elements import CHARACTER_SET, LongValue, key_name, numbers_of, text
 from ..scanning.scan import Scan
 from ..scanning.trouble import DamagedError, OddError
 from ..scanning.vr import Key, Raw

@@ -18,15 +18,15 @@ from .cache_entry import Entry, pack
 from .scan import Scan, collect, report, scan
 from .vr import WANTED_PRIVATE
 
-FORMAT = 1
+FORMAT = 2
 """Of the entries; another number makes all older ones unknown."""
 
 MANY = 1000
 """Local files from which on a scan is kept by itself: fewer are scanned before anybody notices."""
 
 _SCANNER = (
-    "walk", "runs", "nested", "columns", "collect", "reread", "elements", "vr", "sniff", "scan", "patient_cells",
-    "cache_entry",
+    "walk", "runs", "nested", "columns", "coded", "bulk", "collect", "reread", "elements", "vr", "sniff", "scan",
+    "patient_cells", "cache_entry",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ stands for all that are equal to it there, and is read again.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 
 from ...stores.unpacked import Unpacked, unpacked
 from ...stores.url import File, file_name
-from .elements import Cell, LongValue, is_constant
+from .coded import Column, groups_of
+from .elements import Cell, LongValue
 from .patient_cells import withheld
 from .scan import Scan
 from .vr import Key, Raw
@@ -60,7 +62,7 @@ def pack(scan: Scan, given: Sequence[File]) -> bytes | None:
         None where nearly every file would have to be read again.
     """
     count = len(scan)
-    open_cells = withheld(scan.columns, count)
+    open_cells = withheld(scan.columns)
     stand_ins = _stand_ins(scan, open_cells)
     if stand_ins is None:
         return None
@@ -81,52 +83,43 @@ def pack(scan: Scan, given: Sequence[File]) -> bytes | None:
         "damaged": [[names[name], why] for name, why in scan.damaged],
         "stand_ins": files,
         "stand_in": blob.array(which, np.int32),
-        "columns": [_packed(key, cells, open_cells.get(key, set()), blob) for key, cells in scan.columns.items()],
+        "columns": [_packed(key, column, open_cells.get(key, set()), blob) for key, column in scan.columns.items()],
     }
     text = json.dumps(meta, separators=(",", ":")).encode()
     return len(text).to_bytes(8, "little") + text + b"".join(blob.parts)
 
 
-def _stand_ins(scan: Scan, open_cells: Mapping[Key, set[Raw]]) -> tuple[list[int], list[int]] | None:
+def _stand_ins(scan: Scan, open_cells: Mapping[Key, set[Raw]]) -> tuple[NDArray[np.int32], list[int]] | None:
     """For each row the number of the file that stands for it, and the rows of these files; None for too many."""
-    varying = [(scan.columns[key], cells) for key, cells in open_cells.items() if not is_constant(scan.columns[key])]
-    known: dict[tuple[Cell, ...], int] = {}
-    which: list[int] = []
-    files: list[int] = []
-    for k in range(len(scan)):
-        combination = tuple(column[k] if column[k] in cells else None for column, cells in varying)
-        number = known.setdefault(combination, len(files))
-        if number == len(files):
-            files.append(k)
-        which.append(number)
-    return (which, files) if len(files) <= max(4, len(scan) // 8) else None
+    varying = [
+        scan.columns[key].cells().map(lambda cell, own=own: cell if cell in own else None)  # type: ignore[misc]
+        for key, own in open_cells.items()
+        if not scan.columns[key].constant
+    ]
+    if not varying or not len(scan):
+        return np.zeros(len(scan), dtype=np.int32), [0][: len(scan)]
+    which = groups_of(*varying)[1]
+    files = np.unique(which, return_index=True)[1].tolist()
+    return (which.astype(np.int32), files) if len(files) <= max(4, len(scan) // 8) else None
 
 
-def _packed(key: Key, cells: Sequence[Cell], not_kept: set[Raw], blob: _Blob) -> list[Any]:
+def _packed(key: Key, column: Column, not_kept: set[Raw], blob: _Blob) -> list[Any]:
     """Describe a column: its key, distinct VRs, places of lengths, values and codes, marks."""
-    raws: dict[Raw, int] = {}
-    marks: dict[LongValue, int] = {}
-    codes: list[int] = []
-    constant = is_constant(cells) and not isinstance(cells[0], LongValue)
-    for cell in cells[:1] if constant else cells:
-        if cell is None:
-            codes.append(_MISSING)
-        elif isinstance(cell, LongValue):
-            codes.append(-1 - marks.setdefault(cell, len(marks)))
-        elif cell in not_kept:
-            codes.append(_OPEN)
-        else:
-            codes.append(_FIRST + raws.setdefault(cell, len(raws)))
-    if marks:
-        codes = [code if code >= 0 else _FIRST + len(raws) - 1 - code for code in codes]
+    cells = column.cells()
+    raws = [cell for cell in cells.values if isinstance(cell, tuple) and cell not in not_kept]
+    marks = [cell for cell in cells.values if isinstance(cell, LongValue)]
+    number: dict[Cell, int] = dict(zip([*raws, *marks], itertools.count(_FIRST)))
+    kind = np.uint8 if len(number) < 250 else np.int32
+    codes = cells.map(lambda cell: _MISSING if cell is None else number.get(cell, _OPEN)).array(kind)
+    if len(cells.values) == 1:
+        codes = codes[:1]
     vrs = list(dict.fromkeys(vr for vr, _ in raws))
     own = "" if len(vrs) == 1 else [vrs.index(vr) for vr, _ in raws]
     lengths = blob.array([len(value) for _, value in raws], np.int64)
-    values = blob.put(b"".join(value for _, value in raws))
-    offsets = blob.array([c.offset if isinstance(c, LongValue) else -1 for c in cells], np.int64) if marks else None
+    values = blob.put(b"".join([value for _, value in raws]))
+    offsets = blob.array(column.places, np.int64) if marks and column.places is not None else None
     told = [[m.vr, m.length, m.digest.hex()] for m in marks]
-    in_order = len(raws) == len(codes)  # no codes are needed where all differ
-    kind = np.uint8 if len(raws) + len(marks) < 250 else np.int32
+    in_order = not marks and bool((codes == np.arange(_FIRST, _FIRST + len(codes))).all())  # where all differ
     return [key, vrs, own, lengths, values, None if in_order else blob.array(codes, kind), told, offsets]
 
 
@@ -223,45 +216,46 @@ class Entry:
         return True
 
 
-class _Kept(Mapping[Key, "list[Cell]"]):
+class _Kept(Mapping[Key, Column]):
     """Columns of an entry, each made when it is first asked for."""
 
     def __init__(self, entry: Entry, fresh: Scan) -> None:
         self._entry, self._fresh = entry, fresh
         self._packed = {_key(column[0]): column for column in entry._meta["columns"]}
-        self._made: dict[Key, list[Cell]] = {}
-        self._row: list[int] = entry._array(entry._meta["stand_in"]).tolist()
+        self._made: dict[Key, Column] = {}
+        self._row = entry._array(entry._meta["stand_in"])
 
-    def __getitem__(self, key: Key) -> list[Cell]:
+    def __getitem__(self, key: Key) -> Column:
         if key not in self._made:
             self._made[key] = self._make(key, *self._packed[key][1:])
         return self._made[key]
 
     def _make(
         self, key: Key, vrs: list[str], own: list[int], lengths: Any, values: Any, codes: Any, marks: Any, offsets: Any
-    ) -> list[Cell]:
+    ) -> Column:
         entry, count = self._entry, len(self._row)
         data = entry._bytes(values)
         ends = np.cumsum(entry._array(lengths)).tolist()
         starts = [0, *ends][: len(ends)]
         words = [vrs[k] for k in own] if own else vrs * len(ends)
-        table: list[Cell] = [(vr, data[a:b]) for vr, a, b in zip(words, starts, ends, strict=True)]
+        cells: list[Cell] = [(vr, data[a:b]) for vr, a, b in zip(words, starts, ends, strict=True)]
+        cells += [LongValue(vr, n, bytes.fromhex(digest), -1) for vr, n, digest in marks]
         if codes is None:
-            return table if len(table) == count else table * count
-        rows: list[int] = entry._array(codes).tolist()
+            rows = np.arange(1, 1 + len(cells), dtype=np.int32)
+        else:
+            kept = entry._array(codes)
+            rows = np.where(kept >= _FIRST, kept.astype(np.int32) - (_FIRST - 1), 0)
         if len(rows) == 1:
-            rows *= count
-        table = [None, None, *table, *(LongValue(vr, n, bytes.fromhex(digest), -1) for vr, n, digest in marks)]
-        cells = [table[code] for code in rows]
-        if _OPEN in rows:
+            rows = np.broadcast_to(rows, (count,))
+        if len(rows) != count or (count and int(rows.max()) > len(cells)):
+            raise ValueError("it has not one cell for each file")
+        table = [None, *cells]
+        if codes is not None and (is_open := kept == _OPEN).any():
             fresh = self._fresh.column(key)
-            cells = [fresh[k] if code == _OPEN else cell for cell, code, k in zip(cells, rows, self._row, strict=True)]
-        if offsets is not None:
-            places = entry._array(offsets).tolist()
-            for k, cell in enumerate(cells):
-                if isinstance(cell, LongValue):
-                    cells[k] = LongValue(cell.vr, cell.length, cell.digest, places[k])
-        return cells
+            rows = np.where(is_open, fresh.codes[self._row] + np.int32(len(table)), rows)
+            table += fresh.table.cells
+        places = None if offsets is None else entry._array(offsets)
+        return Column.of(key, table, rows, places)
 
     def __iter__(self) -> Iterator[Key]:
         return iter(self._packed)

@@ -7,6 +7,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from ...errors import warn
+from .coded import groups_of
 from .elements import CHARACTER_SET, LongValue, key_name, known_vr, text
 from .vr import Raw
 
@@ -36,23 +37,29 @@ def mend_pydicom() -> None:
 
 def warn_of_odd_text(scanned: Scan) -> None:
     """Say once which elements hold text that their files' character set does not allow, or whose set is unknown."""
-    sets = scanned.column(CHARACTER_SET)
+    sets = scanned.column(CHARACTER_SET).cells()
     odd: dict[str, str] = {}
-    for key, cells in scanned.columns.items():
-        first = next((cell for cell in cells if cell is not None), None)
-        vr = "" if first is None else known_vr(key, first.vr if isinstance(first, LongValue) else first[0])
-        if vr not in _TEXT:
+    for key, column in scanned.columns.items():
+        cells = column.cells()
+        raws = [cell for cell in cells.values if isinstance(cell, tuple)]
+        if not any(known_vr(key, vr) in _TEXT for vr in {vr for vr, _ in raws}) or _plain([raw[1] for raw in raws]):
             continue
-        for cell, charset in set(zip(cells, sets, strict=True)):
-            if not isinstance(cell, tuple) or (cell[1].isascii() and b"\x1b" not in cell[1]):
+        for cell, charset in groups_of(cells, sets)[0]:
+            if not isinstance(cell, tuple) or known_vr(key, cell[0]) not in _TEXT or _plain([cell[1]]):
                 continue
             known = None if isinstance(charset, LongValue) else charset
-            if why := _trouble(vr, cell[1], known):
+            if why := _trouble(known_vr(key, cell[0]), cell[1], known):
                 odd.setdefault(_name(key), why)
     if odd:
         names = ", ".join(sorted(odd)[:5]) + (f" and {len(odd) - 5} more" if len(odd) > 5 else "")
         whys = "; ".join(dict.fromkeys(odd.values()))
         warn(f"text of {names} may be wrong in some files: {whys}")
+
+
+def _plain(values: list[bytes]) -> bool:
+    """Whether they are the same in every character set."""
+    whole = b"".join(values)
+    return whole.isascii() and b"\x1b" not in whole
 
 
 def _name(key: object) -> str:

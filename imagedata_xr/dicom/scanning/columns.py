@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
+from .coded import Column, Table
 from .elements import Cell, LongValue
 from .runs import Run
 from .vr import Key, Raw, swap
@@ -42,39 +46,63 @@ class Columns:
         self._places.setdefault(key, []).append((self.count, offset))
         return first
 
-    def build(self) -> dict[Key, list[Cell]]:
-        """Give the columns: for each element one cell per file, None where a file lacks it."""
-        columns: dict[Key, list[Cell]] = {}
+    def build(self) -> dict[Key, Column]:
+        """Give the columns, by the tags that people know."""
+        drafts: dict[Key, _Draft] = {}
         for run in self._runs:
-            for start, stop in run.spans:
-                for key, raw in run.cells.items():
-                    column = columns.get(key)
-                    if column is None:
-                        column = columns[key] = [None] * self.count
-                    column[start:stop] = [raw] * (stop - start)
-        for key, (files, cells) in self._single.items():
-            column = columns.get(key)
-            if column is None:
-                column = columns[key] = [None] * self.count
-            for k, cell in zip(files, cells, strict=True):
-                column[k] = cell
-        for key in {*self._first, *(key for run in self._runs for key in run.long)}:
-            self._mark(key, columns[key])
-        return {swap(key) if isinstance(key, int) else key: column for key, column in columns.items()}
+            files = _files(run.spans)
+            for key, raw in run.cells.items():
+                draft = drafts.get(key) or drafts.setdefault(key, _Draft(self.count))
+                draft.codes[files] = draft.code(raw)
+        for key, (rows, cells) in self._single.items():
+            draft = drafts.get(key) or drafts.setdefault(key, _Draft(self.count))
+            known = draft.known
+            draft.codes[rows] = [known.setdefault(cell, len(known)) for cell in cells]
+        columns: dict[Key, Column] = {}
+        long = {*self._first, *(key for run in self._runs for key in run.long)}
+        for key, draft in drafts.items():
+            name = swap(key) if isinstance(key, int) else key
+            marked = self._marked(name, key, draft) if key in long else None
+            columns[name] = marked or Column(Table(name, list(draft.known)), draft.codes)
+        return columns
 
-    def _mark(self, key: Key, column: list[Cell]) -> None:
-        """Put marks for all long values of an element once they differ."""
-        places = dict(self._places.get(key, ()))
+    def _marked(self, name: Key, key: Key, draft: _Draft) -> Column | None:
+        """Put marks for all long values of an element; None where they do not differ."""
+        places = np.full(self.count, -1, dtype=np.int64)
+        for k, place in self._places.get(key, ()):
+            places[k] = place
         for run in self._runs:
             if key in run.long:
-                files = (k for start, stop in run.spans for k in range(start, stop))
-                places |= {k: place + run.long[key] for k, place in zip(files, run.places, strict=True)}
-        values = {cell for k in places if isinstance(cell := column[k], tuple)}
-        if len(values) + any(isinstance(cell, LongValue) for cell in column) < 2:
-            return
-        marks = {raw: LongValue.of(raw, -1) for raw in values}
-        for k, place in places.items():
-            cell = column[k]
-            if isinstance(cell, tuple):
-                mark = marks[cell]
-                column[k] = LongValue(mark.vr, mark.length, mark.digest, place)
+                places[_files(run.spans)] = np.array(run.places, dtype=np.int64) + run.long[key]
+        cells: list[Cell] = list(draft.known)
+        long = {code for code in draft.codes[places >= 0].tolist() if isinstance(cells[code], tuple)}
+        if len(long) + any(isinstance(cell, LongValue) for cell in cells) < 2:
+            return None
+        for code in long:
+            cell = cells[code]
+            cells[code] = LongValue.of(cell, -1) if isinstance(cell, tuple) else cell
+        rows, singles = self._single.get(key, ((), ()))
+        for k, cell in zip(rows, singles, strict=True):
+            if isinstance(cell, LongValue):
+                places[k] = cell.offset
+        return Column.of(name, cells, draft.codes, places)
+
+
+class _Draft:
+    """A column that is being filled: which code stands for which cell, and the code of each file."""
+
+    __slots__ = ("codes", "known")
+
+    def __init__(self, count: int) -> None:
+        self.known: dict[Cell, int] = {None: 0}
+        self.codes = np.zeros(count, dtype=np.int32)
+
+    def code(self, cell: Cell) -> int:
+        return self.known.setdefault(cell, len(self.known))
+
+
+def _files(spans: list[list[int]]) -> slice | NDArray[np.intp]:
+    """Give the numbers of files in ranges as an index."""
+    if len(spans) == 1:
+        return slice(*spans[0])
+    return np.concatenate([np.arange(start, stop, dtype=np.intp) for start, stop in spans])

@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from struct import unpack
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import LabelError
 from .vr import IMPLICIT_LE, Key, Raw, private_vr, public_vr
@@ -43,11 +42,12 @@ Cell: TypeAlias = "Raw | LongValue | None"
 
 CHARACTER_SET = 0x00080005
 
-_NO_TEXT = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "SQ"))
-_ONE_VALUE = frozenset(("LT", "ST", "UT", "UR"))
+NO_TEXT = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "SQ"))
+NO_NUMBER = frozenset(("AT", "PN", "DA", "DT", "TM", "UI", "AS"))
+ONE_VALUE = frozenset(("LT", "ST", "UT", "UR"))
 _CODED = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT", "UN"))
 """VRs that Specific Character Set governs (PS3.5 section 6.1.2.3); text in an unknown VR is taken as such."""
-_NUMBER = {
+NUMBER = {
     "US": ("H", 2), "SS": ("h", 2), "UL": ("I", 4), "SL": ("i", 4), "UV": ("Q", 8), "SV": ("q", 8),
     "FL": ("f", 4), "FD": ("d", 8), "OF": ("f", 4), "OD": ("d", 8), "OL": ("I", 4), "OV": ("Q", 8), "OW": ("H", 2),
 }  # fmt: skip
@@ -102,15 +102,15 @@ def text(key: Key, raw: Raw, character_set: Raw | None = None) -> tuple[str, ...
         The VR holds no text.
     """
     vr, value = known_vr(key, raw[0]), raw[1]
-    if vr in _NO_TEXT:
+    if vr in NO_TEXT:
         raise LabelError(f"The element {key_name(key)} has VR {vr}, which holds no text")
-    if vr in _NUMBER:
+    if vr in NUMBER:
         return tuple(f"{number:.17g}" for number in numbers_of(key, raw))
     if vr == "AT":
         return tuple(f"{g:04X}{e:04X}" for g, e in _pairs(value))
     string = _decoded(vr, value, character_set)
     string = string.rstrip("\0 ")
-    if vr in _ONE_VALUE:
+    if vr in ONE_VALUE:
         return (string,) if string else ()
     parts = tuple(part.strip("\0 ") for part in string.split("\\"))
     return parts if any(parts) or len(parts) > 1 else ()
@@ -163,12 +163,12 @@ def numbers_of(key: Key, raw: Raw) -> tuple[float, ...]:
         All values; NaN for one that is no number, empty if there is none or the VR holds no numbers.
     """
     vr, value = known_vr(key, raw[0]), raw[1]
-    if vr in _NUMBER:
-        code, width = _NUMBER[vr]
+    if vr in NUMBER:
+        code, width = NUMBER[vr]
         if len(value) % width:
             return (np.nan,)
         return tuple(float(v) for v in unpack(f"<{len(value) // width}{code}", value))
-    if vr in _NO_TEXT or vr in ("AT", "PN", "DA", "DT", "TM", "UI", "AS"):
+    if vr in NO_TEXT or vr in NO_NUMBER:
         return ()
     parts = value.rstrip(b"\0 ").split(b"\\")
     return () if parts == [b""] else tuple(_number(part) for part in parts)
@@ -179,37 +179,6 @@ def _number(part: bytes) -> float:
         return float(part.strip(b"\0 ")) if b"_" not in part else np.nan
     except ValueError:
         return np.nan
-
-
-def is_constant(cells: Sequence[Cell]) -> bool:
-    """Tell whether a column has cells that are all equal."""
-    return len(cells) > 0 and cells.count(cells[0]) == len(cells)
-
-
-def table(key: Key, cells: Sequence[Cell], width: int) -> NDArray[np.float64]:
-    """Decode a column as numbers, each distinct value once.
-
-    Returns
-    -------
-    array
-        (n,) for width 1, else (n, width): the first `width` values of each file, NaN where there are fewer.
-    """
-    known: dict[Cell, tuple[float, ...]] = {}
-    out = np.full((len(cells), width), np.nan)
-    if is_constant(cells):
-        first = cells[0]
-        if isinstance(first, tuple) and (same := numbers_of(key, first)[:width]):
-            out[:, : len(same)] = same
-        return out[:, 0] if width == 1 else out
-    for k, cell in enumerate(cells):
-        if cell is None or isinstance(cell, LongValue):
-            continue
-        values = known.get(cell)
-        if values is None:
-            values = known[cell] = numbers_of(key, cell)[:width]
-        if values:
-            out[k, : len(values)] = values
-    return out[:, 0] if width == 1 else out
 
 
 def key_name(key: Key) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
-from .elements import Cell, is_constant, known_vr
+import numpy as np
+
+from .coded import Coded, Column, groups_of
+from .elements import Cell, known_vr
 from .vr import ANY_VR, Key, Raw
 
 PATIENT_GROUP = 0x0010
@@ -77,15 +80,10 @@ def finder(words: Iterable[bytes], vr: str) -> re.Pattern[bytes] | None:
     return re.compile(b"|".join(map(re.escape, chosen))) if chosen else None
 
 
-def withheld(columns: Mapping[Key, Sequence[Cell]], count: int) -> dict[Key, set[Raw]]:
+def withheld(columns: Mapping[Key, Column]) -> dict[Key, set[Raw]]:
     """Cells that may not be kept: of the patient's group, names of persons, and all that contain such a text.
 
     A text is looked for in the files of the patient (or other person) whom it names.
-
-    Parameters
-    ----------
-    columns
-        Of a scan of `count` files.
 
     Returns
     -------
@@ -93,29 +91,29 @@ def withheld(columns: Mapping[Key, Sequence[Cell]], count: int) -> dict[Key, set
         For each element that has some, the (VR, value) pairs.
     """
     out: dict[Key, set[Raw]] = {}
-    naming: dict[Key, Sequence[Cell]] = {}
-    for key, cells in columns.items():
-        distinct = {cells[0]} if is_constant(cells) else set(cells)
-        if is_naming(key, distinct):
+    distinct = {key: column.cells() for key, column in columns.items()}
+    naming: dict[Key, Coded[Cell]] = {}
+    for key, cells in distinct.items():
+        if is_naming(key, cells.values):
             naming[key] = cells
-            out[key] = {cell for cell in distinct if isinstance(cell, tuple)}
-        elif found := {cell for cell in distinct if isinstance(cell, tuple) and names_someone(cell)}:
+            out[key] = {cell for cell in cells.values if isinstance(cell, tuple)}
+        elif found := {cell for cell in cells.values if isinstance(cell, tuple) and names_someone(cell)}:
             out[key] = found
-    people: dict[tuple[Cell, ...], list[int]] = {}
-    varying = {key: cells for key, cells in naming.items() if not is_constant(cells)}
-    for k in range(count if varying else 0):
-        people.setdefault(tuple(cells[k] for cells in varying.values()), []).append(k)
-    for rows in people.values() or ([list(range(count))] if count else []):
-        words = words_of({key: cells[rows[0]] for key, cells in naming.items()})
-        for key, cells in columns.items():
+    if not naming:
+        return out
+    people, who = groups_of(*naming.values())
+    for k, person in enumerate(people):
+        words = words_of(dict(zip(naming, person, strict=True)))
+        rows = np.flatnonzero(who == k) if len(people) > 1 else None
+        for key, cells in distinct.items():
             if key not in naming and words:
-                own = {cells[0]} if is_constant(cells) else {cells[k] for k in rows}
-                if found := _containing(own, words):
+                own = cells if rows is None else cells.take(rows)
+                if found := _containing(own.values, words):
                     out.setdefault(key, set()).update(found)
     return out
 
 
-def _containing(cells: set[Cell], words: set[bytes]) -> set[Raw]:
+def _containing(cells: Iterable[Cell], words: set[bytes]) -> set[Raw]:
     raws = [cell for cell in cells if isinstance(cell, tuple)]
     found: set[Raw] = set()
     for vr in {raw[0] for raw in raws}:

@@ -11,42 +11,38 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...errors import LabelError, SourceError, warn
 from ...stores.url import BATCH, File, file_name, is_local, read_range
+from .coded import Coded, Column
 from .collect import Collector
-from .elements import CHARACTER_SET, Cell, LongValue, is_constant, key_of, table, text, to_dataset
+from .elements import CHARACTER_SET, Cell, LongValue, key_of, to_dataset
 from .vr import WANTED_PRIVATE, Key, Raw
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["WANTED_PRIVATE", "Cell", "Key", "LongValue", "Raw", "Scan", "scan"]
+__all__ = ["WANTED_PRIVATE", "Cell", "Column", "Key", "LongValue", "Raw", "Scan", "scan"]
 
 NAMED = 10
 """How many damaged files the warning names."""
 
 
-class _Taken(Mapping[Key, "list[Cell]"]):
+class _Taken(Mapping[Key, Column]):
     """The columns of some files of a scan, each made when it is first asked for: most are not."""
 
-    def __init__(self, whole: Mapping[Key, list[Cell]], rows: list[int]) -> None:
-        self._whole: Mapping[Key, list[Cell]] = whole
-        self._rows: list[int] = rows
+    def __init__(self, whole: Mapping[Key, Column], rows: NDArray[np.intp]) -> None:
+        self._whole: Mapping[Key, Column] = whole
+        self._rows = rows
         if isinstance(whole, _Taken):  # a part of a part is a part of the whole
-            self._whole, self._rows = whole._whole, [whole._rows[k] for k in rows]
-        self._made: dict[Key, list[Cell] | None] = {}
+            self._whole, self._rows = whole._whole, whole._rows[rows]
+        self._made: dict[Key, Column | None] = {}
 
-    def _make(self, key: Key) -> list[Cell] | None:
+    def _make(self, key: Key) -> Column | None:
         if key not in self._made:
-            cells = self._whole.get(key)
-            part = None if cells is None else self._part(cells)
-            self._made[key] = part if part and any(cell is not None for cell in part) else None
+            column = self._whole.get(key)
+            part = None if column is None else column.take(self._rows)
+            self._made[key] = part if part is not None and part.codes.any() else None
         return self._made[key]
 
-    def _part(self, cells: list[Cell]) -> list[Cell]:
-        if is_constant(cells):
-            return cells[:1] * len(self._rows)
-        return [cells[k] for k in self._rows]
-
-    def __getitem__(self, key: Key) -> list[Cell]:
+    def __getitem__(self, key: Key) -> Column:
         part = self._make(key)
         if part is None:
             raise KeyError(key)
@@ -65,7 +61,7 @@ class Scan:
 
     files: list[File]
     """Readable instances only, in the order they were given."""
-    columns: Mapping[Key, list[Cell]]
+    columns: Mapping[Key, Column]
     """Each top-level element below the pixel data: (VR, value bytes, little endian), None where a file lacks it."""
     syntax: list[str]
     """Transfer Syntax UID."""
@@ -86,21 +82,24 @@ class Scan:
     def take(self, index: ArrayLike | slice) -> Scan:
         """Select files by numbers, by a mask or by a slice; `damaged` stays as it is."""
         where = np.arange(len(self))[index if isinstance(index, slice) else np.asarray(index, dtype=_kind(index))]
-        chosen: list[int] = np.atleast_1d(where).tolist()
+        rows: NDArray[np.intp] = np.atleast_1d(where)
+        chosen: list[int] = rows.tolist()
         return Scan(
             files=[self.files[k] for k in chosen],
-            columns=_Taken(self.columns, chosen),
+            columns=_Taken(self.columns, rows),
             syntax=[self.syntax[k] for k in chosen],
-            implicit=self.implicit[chosen],
-            pixel_tag=self.pixel_tag[chosen],
-            pixel_offset=self.pixel_offset[chosen],
-            pixel_length=self.pixel_length[chosen],
+            implicit=self.implicit[rows],
+            pixel_tag=self.pixel_tag[rows],
+            pixel_offset=self.pixel_offset[rows],
+            pixel_length=self.pixel_length[rows],
             damaged=self.damaged,
         )
 
-    def column(self, keyword: str | Key) -> list[Cell]:
+    def column(self, keyword: str | Key) -> Column:
         """Give the undecoded column of a DICOM keyword, tag or private key; all None if no file has it."""
-        return self.columns.get(key_of(keyword)) or [None] * len(self)
+        key = key_of(keyword)
+        found = self.columns.get(key)
+        return Column.missing(key, len(self)) if found is None else found
 
     def keywords(self) -> list[str]:
         """List the DICOM keywords of the public columns, in the order of their tags; unknown tags are left out.
@@ -117,16 +116,25 @@ class Scan:
         found: dict[int, set[str]] = {k: set() for k in files}
         if found:
             for key in [key for key in self.columns if isinstance(key, tuple)]:
-                column = self.columns[key]
+                present = self.columns[key].present
                 for k, words in found.items():
-                    if column[k] is not None:
+                    if present[k]:
                         words.add(key[0])
         return {k: frozenset(words) for k, words in found.items()}
 
     def varies(self, keyword: str | Key) -> bool:
         """Tell whether any two files differ in an element, one that lacks it from one that has it included."""
-        cells = self.column(keyword)
-        return bool(cells) and cells.count(cells[0]) < len(cells)
+        return len(self) > 0 and not self.column(keyword).constant
+
+    def words(self, keyword: str | Key) -> Coded[tuple[str, ...] | None]:
+        """Decode a column as text: its distinct values, as `strings` gives them, and which of them each file has.
+
+        Raises
+        ------
+        LabelError
+            The keyword is unknown or its VR holds no text.
+        """
+        return self.column(keyword).texts(self.column(CHARACTER_SET))
 
     def strings(self, keyword: str | Key) -> list[tuple[str, ...] | None]:
         """Decode a column as text.
@@ -146,21 +154,7 @@ class Scan:
         LabelError
             The keyword is unknown or its VR holds no text.
         """
-        key = key_of(keyword)
-        known: dict[tuple[Cell, Cell], tuple[str, ...]] = {}
-        out: list[tuple[str, ...] | None] = []
-        cells, charsets = self.column(key), self.column(CHARACTER_SET)
-        alike = is_constant(cells) and is_constant(charsets)
-        for cell, charset in zip(cells[:1] if alike else cells, charsets[:1] if alike else charsets, strict=True):
-            if cell is None:
-                out.append(None)
-                continue
-            if (cell, charset) not in known:
-                if isinstance(cell, LongValue):
-                    raise LabelError(f"{keyword!r} has VR {cell.vr}, which holds no text")
-                known[cell, charset] = text(key, cell, None if isinstance(charset, LongValue) else charset)
-            out.append(known[cell, charset])
-        return out * len(cells) if alike else out
+        return self.words(keyword).rows()
 
     def numbers(self, keyword: str | Key, width: int = 1) -> NDArray[np.float64]:
         """Decode a column as numbers.
@@ -177,8 +171,7 @@ class Scan:
         array
             (n,) for width 1, else (n, width): the first `width` values, NaN where missing or not a number.
         """
-        key = key_of(keyword)
-        return table(key, self.column(key), width)
+        return self.column(keyword).numbers(width)
 
     def value(self, k: int, keyword: str | Key) -> Raw | None:
         """Give the VR and value of an element of file `k`; what is kept as `LongValue` is read from the file.
