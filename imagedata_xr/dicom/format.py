@@ -162,6 +162,6 @@ def _node_without_pixels(series: Series, options: ReadOptions) -> Node:
 
 
 def _warn_of_spectra(scanned: Scan) -> None:
-    spectra = sum(SPECTROSCOPY in (uid or ()) for uid in scanned.strings("SOPClassUID"))
+    spectra = int(scanned.words("SOPClassUID").map(lambda uid: SPECTROSCOPY in (uid or ())).array(bool).sum())
     if spectra:
         warn(f"{spectra} instances of MR spectroscopy are not read: they hold spectra, which are no image")

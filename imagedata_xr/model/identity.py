@@ -6,8 +6,11 @@ A digest has 52 bits, so that it is exact in float64 and an averaged or interpol
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 PATIENT_KEYS = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate")
 """The elements by which a patient is known."""
@@ -52,6 +55,15 @@ def study_digest(attrs: Mapping[str, Any]) -> int:
 def instance_digest(sop_instance_uid: str, frame: int = 1) -> int:
     """Digest of one image: its SOP Instance UID and frame number (from 1)."""
     return digest("instance", sop_instance_uid.strip(" \x00"), str(frame))
+
+
+def instance_digests(sop_instance_uids: Sequence[str], frames: Sequence[int]) -> NDArray[np.int64]:
+    """Digests of many images, each that of `instance_digest`."""
+    images = zip([uid.strip(" \x00") for uid in sop_instance_uids], frames, strict=True)
+    parts = [hashlib.blake2b(f"instance\x1f{u}\x1f{n}".encode(), digest_size=8).digest() for u, n in images]
+    out = (np.frombuffer(b"".join(parts), dtype=">u8") >> np.uint64(12)).astype(np.int64)
+    out[out == 0] = 1
+    return out
 
 
 def series_digest(patient: int, study_uid: str, series_uid: str, number: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -10,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.datadict import tag_for_keyword
 
-from ...model.identity import instance_digest
+from ...model.identity import instance_digests
 from ...model.orders import ASL_CONTEXT
+from ..scanning.coded import Coded
 from ..scanning.scan import Scan
 from ..vendors import Diffusion, Vendor, vendor_of, vendors
 from ..vendors.philips import LABEL_TYPE
@@ -82,7 +84,7 @@ class Frames:
     number: NDArray[np.intp]
     own: Own = field(default_factory=lambda: Own())
     _numbers: dict[tuple[object, int], NDArray[np.float64]] = field(default_factory=dict, init=False, repr=False)
-    _strings: dict[Name, list[tuple[str, ...] | None]] = field(default_factory=dict, init=False, repr=False)
+    _words: dict[Name, Coded[tuple[str, ...] | None]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, scan: Scan) -> Frames:
@@ -116,16 +118,20 @@ class Frames:
             self._numbers[key, width] = out
         return self._numbers[key, width].copy()
 
+    def words(self, keyword: Name) -> Coded[tuple[str, ...] | None]:
+        """Return the distinct texts of an element, decoded (None for absent), and which of them each plane has."""
+        if keyword not in self._words:
+            column = self.scan.words(keyword)
+            out = column if self._one_each else column.take(self.file)
+            if own := self.own.texts.get(keyword):
+                rows = out.rows()
+                out = Coded.of(tuple(t.split("\\")) if t else row for t, row in zip(own, rows, strict=True))
+            self._words[keyword] = out
+        return self._words[keyword]
+
     def strings(self, keyword: Name) -> list[tuple[str, ...] | None]:
         """Return an element as decoded texts; None where absent."""
-        if keyword not in self._strings:
-            column = self.scan.strings(keyword)
-            out = list(column) if self._one_each else [column[i] for i in self.file.tolist()]
-            for k, text in enumerate(self.own.texts.get(keyword, ())):
-                if text:
-                    out[k] = tuple(text.split("\\"))
-            self._strings[keyword] = out
-        return list(self._strings[keyword])
+        return self.words(keyword).rows()
 
     def keywords(self) -> list[str]:
         """Return the keywords of the public elements that instances or planes have."""
@@ -150,15 +156,16 @@ class Frames:
 
     def text(self, keyword: Name) -> list[str]:
         r"""Return an element as one text, its values joined by ``\``; empty where absent."""
-        words = self.strings(keyword)
-        if words and words.count(words[0]) == len(words):
-            return ["\\".join(words[0] or ())] * len(words)
-        return ["\\".join(v) if v else "" for v in words]
+        return self.coded_text(keyword).rows()
+
+    def coded_text(self, keyword: Name) -> Coded[str]:
+        """Return the distinct values of `text`, and which of them each plane has."""
+        return self.words(keyword).map(lambda v: "\\".join(v) if v else "")
 
     def forget(self) -> None:
         """Forget what was decoded, after `own` was changed."""
         self._numbers.clear()
-        self._strings.clear()
+        self._words.clear()
         for name in ("position", "orientation", "spacing"):
             self.__dict__.pop(name, None)
 
@@ -190,26 +197,27 @@ class Frames:
     @cached_property
     def instance(self) -> NDArray[np.int64]:
         """Digest of each plane, shape (n,); 0 where the SOP Instance UID is missing or not the image's own."""
-        planes = list(zip(self.text("SOPInstanceUID"), self.number.tolist(), strict=True))
-        count: dict[tuple[str, int], int] = {}
-        for plane in planes:
-            count[plane] = count.get(plane, 0) + 1
-        own = [instance_digest(*p) if p[0] and count[p] == 1 else 0 for p in planes]
-        return np.array(own, dtype=np.int64)
+        uids, numbers = self.text("SOPInstanceUID"), self.number.tolist()
+        out = instance_digests(uids, numbers)
+        out[self.coded_text("SOPInstanceUID").map(lambda uid: not uid).array(bool)] = 0
+        if len(set(zip(uids, numbers, strict=True))) < len(uids):
+            count = Counter(zip(uids, numbers, strict=True))
+            out[[count[plane] > 1 for plane in zip(uids, numbers, strict=True)]] = 0
+        return out
 
     @cached_property
     def by_vendor(self) -> list[tuple[NDArray[np.intp], Frames, Vendor]]:
         """Rows, their frames and vendor, for each vendor that is known, by Manufacturer or else by private creators."""
-        makers = [m[0].strip() if m else "" for m in self.strings("Manufacturer")]
-        names = list(zip(self.file.tolist(), makers, strict=True))
-        creators = self.scan.creators({k for k, maker in names if not maker})
-        known = {name: vendor_of(name[1], creators.get(name[0], ())) for name in set(names)}
-        out: list[tuple[NDArray[np.intp], Frames, Vendor]] = []
-        for vendor in vendors():
-            rows = np.array([k for k, name in enumerate(names) if known[name] is vendor], dtype=np.intp)
-            if len(rows):
-                out.append((rows, self.take(rows), vendor))
-        return out
+        number: dict[Vendor | None, int] = {vendor: k for k, vendor in enumerate(vendors())}
+        makers = self.words("Manufacturer").map(lambda m: m[0].strip() if m else "")
+        which = makers.map(lambda maker: number.get(vendor_of(maker) if maker else None, -1)).array(np.intp)
+        unnamed = np.flatnonzero(makers.map(lambda maker: not maker).array(bool))
+        creators = self.scan.creators(set(self.file[unnamed].tolist()))
+        for k in unnamed.tolist():
+            which[k] = number.get(vendor_of("", creators[int(self.file[k])]), -1)
+        found = np.unique(which[which >= 0]).tolist()
+        parts = [(np.flatnonzero(which == k).astype(np.intp), vendors()[k]) for k in found]
+        return [(rows, self.take(rows), vendor) for rows, vendor in parts]
 
     @cached_property
     def diffusion(self) -> Diffusion:
@@ -228,7 +236,8 @@ class Frames:
         for rows, part, vendor in self.by_vendor:
             for k, word in zip(rows.tolist(), vendor.component(part), strict=True):
                 words[k] = word
-        for k, standard in enumerate(self.strings("ComplexImageComponent")):
+        said = self.words("ComplexImageComponent")
+        for k, standard in enumerate(said.rows() if any(said.values) else ()):
             # an instance of MIXED components says of no plane which one it is
             if standard and (standard[0] != "MIXED" or not words[k]):
                 words[k] = _COMPONENTS.get(standard[0], standard[0])
@@ -238,10 +247,10 @@ class Frames:
     def asl_context(self) -> NDArray[np.float64]:
         """Code of spin labelling, as in `imagedata_xr.model.orders.ASL_CONTEXT`; NaN where nothing is said."""
         out = np.full(len(self), np.nan)
+        codes = {context: float(code) for code, context in enumerate(ASL_CONTEXT)}
         for key in (LABEL_TYPE, "ASLContext"):
-            for k, word in enumerate(self.strings(key)):
-                if word and word[0].strip() in ASL_CONTEXT:
-                    out[k] = ASL_CONTEXT.index(word[0].strip())
+            said = self.words(key).map(lambda w: codes.get(w[0].strip(), np.nan) if w else np.nan).array(np.float64)
+            out = np.where(np.isnan(said), out, said)
         return out
 
     @cached_property
@@ -283,13 +292,10 @@ def _fit(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
 
 
 def _standard_diffusion(frames: Frames) -> Diffusion:
-    out = Diffusion(
+    codes = {"NONE": 0.0, "DIRECTIONAL": 1.0, "BMATRIX": 2.0, "ISOTROPIC": 3.0}
+    said = frames.words("DiffusionDirectionality").map(lambda word: codes.get(word[0], np.nan) if word else np.nan)
+    return Diffusion(
         frames.numbers("DiffusionBValue"),
         frames.numbers("DiffusionGradientOrientation", 3),
-        np.full(len(frames), np.nan),
+        said.array(np.float64),
     )
-    codes = {"NONE": 0.0, "DIRECTIONAL": 1.0, "BMATRIX": 2.0, "ISOTROPIC": 3.0}
-    for k, word in enumerate(frames.strings("DiffusionDirectionality")):
-        if word:
-            out.directionality[k] = codes.get(word[0], np.nan)
-    return out

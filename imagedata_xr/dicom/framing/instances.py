@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ...errors import SourceError, warn
 from ...stores.url import File, file_name, read_range
 from ..pixels.syntaxes import REFERENCED
+from ..scanning.coded import Coded
 from ..scanning.scan import Scan
 from .frames import Frames
 from .planes import planes_of
@@ -43,20 +44,30 @@ def frames_of(scan: Scan, errors: str = "warn") -> Frames:
     """
     rows = _readable(scan)
     number = np.nan_to_num(scan.numbers("InstanceNumber")[rows], nan=np.inf)
-    uids = np.array([(u or ("",))[0] if u else "" for u in scan.strings("SOPInstanceUID")], dtype=object)[rows]
-    rows = rows[np.lexsort((uids.astype(str), number))] if len(rows) else rows
+    rows = rows[_in_order(number, scan.words("SOPInstanceUID").take(rows))]
     return _with_their_pixels(planes_of(_without_copies(scan.take(rows)), errors), errors)
+
+
+def _in_order(number: NDArray[np.float64], uids: Coded[tuple[str, ...] | None]) -> NDArray[np.intp]:
+    """Order by number, and by UID where numbers are equal."""
+    order = np.argsort(number, kind="stable")
+    if len(order) and not (np.diff(number[order]) > 0).all():
+        plain = uids.map(lambda uid: uid[0] if uid else "")
+        place = {uid: k for k, uid in enumerate(sorted(set(plain.values)))}
+        order = np.lexsort((plain.map(place.__getitem__).array(np.intp), number))
+    return order
 
 
 def _readable(scan: Scan) -> NDArray[np.intp]:
     """Rows of the instances that hold images."""
     # images whose pixels are elsewhere are no objects without pixels: they are refused by name
-    pixels = (scan.pixel_tag > 0) | np.array([syntax in REFERENCED for syntax in scan.syntax], dtype=np.bool_)
-    tiled = ["".join(w or ()).startswith("TILED") for w in scan.strings("DimensionOrganizationType")]
-    slides = np.array([_WSI in (c or ()) for c in scan.strings("SOPClassUID")], dtype=np.bool_)
+    pixels = (scan.pixel_tag > 0) | scan.syntaxes.map(lambda syntax: syntax in REFERENCED).array(bool)
+    organized = scan.words("DimensionOrganizationType")
+    tiled = organized.map(lambda words: "".join(words or ()).startswith("TILED")).array(bool)
+    slides = scan.words("SOPClassUID").map(lambda uid: _WSI in (uid or ())).array(bool)
     # PS3.3 C.7.6.17.3: the frames of an instance with a total pixel matrix are its tiles
     matrix = (scan.numbers("TotalPixelMatrixRows") > 0) & (scan.numbers("NumberOfFrames") > 1)
-    slides = (slides | np.array(tiled, dtype=np.bool_) | matrix) & pixels
+    slides = (slides | tiled | matrix) & pixels
     if slides.any():
         name = file_name(scan.files[int(np.flatnonzero(slides)[0])])
         warn(f"{int(slides.sum())} whole-slide microscopy or tiled images are left out, the first is {name}")
@@ -71,8 +82,8 @@ def _with_their_pixels(frames: Frames, errors: str) -> Frames:
     scan = frames.scan
     names = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
     rows, cols, samples, bits = (scan.numbers(name) for name in names)
-    space = ["".join(words or ()) for words in scan.strings("PhotometricInterpretation")]
-    halved = np.array([word.endswith("_422") for word in space], dtype=bool)
+    space = scan.words("PhotometricInterpretation")
+    halved = space.map(lambda words: "".join(words or ()).endswith("_422")).array(bool)
     samples = np.where(np.isnan(samples), 1, samples)
     bits = np.where(np.isnan(bits), np.where(scan.pixel_tag == 0x7FE00009, 64, 32), bits)
     tile = (frames.matrix != np.stack([rows, cols], axis=1)[frames.file]).any(axis=1)
@@ -109,10 +120,13 @@ def _with_their_pixels(frames: Frames, errors: str) -> Frames:
 
 def _without_copies(scan: Scan) -> Scan:
     """Drop files that are copies of another; say where one UID stands for several images."""
+    found = scan.words("SOPInstanceUID")
+    if len({uid[0] for uid in found.values if uid}) == sum(bool(uid) for uid in found.rows()):
+        return scan
     first: dict[str, int] = {}
     copies: list[int] = []
     others: list[int] = []
-    for k, uid in enumerate(scan.strings("SOPInstanceUID")):
+    for k, uid in enumerate(found.rows()):
         if not uid:
             continue
         twin = first.setdefault(uid[0], k)

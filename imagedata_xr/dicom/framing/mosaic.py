@@ -77,7 +77,7 @@ def is_mosaic(scan: Scan) -> NDArray[np.bool_]:
 
 def has_word(scan: Scan, word: str) -> NDArray[np.bool_]:
     """Tell which files have a value in their Image Type (0008,0008); shape (n,)."""
-    return np.array([word in (values or ()) for values in scan.strings("ImageType")], dtype=bool)
+    return scan.words("ImageType").map(lambda values: word in (values or ())).array(bool)
 
 
 def tile_columns(scan: Scan, k: int) -> TileColumns:

@@ -67,16 +67,18 @@ def _kinds(scan: Scan) -> list[Reader | None]:
     """How the planes of each instance are read; None for a classic one with a single plane."""
     several = scan.numbers("NumberOfFrames") > 1
     mosaic, grid = is_mosaic(scan), is_grid(scan)
-    header = scan.column(CSA_HEADER)
+    header = scan.column(CSA_HEADER).present
     out: list[Reader | None] = []
     grouped = SHARED in scan.columns or PER_FRAME in scan.columns
+    if not (grouped or several.any() or mosaic.any() or grid.any() or header.any()):
+        return [None] * len(scan)
     for k in range(len(scan)):
         if grouped and has_groups(scan, k):
             out.append(_frames)
         elif several[k]:
             out.append(_refused if mosaic[k] or grid[k] else _frames)
         else:
-            out.append(_mosaic if mosaic[k] else _grid if grid[k] else _weighted if header[k] is not None else None)
+            out.append(_mosaic if mosaic[k] else _grid if grid[k] else _weighted if header[k] else None)
     return out
 
 

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..scanning.coded import Coded
 from .frames import Frames
 
 _VIEW = ("ImageLaterality", "ViewPosition")
 
 
-def runs(frames: Frames, placed: NDArray[np.bool_]) -> list[str]:
+def runs(frames: Frames, placed: NDArray[np.bool_]) -> Coded[str]:
     """Number of the run that each frame belongs to, as text; empty for frames that are in none.
 
     A run is a multi-frame instance without a place: its frames are numbered, or timed, from its own first one. The
@@ -24,21 +25,24 @@ def runs(frames: Frames, placed: NDArray[np.bool_]) -> list[str]:
     placed : ndarray of bool, shape (n,)
         Which frames have a place in the patient.
     """
+    if placed.all():
+        return Coded.same("", len(frames))
     several = np.bincount(frames.file, minlength=len(frames.scan)) > 1
     joined = frames.text("ConcatenationUID")
     names = [
         "" if placed[k] or not (several[f] or joined[k]) else joined[k] or str(f)
         for k, f in enumerate(frames.file.tolist())
     ]
-    return _counted(names)
+    return Coded.of(_counted(names))
 
 
-def views(frames: Frames, placed: NDArray[np.bool_]) -> list[str]:
+def views(frames: Frames, placed: NDArray[np.bool_]) -> Coded[str]:
     """View of each image without a place, such as ``R CC`` of a mammogram; empty where nothing is said."""
+    if placed.all():
+        return Coded.same("", len(frames))
     words = [frames.text(keyword) for keyword in _VIEW]
-    return [
-        "" if at else " ".join(filter(None, each)) for at, each in zip(placed, zip(*words, strict=True), strict=True)
-    ]
+    each = zip(placed.tolist(), zip(*words, strict=True), strict=True)
+    return Coded.of("" if at else " ".join(filter(None, word)) for at, word in each)
 
 
 def _counted(names: Sequence[str]) -> list[str]:

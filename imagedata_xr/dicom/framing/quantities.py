@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..scanning.coded import Coded
 from .frames import Frames
 from .group_table import (
     MAP_INTERCEPT,
@@ -19,22 +20,24 @@ PARAMETRIC_MAP = "1.2.840.10008.5.1.4.1.1.30"
 """Parametric Map Storage."""
 
 
-def quantities(frames: Frames) -> list[str]:
+def quantities(frames: Frames) -> Coded[str]:
     """What each frame of a parametric map shows: quantity, label of its mapping, units; empty for other images.
 
     One instance may hold several quantities: they have different units, and are no volumes of one image.
     """
+    if PARAMETRIC_MAP not in frames.coded_text("SOPClassUID").values:
+        return Coded.same("", len(frames))
     columns = [_texts(frames, name) for name in (QUANTITY, QUANTITY_CODE, MAP_LABEL, MAP_UNITS)]
     out = []
     for uid, meaning, code, label, units in zip(frames.text("SOPClassUID"), *columns, strict=True):
         words = [meaning or code, label if label != meaning else "", f"in {units}" if units else ""]
         out.append(" ".join(w for w in words if w) if uid == PARAMETRIC_MAP else "")
-    return out
+    return Coded.of(out)
 
 
 def is_parametric_map(frames: Frames) -> bool:
     """Whether the images are parametric maps."""
-    return bool(len(frames)) and set(frames.text("SOPClassUID")) == {PARAMETRIC_MAP}
+    return bool(len(frames)) and set(frames.coded_text("SOPClassUID").values) == {PARAMETRIC_MAP}
 
 
 def quantity_attrs(frames: Frames) -> dict[str, str]:

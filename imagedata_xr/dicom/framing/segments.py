@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from ...errors import FormatError
+from ..scanning.coded import Coded
 from .frames import Frames
 from .sequences import sequence_of
 
@@ -16,22 +17,24 @@ CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", LABEL_MAP)
 """Segmentation Storage, whose frames are of one segment each; and label maps."""
 
 
-def segmentations(frames: Frames) -> list[str]:
+def segmentations(frames: Frames) -> Coded[str]:
     """Number of the segmentation that each plane belongs to, as text; empty for other images."""
-    out = []
-    for uid, file in zip(frames.text("SOPClassUID"), frames.file.tolist(), strict=True):
-        out.append(str(file) if uid in CLASSES else "")
-    return out
+    classes = frames.coded_text("SOPClassUID")
+    if not set(classes.values).intersection(CLASSES):
+        return Coded.same("", len(frames))
+    files = frames.file.tolist()
+    return Coded.of(str(file) if uid in CLASSES else "" for uid, file in zip(classes.rows(), files, strict=True))
 
 
 def is_segmentation(frames: Frames) -> bool:
     """Whether the images are segmentations, whose values are no measurements."""
-    return bool(len(frames)) and set(frames.text("SOPClassUID")) <= set(CLASSES)
+    return bool(len(frames)) and set(frames.coded_text("SOPClassUID").values) <= set(CLASSES)
 
 
 def is_label_map(frames: Frames) -> bool:
     """Whether the pixels of a segmentation hold the number of their segment."""
-    return LABEL_MAP in frames.text("SOPClassUID") or "LABELMAP" in frames.text("SegmentationType")
+    kinds = (*frames.coded_text("SOPClassUID").values, *frames.coded_text("SegmentationType").values)
+    return LABEL_MAP in kinds or "LABELMAP" in kinds
 
 
 def fractions(frames: Frames) -> NDArray[np.float64] | None:

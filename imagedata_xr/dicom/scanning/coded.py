@@ -39,6 +39,18 @@ class Coded(Generic[T]):
         codes = np.array([known.setdefault(row, len(known)) for row in rows], dtype=np.int32)
         return cls(list(known), codes)
 
+    @classmethod
+    def same(cls, value: T, n: int) -> Coded[T]:
+        """Make it of one value that all of `n` rows have."""
+        return cls([value][:n], np.zeros(n, dtype=np.int32))
+
+    @staticmethod
+    def of_numbers(rows: NDArray[Any]) -> Coded[Any]:
+        """Make it of numbers: tuples of those of each row, or the numbers of a single column."""
+        if len(rows) and bool((rows == rows[0]).all()):
+            return Coded.of(map(_hashable, rows[:1].tolist())).take(np.zeros(len(rows), dtype=np.intp))
+        return Coded.of(map(_hashable, rows.tolist()))
+
     def __len__(self) -> int:
         return len(self.codes)
 
@@ -61,6 +73,10 @@ class Coded(Generic[T]):
         """Give some of the rows."""
         used, codes = used_codes(self.codes[rows], len(self.values))
         return Coded([self.values[k] for k in used.tolist()], codes)
+
+
+def _hashable(row: Any) -> Any:
+    return tuple(row) if isinstance(row, list) else row
 
 
 def groups_of(*columns: Coded[Any]) -> tuple[list[tuple[Any, ...]], NDArray[np.intp]]:

@@ -66,8 +66,9 @@ def scan_listed(files: Sequence[File], where: Where, errors: str) -> Scan:
 
 def _directories(scanned: Scan) -> list[int]:
     """Rows that are DICOMDIRs."""
-    classes = zip(scanned.strings(0x00020002), scanned.strings("SOPClassUID"), strict=True)
-    return [k for k, (meta, own) in enumerate(classes) if DIRECTORY in (meta or ()) or DIRECTORY in (own or ())]
+    columns = [scanned.words(keyword) for keyword in (0x00020002, "SOPClassUID")]
+    meta, own = (column.map(lambda uids: DIRECTORY in (uids or ())).array(bool) for column in columns)
+    return [int(k) for k in np.flatnonzero(meta | own)]
 
 
 def _damaged(files: Sequence[File], scanned: Scan) -> list[File]:

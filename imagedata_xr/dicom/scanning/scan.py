@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -78,6 +79,11 @@ class Scan:
 
     def __len__(self) -> int:
         return len(self.files)
+
+    @cached_property
+    def syntaxes(self) -> Coded[str]:
+        """The distinct transfer syntaxes, and which of them each file has."""
+        return Coded.of(self.syntax)
 
     def take(self, index: ArrayLike | slice) -> Scan:
         """Select files by numbers, by a mask or by a slice; `damaged` stays as it is."""

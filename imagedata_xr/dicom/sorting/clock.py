@@ -38,7 +38,7 @@ def find_clocks(frames: Frames) -> list[Clock]:
     """Find the clocks that the frames have, each complete, the most trustworthy first."""
     found: list[Clock] = []
     late = np.nan_to_num(frames.numbers(SLICE_TIME))
-    stamps = np.array([seconds_of_datetime(t) for t in frames.text("AcquisitionDateTime")])
+    stamps = frames.coded_text("AcquisitionDateTime").map(seconds_of_datetime).array(np.float64)
     if len(stamps) and not _differ_within_instances(frames, stamps):
         stamps = stamps + late
     found.append(Clock(stamps, "AcquisitionDateTime", True))
@@ -71,8 +71,8 @@ def _differ_within_instances(frames: Frames, stamps: NDArray[np.float64]) -> boo
 
 def _date_and_time(frames: Frames) -> Clock:
     """Acquisition Date and Time; a clock that passes midnight without its date does so rolls the day."""
-    times = np.array([seconds_of_time(t) for t in frames.text("AcquisitionTime")])
-    dates = np.array([_date(d) for d in frames.text("AcquisitionDate")])
+    times = frames.coded_text("AcquisitionTime").map(seconds_of_time).array(np.float64)
+    dates = frames.coded_text("AcquisitionDate").map(_date).array(np.float64)
     if np.isnan(dates).any():
         other = frames.text("ContentDate"), frames.text("SeriesDate"), frames.text("StudyDate")
         fallback = [_date(next((d for d in days if d), "")) for days in zip(*other, strict=True)]

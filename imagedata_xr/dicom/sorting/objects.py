@@ -20,9 +20,8 @@ from .stacks import Series, series_of
 
 def objects_of(scanned: Scan) -> Frames:
     """Instances without pixel data, one row for each; directories are none."""
-    media = [(words or ("",))[0] for words in scanned.strings(0x00020002)]
-    rows = [k for k in np.flatnonzero(scanned.pixel_tag == 0).tolist() if media[k] != DIRECTORY]
-    return Frames.of(scanned.take(np.array(rows, dtype=np.intp)))
+    directory = scanned.words(0x00020002).map(lambda words: (words or ("",))[0] == DIRECTORY).array(bool)
+    return Frames.of(scanned.take(np.flatnonzero((scanned.pixel_tag == 0) & ~directory)))
 
 
 def series_without_pixels(scanned: Scan) -> list[Series]:

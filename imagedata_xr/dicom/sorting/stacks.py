@@ -19,6 +19,7 @@ from ..framing.places import placed
 from ..framing.projections import runs, views
 from ..framing.quantities import quantities
 from ..framing.segments import segmentations
+from ..scanning.coded import Coded, groups_of
 from .slabs import cluster, position_tolerance, slabs_of
 
 __all__ = [
@@ -110,13 +111,11 @@ def series_of(frames: Frames) -> list[Series]:
 
     The number counts too, since exports exist that give one UID to several series.
     """
-    columns = [frames.text(k) for k in (*PATIENT_KEYS, "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber")]
-    groups: dict[tuple[str, ...], list[int]] = {}
-    for k, key in enumerate(zip(*columns, strict=True)):
-        groups.setdefault(key, []).append(k)
+    names = (*PATIENT_KEYS, "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber")
+    groups, which = groups_of(*(frames.coded_text(name) for name in names))
     out = []
-    for key, rows in groups.items():
-        part = frames.take(np.array(rows, dtype=np.intp))
+    for number, key in enumerate(groups):
+        part = frames.take(np.flatnonzero(which == number).astype(np.intp))
         elements = dict(zip((*PATIENT_KEYS, "StudyInstanceUID"), key, strict=False))
         description, modality = part.text("SeriesDescription")[0], part.text("Modality")[0]
         who = patient_digest(elements)
@@ -185,12 +184,10 @@ def stacks_of(series: Series, split: str | Sequence[str] | None = None) -> list[
     """
     frames = series.frames
     features = _features(frames, split)
-    groups: dict[tuple[str, ...], list[int]] = {}
-    for k, key in enumerate(zip(*features.values(), strict=True)):
-        groups.setdefault(key, []).append(k)
+    groups, which = groups_of(*features.values())
     out: list[Stack] = []
-    for key, rows in groups.items():
-        part = frames.take(np.array(rows, dtype=np.intp))
+    for number, key in enumerate(groups):
+        part = frames.take(np.flatnonzero(which == number).astype(np.intp))
         named = dict(zip(features, key, strict=True))
         place = named["place"] == "yes"
         lines = _lines(part) if place else [np.arange(len(part), dtype=np.intp)]
@@ -202,44 +199,46 @@ def stacks_of(series: Series, split: str | Sequence[str] | None = None) -> list[
     return out
 
 
-def _features(frames: Frames, split: str | Sequence[str] | None) -> dict[str, list[str]]:
+def _features(frames: Frames, split: str | Sequence[str] | None) -> dict[str, Coded[str]]:
     """What tells stacks apart, one text per frame and feature."""
     words = [split] if isinstance(split, str) else list(split or ())
     iop, spacing = frames.orientation, frames.spacing
     known = placed(frames)
     out = {
-        "place": ["yes" if k else "no" for k in known],
-        "matrix": [f"{r} x {c}" for r, c in frames.matrix],
+        "place": Coded.of_numbers(known).map(lambda k: "yes" if k else "no"),
+        "matrix": Coded.of_numbers(frames.matrix).map(lambda size: f"{size[0]} x {size[1]}"),
         "orientation": _cluster_names(np.where(known[:, None], iop, 0), ORIENTATION_TOLERANCE),
         "spacing": _cluster_names(np.where(known[:, None], spacing, 0), SPACING_TOLERANCE),
-        "frame of reference": _numbered(frames.text("FrameOfReferenceUID")),
-        "image type": frames.text("ImageType"),
-        "component": frames.component,
-        "samples": frames.text("SamplesPerPixel"),
+        "frame of reference": _numbered(frames.coded_text("FrameOfReferenceUID")),
+        "image type": frames.coded_text("ImageType"),
+        "component": Coded.of(frames.component),
+        "samples": frames.coded_text("SamplesPerPixel"),
         "segmentation": segmentations(frames),
         "quantity": quantities(frames),
         # of PET: images with and without attenuation correction, or in other units, are no volumes of one image
-        "CorrectedImage": ["\\".join(sorted(w or ())) for w in frames.strings("CorrectedImage")],
-        "Units": frames.text("Units"),
+        "CorrectedImage": frames.words("CorrectedImage").map(lambda w: "\\".join(sorted(w or ()))),
+        "Units": frames.coded_text("Units"),
         "view": views(frames, known),
         "run": runs(frames, known),
     }
     for word in words:
-        texts = frames.text(word)
-        if not any(texts):
+        texts = frames.coded_text(word)
+        if not any(texts.values):
             raise LabelError(f"split={word!r}: no image of the series has this element")
         out[word] = texts
     return out
 
 
-def _numbered(uids: Sequence[str]) -> list[str]:
+def _numbered(uids: Coded[str]) -> Coded[str]:
     """Name of each UID for people: its number, since a UID is an identifier and tells nobody anything."""
-    numbers = {uid: str(n) for n, uid in enumerate(sorted({u for u in uids if u}), 1)}
-    return [numbers.get(uid, "unknown") for uid in uids]
+    numbers = {uid: str(n) for n, uid in enumerate(sorted({u for u in uids.values if u}), 1)}
+    return uids.map(lambda uid: numbers.get(uid, "unknown"))
 
 
 def _cluster_rows(values: NDArray[np.float64], tolerance: float) -> NDArray[np.intp]:
     """Number of the cluster of each row; a row belongs to the first cluster whose first member is near."""
+    if len(values) and bool((values == values[0]).all()):
+        return np.zeros(len(values), dtype=np.intp)
     exact, inverse = np.unique(values, axis=0, return_inverse=True)
     centres: list[NDArray[np.float64]] = []
     number = np.zeros(len(exact), dtype=np.intp)
@@ -251,13 +250,13 @@ def _cluster_rows(values: NDArray[np.float64], tolerance: float) -> NDArray[np.i
     return number[inverse.ravel()]
 
 
-def _cluster_names(values: NDArray[np.float64], tolerance: float) -> list[str]:
+def _cluster_names(values: NDArray[np.float64], tolerance: float) -> Coded[str]:
     """The first member of each row's cluster, as text."""
     number = _cluster_rows(values, tolerance)
-    first = {int(k): row for k, row in zip(number[::-1], values[::-1], strict=True)}
-    names = {k: "\\".join(f"{v + 0.0:g}" for v in row.round(4)) for k, row in first.items()}
-    doubled = len(set(names.values())) < len(names)
-    return [names[k] + (f" ({k})" if doubled else "") for k in number.tolist()]
+    first = np.unique(number, return_index=True)[1]
+    names = ["\\".join(f"{v + 0.0:g}" for v in values[k].round(4)) for k in first]
+    doubled = len(set(names)) < len(names)
+    return Coded([name + (f" ({k})" if doubled else "") for k, name in enumerate(names)], number.astype(np.int32))
 
 
 def _lines(frames: Frames) -> list[NDArray[np.intp]]:

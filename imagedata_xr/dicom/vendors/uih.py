@@ -74,7 +74,7 @@ def is_grid(scan: Scan) -> NDArray[np.bool_]:
 
     Any of these is enough, since a grid that is taken for one slice would be silently wrong.
     """
-    listed = np.array([cell is not None for cell in scan.column(TILES)], dtype=np.bool_)
+    listed = scan.column(TILES).present
     placed = ~np.isnan(scan.numbers("ImagePositionPatient", 3)).any(axis=1)
     return np.asarray(listed | (scan.numbers(NUMBER) > 1) | (has_word(scan, WORD) & ~placed))
 
