@@ -281,17 +281,108 @@ class TreeAccessor:
     def __init__(self, tree: xr.DataTree) -> None:
         self._tree = tree
 
-    def map(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> xr.DataTree:
-        """Tree with ``func(image, ...)`` in place of each image; nodes without an image stay."""
-        from .model.tree import map_images
+    def map(
+        self,
+        func: Callable[..., Any],
+        *args: Any,
+        workers: Any = None,
+        errors: str = "raise",
+        retries: int = 0,
+        progress: Callable[[int, int], None] | None = None,
+        only: Any = None,
+        to: str | os.PathLike[str] | None = None,
+        to_format: str | None = None,
+        to_options: Mapping[str, Any] | None = None,
+        identifiers: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Call ``func(image, ...)`` with each image, here or on workers; results stand in a tree beside each other.
 
-        return map_images(self._tree, func, *args, **kwargs)
+        Parameters
+        ----------
+        func : callable
+            Gets an image, and further arguments; returns an image, a Dataset, a number, an array, a mapping of these,
+            or None.
+        workers : optional
+            None calls it here, one image after the other, and leaves lazy what is lazy. A number: so many threads. An
+            executor of `concurrent.futures`, or a Client of `distributed`: there, and what is lazy is computed there.
+        errors : {"raise", "collect"}
+            The first failure stops all, or failures are collected in a table.
+        retries : int
+            How often an image is tried again.
+        progress : callable, optional
+            Called with (done, total).
+        only : DataFrame or sequence of int, optional
+            Only the images of an earlier table of failures, or these numbers (from 1 on, in the order of the tree).
+        to, to_format, to_options : optional
+            Write each result as soon as it is there, by the worker, below this folder or URL, and drop it: ``0001``,
+            ``0002``, ... by the number of the image. Format (DICOM) and options are those of ``DataArray.imd.write``.
+        identifiers : bool
+            Whether failures tell the path in the tree, and their texts are not masked.
 
-    def write(self, url: str | os.PathLike[str], format: str | None = None, **options: Any) -> dict[str, Any]:
-        """Write each image below `url`, at its place in the tree; options are those of ``DataArray.imd.write``.
+        Returns
+        -------
+        DataTree
+            With the results: images as ``image``, else ``result``; a mapping gives a variable for each key. What was
+            written is told in attrs. Nodes without an image stay; those that failed or were not asked for are empty.
+        DataFrame
+            With ``errors="collect"``, the failures: ``number``, ``error``, ``message`` and ``attempts``.
 
-        Names of files come from the node's position, not from patient or study.
+        Raises
+        ------
+        NotFoundError
+            Where the tree holds no image.
+        LabelError
+            For an option that has no such value.
         """
-        from .formats.trees import write_tree
+        from .cohort.mapping import How, map_images
+        from .cohort.targets import Targets
 
-        return write_tree(self._tree, url, format, **options)
+        how = How(workers, errors, retries, progress, only, identifiers)
+        targets = None if to is None else Targets.of(to, to_format, to_options or {})
+        results, failures = map_images(self._tree, func, args, kwargs, how, targets)
+        return results if errors == "raise" else (results, failures)
+
+    def write(
+        self,
+        url: str | os.PathLike[str],
+        format: str | None = None,
+        workers: Any = None,
+        errors: str = "raise",
+        retries: int = 0,
+        progress: Callable[[int, int], None] | None = None,
+        only: Any = None,
+        **options: Any,
+    ) -> Any:
+        """Write each image below `url`, as ``0001``, ``0002``, ... in the order of the tree.
+
+        DICOM, the default, goes into one folder per image, other formats into one file each. No name of a file comes
+        from patient or study.
+
+        Parameters
+        ----------
+        url : str or path
+        format : str, optional
+        workers, errors, retries, progress, only
+            As for `map`.
+        **options
+            Those of ``DataArray.imd.write``.
+
+        Returns
+        -------
+        dict
+            What was written, by path in the tree.
+        DataFrame
+            With ``errors="collect"``, the failures, as `map` gives them.
+
+        Raises
+        ------
+        NotFoundError
+            Where the tree holds no image.
+        """
+        from .cohort.mapping import How, write_images
+        from .cohort.targets import Targets
+
+        how = How(workers, errors, retries, progress, only, bool(options.get("identifiers", False)))
+        written, failures = write_images(self._tree, how, Targets.of(url, format, options))
+        return written if errors == "raise" else (written, failures)

@@ -11,6 +11,7 @@ from xarray.backends import BackendEntrypoint
 
 from .formats.reading import open_all, open_one
 from .formats.seam import ReadOptions
+from .stores.url import source_name
 
 _EXTENSIONS = (".dcm", ".ima", ".dcm.gz", ".ima.gz", ".nii", ".nii.gz")
 
@@ -102,6 +103,7 @@ class ImagedataEntrypoint(BackendEntrypoint):
             format_options=format_options or {},
         )  # fmt: skip
         ds = open_one(filename_or_obj, format, options)
+        ds.encoding |= _source(filename_or_obj)
         return _finish(ds, template, geometry, drop_variables)
 
     def open_groups_as_dict(
@@ -140,7 +142,9 @@ class ImagedataEntrypoint(BackendEntrypoint):
 
     def open_datatree(self, filename_or_obj: Any, **kwargs: Any) -> xr.DataTree:
         """Open every image of a source as a tree."""
-        return xr.DataTree.from_dict(self.open_groups_as_dict(filename_or_obj, **kwargs))
+        tree = xr.DataTree.from_dict(self.open_groups_as_dict(filename_or_obj, **kwargs))
+        tree.encoding |= _source(filename_or_obj)
+        return tree
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """Whether this is a single file of ours: by its extension, or by DICOM's magic number; never a folder."""
@@ -157,6 +161,11 @@ class ImagedataEntrypoint(BackendEntrypoint):
                 return stream.read(132)[128:] == b"DICM"
         except OSError:  # not ours to report: xarray asks every engine
             return False
+
+
+def _source(address: Any) -> dict[str, str]:
+    """Encoding of an address: xarray would put it there as it was given, with passwords and tokens in it."""
+    return {"source": source_name(address)} if isinstance(address, str) and "://" in address else {}
 
 
 def _finish(ds: xr.Dataset, template: Any, geometry: Any, drop: str | Iterable[str] | None) -> xr.Dataset:

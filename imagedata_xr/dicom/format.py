@@ -76,7 +76,14 @@ class Dicom:
         from ..stores.url import find
 
         try:
-            scanned = scan_listed(find(source), Where(), "warn")
+            return self.headers_in(find(source))
+        except ImagedataError:
+            return None
+
+    def headers_in(self, files: Sequence[File]) -> Headers | None:
+        """Headers of the images and other objects in files; None where there are none."""
+        try:
+            scanned = scan_listed(files, Where(), "warn")
             return all_headers(frames_of(scanned), scanned)
         except ImagedataError:
             return None

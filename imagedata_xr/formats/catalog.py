@@ -15,12 +15,11 @@ import xarray as xr
 from ..errors import ImagedataError, ImagedataWarning
 from ..model.identity import patient_digest, study_digest
 from ..model.image import NAME, volume_dims
-from ..model.masking import MASK, mask
+from ..model.masking import mask_identity
 from ..stores.url import File, is_local, source_name
 from .reading import find_nodes, tree_paths
 from .seam import Facts, Node, Outline, ReadOptions
 
-_UID = re.compile(r"\b\d+(\.\d+){4,}\b")
 _COLUMNS: dict[str, Any] = {
     "patient": "Int64", "study": "Int64", "series_number": "Int64", "description": "str", "modality": "str",
     "stack": "Int64", "kind": "str", "shape": "object", "order": "str", "dtype": "str", "bytes": "Int64",
@@ -87,7 +86,7 @@ def _row(path: str, node: Node, identifiers: bool) -> dict[str, Any]:
     number = str(told.get("SeriesNumber", "")).strip()
 
     def shown(text: str) -> str:
-        return text if identifiers else _UID.sub(MASK, mask(text, told))
+        return text if identifiers else mask_identity(text, told)
 
     row: dict[str, Any] = {
         "patient": patient_digest(told) if "PatientID" in told else pd.NA,

@@ -12,6 +12,7 @@ _NAMES = ("PatientName", "OtherPatientNames", "PatientBirthName", "PatientMother
 _NUMBERS = ("PatientID", "OtherPatientIDs", "AccessionNumber", "PatientBirthDate")
 NAMING = (*_NAMES, *_NUMBERS)
 """Keywords of the elements that name a patient."""
+_UID = re.compile(r"\b\d+(\.\d+){4,}\b")
 _STROKES = str.maketrans({"ø": "o", "Ø": "O", "æ": "ae", "Æ": "AE", "ß": "ss", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D"})
 _SPELLED = str.maketrans({c: f"{c}e" for c in "äöüÄÖÜøØ"} | {"å": "aa", "Å": "AA"})  # as where keys lack the letter
 _LONG = 4  # letters: a part of a name this long is masked within words too, a shorter one as a word
@@ -44,6 +45,11 @@ def mask(text: str, elements: Mapping[str, Any]) -> str:
     for pattern in sorted(filter(None, patterns), key=len, reverse=True):
         text = re.sub(pattern, MASK, text, flags=re.IGNORECASE)
     return text
+
+
+def mask_identity(text: str, elements: Mapping[str, Any]) -> str:
+    """Replace a patient's names and IDs in a text, as `mask` does, and all UIDs."""
+    return _UID.sub(MASK, mask(text, elements))
 
 
 def _values(elements: Mapping[str, Any], keywords: Iterable[str]) -> list[str]:

@@ -113,7 +113,7 @@ class _LocalFolder:
         first = next((p for p in (self.path.parent, *self.path.parent.parents) if p.exists()), None)
         if first != self.path.parent:
             self._made = next(p for p in (self.path.parent, *self.path.parent.parents) if p.parent == first)
-            self.path.parent.mkdir(parents=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)  # another worker may make it too
         self.stage = beside / f".{self.path.name}.{uuid.uuid4().hex[:8]}.part"
         self.stage.mkdir()
         self.names: list[str] = []

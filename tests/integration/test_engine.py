@@ -150,7 +150,7 @@ def test_distributed(tmp_path: Path) -> None:
 
     folder = series(tmp_path, 4, 3)
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
-    with LocalCluster(**options) as cluster, Client(cluster):  # type: ignore[no-untyped-call]
+    with LocalCluster(**options) as cluster, Client(cluster):
         got = open_image(folder, chunks={"tag": 1}).mean("tag").compute()
     np.testing.assert_array_equal(got, open_image(folder).load().mean("tag"))
 

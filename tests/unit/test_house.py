@@ -18,10 +18,10 @@ import imagedata_xr
 PACKAGE = Path(imagedata_xr.__file__).parent
 MODULES = sorted(module.name for module in pkgutil.walk_packages(imagedata_xr.__path__, "imagedata_xr."))
 FORBIDDEN = {  # room -> what it does not know
-    "model": ("dicom", "formats", "stores", "backend", "accessor", "view", "cli"),
-    "dicom": ("backend", "accessor", "view", "cli"),
-    "formats": ("backend", "accessor", "view", "cli"),
-    "stores": ("backend", "accessor", "view", "cli"),
+    "model": ("dicom", "formats", "stores", "backend", "accessor", "cohort", "view", "cli"),
+    "dicom": ("backend", "accessor", "cohort", "view", "cli"),
+    "formats": ("backend", "accessor", "cohort", "view", "cli"),
+    "stores": ("backend", "accessor", "cohort", "view", "cli"),
 }
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Protocol, cast
@@ -20,7 +21,11 @@ from .whole_file import read_dataset
 
 _KEPT = 16  # sources whose headers are remembered
 _sources: OrderedDict[str, Headers] = OrderedDict()
+_met: dict[str, dict[tuple[str, str], File]] = {}
+"""Files of sources that another process opened, by source, whose headers were not asked for yet."""
 _lock = Lock()
+PROCESS = uuid.uuid4().hex
+"""Names this process, and those that are forked from it: what it has opened they know too."""
 
 
 @dataclass(frozen=True)
@@ -251,8 +256,28 @@ def remembered(source: str) -> Headers | None:
         return _sources.get(source)
 
 
+def met(source: str, files: Iterable[File]) -> None:
+    """Keep the files of a source that another process opened: their headers are read when they are asked for."""
+    with _lock:
+        _met.setdefault(source, {}).update({(file_name(f), f.path): f for f in files})
+
+
+def _read_met(sources: Iterable[str]) -> None:
+    """Read the headers of files that other processes opened, for good."""
+    from ...formats.seam import format_named
+
+    for source in sources:
+        with _lock:
+            files = list(_met.pop(source, {}).values())
+        if files:
+            found = format_named("dicom").headers_in(files)  # type: ignore[attr-defined]
+            if found is not None:
+                remember(source, found)
+
+
 def remembered_with(instances: set[int]) -> list[Headers]:
-    """Sources opened in this process that know any of these images."""
+    """Sources opened in this process, or by who sent it images, that know any of these images."""
+    _read_met(list(_met))
     with _lock:
         return [h for h in _sources.values() if any(h.has(i) for i in instances)]
 
@@ -280,6 +305,7 @@ def headers_of(image: Any) -> Headers | None:
     if "source" not in image.coords or image.coords["source"].ndim:
         return None
     source = str(image.coords["source"].values.item())
+    _read_met([source])
     found = remembered(source)
     if found is not None or not source:
         return found

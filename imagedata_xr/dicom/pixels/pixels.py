@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ...errors import SourceError
 from ...model.lazy import axis_indices
 from ...stores.url import File, file_name
+from ..headers.header import PROCESS, met
 from .luts import ModalityLut, Palette
 from .native_planes import read_native
 from .pixel_format import PixelFormat
@@ -21,7 +22,7 @@ from .threads import spread
 from .wanted import Wanted, wanted
 
 
-@dataclass
+@dataclass(repr=False)
 class FrameArray:
     """A `LazyArray` over the frames of a grid.
 
@@ -62,6 +63,10 @@ class FrameArray:
         Of label maps: the stored value that becomes 1 in each plane, all others 0.
     known : ndarray of bool, optional
         Of label maps: whether each stored value means anything.
+    source : str
+        The coord ``source`` of the image.
+    home : str
+        The process that opened it. In another one the array brings the files whose headers the image has.
     """
 
     files: list[File]
@@ -86,6 +91,8 @@ class FrameArray:
     missing: float = np.nan
     label: NDArray[np.int64] | None = None
     known: NDArray[np.bool_] | None = None
+    source: str = ""
+    home: str = PROCESS
     _kept: tuple[int, StoredFrames] | None = field(default=None, init=False, repr=False, compare=False)
     _by_place: NDArray[np.bool_] | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -204,8 +211,16 @@ class FrameArray:
             kept = self._kept = (i, frames)
         return kept[1]
 
+    def __repr__(self) -> str:
+        return f"<{len(self.files)} files, shape {self.shape}, {self.dtype}>"  # their addresses may hold passwords
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.source and self.home != PROCESS:
+            met(self.source, (self.files[k] for k in np.unique(self.file[self.file >= 0]).tolist()))
 
     def _addressable(self) -> NDArray[np.bool_]:
         """Whether rows of each file's frames can be read by their place."""

@@ -95,6 +95,7 @@ def image_of(stack: Stack, orders: Any, options: ReadOptions, found: Sequence[Se
     coords["patient"] = ((), np.int64(patient_digest(attrs)))
     coords["study"] = ((), np.int64(study_digest(attrs)))
     if options.source:
+        array.source = options.source
         coords["source"] = ((), np.array(options.source, dtype=np.dtypes.StringDType()))
     encoding = _encoding(array, [v.dim for v in plan.volumes])
     ds = build(
