@@ -176,6 +176,51 @@ class ImageAccessor:
 
         return self._like_input(assign.assign_dicom(self._image, keywords, lambda k: tag_for_keyword(k) is not None))
 
+    def deidentify(
+        self,
+        profile: str = "basic",
+        options: Sequence[str] | None = None,
+        seed: str | int | None = None,
+        patient: str | Mapping[str, str] | None = None,
+        pixels: str | None = None,
+        regions: Sequence[Sequence[int]] = (),
+    ) -> Any:
+        """Take away who the patient is (DICOM PS3.15 Annex E): from labels, attrs, headers, and what is written.
+
+        Parameters
+        ----------
+        profile : str
+            ``"basic"``: the Basic Application Level Confidentiality Profile.
+        options : sequence of str, optional
+            ``"modified_dates"`` or ``"full_dates"``, ``"retain_safe_private"``, ``"retain_uids"``,
+            ``"retain_device"``, ``"retain_institution"``, ``"retain_patient"``, ``"clean_descriptors"``,
+            ``"clean_structured"``, ``"clean_graphics"``. By default dates are moved and safe private elements kept.
+        seed : str or int, optional
+            Secret that new UIDs, IDs and dates are made with: the same for all that belongs together. Without one
+            they can't be made again.
+        patient : str or mapping, optional
+            New Patient ID, or new ones by old ones.
+        pixels : {"keep", "blank"}, optional
+            For images that may show identifiers, which are refused otherwise.
+        regions : sequence, optional
+            (first row, end row, first column, end column) of what is blanked.
+
+        Returns
+        -------
+        DataArray or Dataset
+            Lazy, with a new identity; written as DICOM under its new UIDs.
+
+        Raises
+        ------
+        IdentityError
+            Where the pixels may show identifiers, or images of several patients were combined.
+        """
+        from .dicom.deidentifying.deidentify import deidentify
+        from .dicom.deidentifying.policy import policy_of
+
+        policy = policy_of(profile, options, seed, patient, pixels, regions)
+        return self._like_input(deidentify(self._image, policy))
+
     def real_world(
         self,
         kind: str = "mapping",
@@ -342,6 +387,24 @@ class TreeAccessor:
         targets = None if to is None else Targets.of(to, to_format, to_options or {})
         results, failures = map_images(self._tree, func, args, kwargs, how, targets)
         return results if errors == "raise" else (results, failures)
+
+    def deidentify(
+        self,
+        profile: str = "basic",
+        options: Sequence[str] | None = None,
+        seed: str | int | None = None,
+        patient: str | Mapping[str, str] | None = None,
+        pixels: str | None = None,
+        regions: Sequence[Sequence[int]] = (),
+    ) -> xr.DataTree:
+        """Tree of de-identified images under new names, with one key; see ``DataArray.imd.deidentify``.
+
+        Series without pixels, such as reports and documents, are left out with a warning.
+        """
+        from .dicom.deidentifying.policy import policy_of
+        from .formats.deidentified import deidentified_tree
+
+        return deidentified_tree(self._tree, policy_of(profile, options, seed, patient, pixels, regions))
 
     def write(
         self,

@@ -12,7 +12,7 @@ from .talk import DEBUG, failing, warnings_as_lines
 
 __all__ = ["main"]
 
-VERBS = ("cache", "convert", "formats", "info", "ls")
+VERBS = ("cache", "convert", "deidentify", "formats", "info", "ls")
 
 
 class Verbs(click.Group):

@@ -55,7 +55,7 @@ def convert(
     """
     if every and series_number is not None:
         raise click.UsageError("--series-number would give all series one number: it can't be used with --all")
-    _spare_sources(out, sources)
+    spare_sources(out, sources)
     for name in formats:
         format_named(name)  # a wrong word is said before anything is read
     options = WriteOptions(
@@ -71,10 +71,10 @@ def convert(
     ds = open_one(as_source(sources), None, read_options(given))
     written = write(ds, out, list(formats) or None, template, geometry, options)
     for one in written if isinstance(written, list) else [written]:
-        _tell(one)
+        tell(one)
 
 
-def _spare_sources(out: str, sources: Sequence[str]) -> None:
+def spare_sources(out: str, sources: Sequence[str]) -> None:
     """Refuse to write over what is read."""
     if "://" in out:
         return
@@ -104,7 +104,7 @@ def _convert_all(
         raise FormatError(f"several formats ({', '.join(names)}) need '%p' in OUT, which becomes their names")
     folders = {name: out.replace("%p", name).rstrip("/") for name in names}
     for folder in folders.values():
-        _check_folder(folder, options.overwrite)
+        check_folder(folder, options.overwrite)
     images, others = numbered(sources, read_options(given))
     if not images:
         raise NotFoundError(f"the source holds no image, only {len(others)} series without pixels")
@@ -113,8 +113,8 @@ def _convert_all(
         try:
             ds = found.node.open()
             for name, folder in folders.items():
-                target = f"{folder}/{found.number:04d}{_extension(name)}"
-                _tell(write(ds, target, name, template, geometry, options))
+                target = f"{folder}/{found.number:04d}{extension_of(name)}"
+                tell(write(ds, target, name, template, geometry, options))
         except (ImagedataError, FileExistsError) as error:
             if given["errors"] == "raise":
                 raise
@@ -125,18 +125,20 @@ def _convert_all(
     return failed
 
 
-def _check_folder(folder: str, overwrite: bool) -> None:
+def check_folder(folder: str, overwrite: bool) -> None:
+    """Raise `FileExistsError` for a folder that has something in it."""
     place = os.path.expanduser(folder)
     if "://" not in folder and not overwrite and os.path.isdir(place) and os.listdir(place):
         raise FileExistsError(f"{folder} is there already and not empty: overwrite=True replaces files in it")
 
 
-def _extension(name: str) -> str:
+def extension_of(name: str) -> str:
+    """Extension of the files of a format; none for DICOM, which is a folder."""
     form = format_named(name)
     return "" if name == "dicom" else (form.extensions or ("",))[0]
 
 
-def _tell(written: Written) -> None:
+def tell(written: Written) -> None:
     """Say what was written: files of a folder by their folder."""
     paths = written.paths
     if len(paths) > 1 and written.format == "dicom":

@@ -135,7 +135,7 @@ def open_all(source: Any, format: str | None, options: ReadOptions) -> dict[str,
         groups[path] = ds
     if len(groups) == 1:
         raise NotFoundError("no image of the source could be opened; errors='raise' shows the first reason")
-    return _with_parents(groups)
+    return with_parents(groups)
 
 
 def tree_paths(nodes: Sequence[Node]) -> list[tuple[str, Node]]:
@@ -181,7 +181,7 @@ _LEVELS = (
 )
 
 
-def _with_parents(groups: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+def with_parents(groups: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
     """Add the nodes of patients and studies, with their attrs."""
     out = dict(groups)
     for path, ds in groups.items():

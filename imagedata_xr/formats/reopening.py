@@ -110,10 +110,10 @@ def node_of(engine: str, address: str, attrs: Mapping[str, Any], options: ReadOp
     headers = table_headers(engine, address, attrs, options.storage_options)
     if headers is not None:
         remember(source, headers)
-    return Node(_parts(out[NAME].attrs), out, f"image of {dict(out[NAME].sizes)}")
+    return Node(parts_of(out[NAME].attrs), out, f"image of {dict(out[NAME].sizes)}")
 
 
-def _parts(attrs: Mapping[str, Any]) -> tuple[str, str, str]:
+def parts_of(attrs: Mapping[str, Any]) -> tuple[str, str, str]:
     """Place in a tree: patient, study, series."""
 
     def joined(*keywords: str) -> str:

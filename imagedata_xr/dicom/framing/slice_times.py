@@ -54,14 +54,36 @@ def protocol_times(one: Scan, csa: dict[str, list[str]], n: int) -> NDArray[np.f
     SourceError
         The CSA series header is damaged.
     """
-    unknown = np.full(n, np.nan)
     if (one.strings("MRAcquisitionType")[0] or ("",))[0] == "3D":
-        return unknown
+        return np.full(n, np.nan)
     series = series_csa(one, 0)
     text = (series.get("MrPhoenixProtocol") or series.get("MrProtocol") or [""])[0]
+    return times_of_protocol(text, csa, n, float(one.numbers("RepetitionTime")[0]))
+
+
+def times_of_protocol(text: str, csa: dict[str, list[str]], n: int, repetition_time: float) -> NDArray[np.float64]:
+    """Compute the slice times of a mosaic of a 2-D sequence.
+
+    Parameters
+    ----------
+    text
+        The protocol.
+    csa
+        CSA image header of the mosaic.
+    n
+        Number of tiles.
+    repetition_time
+        ms.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        As of `protocol_times`.
+    """
+    unknown = np.full(n, np.nan)
     order = measuring_order(_number(text, "sSliceArray.ucMode", 0), n)
     delay = _number(text, "lDelayTimeInTR", 0) * 1e-3  # us
-    span = float(one.numbers("RepetitionTime")[0]) - delay
+    span = repetition_time - delay
     number = floats(csa, "ProtocolSliceNumber", 1)
     if order is None or number is None or _number(text, "sSliceArray.lSize", 0) != n or not span > 0:
         return unknown

@@ -110,6 +110,8 @@ class FileHeaders:
         Digest of an image -> digests of its patient and study.
     where : callable
         From a digest to the place of that image.
+    uids : callable, optional
+        From a digest to the SOP Instance UID of that image.
     """
 
     def __init__(
@@ -118,8 +120,10 @@ class FileHeaders:
         pixels: Any,
         people: dict[int, tuple[int, int]],
         where: Callable[[int], Place],
+        uids: Callable[[int], str] | None = None,
     ) -> None:
         self._places, self._pixels, self._people, self._where = places, pixels, people, where
+        self._uids = uids
 
     def stored(self, instance: int) -> NDArray[Any] | None:
         """Stored values in the file."""
@@ -132,6 +136,10 @@ class FileHeaders:
     def identity(self, instance: int) -> tuple[int, int]:
         """Digests of the patient and of the study of the image."""
         return self._people[int(instance)]
+
+    def name(self, instance: int) -> tuple[str, int] | None:
+        """SOP Instance UID and frame number of an image, as they were when the source was opened."""
+        return None if self._uids is None else (self._uids(int(instance)), self._places[int(instance)][1])
 
     def instances(self) -> list[int]:
         """Digests of all images of the source."""
@@ -184,6 +192,15 @@ class JoinedHeaders:
         """Digests of all images of those sources that can list them."""
         return list(self._by_instance)
 
+    def name(self, instance: int) -> tuple[str, int] | None:
+        """SOP Instance UID and frame number of an image; None where its source does not remember them."""
+        name = getattr(self._of(instance), "name", None)
+        return None if name is None else name(instance)
+
+    def renamed(self, instance: int) -> bool:
+        """Whether an image has UIDs that were made for it, under which it is written."""
+        return is_renamed(self._of(instance), instance)
+
     def has(self, instance: int) -> bool:
         """Whether any part knows this image."""
         return self._of(instance) is not None
@@ -228,6 +245,12 @@ class JoinedHeaders:
         """The whole instance, where its source still has it."""
         part = self._of(instance)
         return None if part is None else part.original(instance)
+
+
+def is_renamed(headers: Headers | None, instance: int) -> bool:
+    """Whether an image has UIDs that were made for it (it was de-identified), under which it is written."""
+    told = getattr(headers, "renamed", None)
+    return told is not None and bool(told(instance))
 
 
 def _instances(headers: Headers) -> list[int]:

@@ -222,4 +222,5 @@ def headers_of_frames(frames: Frames) -> FileHeaders:
         k = rows[instance]
         return Place(frames.position[k], frames.orientation[k], frames.spacing[k])
 
-    return FileHeaders(places, stored, people, where)
+    uids = frames.text("SOPInstanceUID")
+    return FileHeaders(places, stored, people, where, lambda instance: uids[rows[instance]])

@@ -17,7 +17,7 @@ from ...errors import FormatError, warn
 from ...formats.seam import WriteOptions, Written
 from ...model.image import volume_dims
 from ...stores.sinks import Sink
-from ..headers.header import Headers
+from ..headers.header import Headers, is_renamed
 from .asked import Asked
 from .blocks import blocks
 from .compress import compress
@@ -72,12 +72,24 @@ class Job:
         self._warn()
         order = sorted(range(len(uids)), key=lambda i: paths[i])  # a DICOMDIR comes last, and is no image
         ordered = tuple(paths[i] for i in order), tuple(uids[i] for i in order)
-        return Written("dicom", ordered[0], len(uids), size, ordered[1], self._series_uid())
+        return Written("dicom", ordered[0], len(uids), size, ordered[1], self._series_uid(why is None))
 
-    def _series_uid(self) -> str:
-        if self.options.keep_uid and self.headers is not None:
+    def _series_uid(self, unchanged: bool) -> str:
+        if unchanged and self._own_uids and self.headers is not None:
             return str(self.headers.dataset(int(self.instances.flat[0])).SeriesInstanceUID)
         return self.series.uid
+
+    @property
+    def _renamed(self) -> bool:
+        """Whether the instances of the source have got new UIDs already: they were de-identified."""
+        return bool(self.instances.size) and is_renamed(self.headers, int(self.instances.flat[0]))
+
+    @property
+    def _own_uids(self) -> bool:
+        """Whether unchanged images are written under the UIDs that their headers have."""
+        other = self.options.series_number is not None or self.options.series_description is not None
+        one = "SeriesInstanceUID" in self.image.attrs
+        return self.options.keep_uid or (self._renamed and one and not other)
 
     # --- unchanged or derived --------------------------------------------------------------------------------------
     @property
@@ -156,7 +168,7 @@ class Job:
         for done, ((v, k), ds) in enumerate(self._originals() if from_files else self._made(unchanged), 1):
             if self.asked.transfer_syntax and not compress(ds, self.asked.transfer_syntax):
                 self.kept_syntax.add(str(ds.file_meta.get("TransferSyntaxUID", "")))
-            data = encode(ds, keep_meta=self.options.keep_uid)
+            data = encode(ds, keep_meta=self.options.keep_uid and not self._renamed)
             folder.add(names[v][k], data)
             uids.append(str(ds.SOPInstanceUID))
             size += len(data)
@@ -189,7 +201,7 @@ class Job:
             if header is None or stored is None:
                 raise FormatError(f"image {k + 1} of volume {v + 1} changed while it was written")
             ds = with_pixels(header, stored)
-        if self.options.keep_uid:
+        if self._own_uids:
             return ds
         number = self.options.series_number
         if "SeriesNumber" not in self.image.attrs and self.headers is not None:

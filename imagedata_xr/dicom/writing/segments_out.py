@@ -14,7 +14,7 @@ from ...formats.seam import WriteOptions, Written
 from ...model.identity import instance_digest
 from ...stores.sinks import open_sink
 from ..framing.segments import CLASSES, LABEL_MAP
-from ..headers.header import Headers
+from ..headers.header import Headers, is_renamed
 from .files_out import encode
 from .identity_out import Identity
 from .own_headers import OwnHeaders
@@ -55,11 +55,13 @@ def write_unchanged(
             f"a segmentation is written as DICOM only as it was read, whole: {why}. zarr and netCDF keep all segments "
             "of a changed one, NIfTI a single one, sel(segment=n)"
         )
-    if not options.keep_uid:
+    new = is_renamed(headers, int(instances[instances != 0][0]))
+    other = options.series_number is not None or options.series_description is not None
+    if not options.keep_uid and (other or not new):
         original = renamed(original, new_uid(), new_uid(), options.series_number, options.series_description)
     folder = open_sink(target, options.overwrite, options.storage_options)
     try:
-        data = encode(original, keep_meta=options.keep_uid)
+        data = encode(original, keep_meta=options.keep_uid and not new)
         folder.add("IM_00001.dcm", data)
         paths = folder.finish()
     except BaseException:

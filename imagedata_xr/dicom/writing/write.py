@@ -21,10 +21,11 @@ from ...errors import FormatError, IdentityError, SourceError, warn
 from ...formats.seam import WriteOptions, Written
 from ...model.image import canonical, volume_dims
 from ...stores.registry import store_of
-from ..headers.header import Headers, JoinedHeaders, headers_of, remembered_with
+from ..headers.header import Headers
+from ..headers.lookup import headers_by_source, headers_elsewhere, headers_of_planes
 from .asked import Asked, asked_of
 from .derived import Series
-from .fields import from_attrs
+from .fields import from_attrs, moment
 from .files_out import check_target
 from .identity_out import Identity, identity_of
 from .job import Job
@@ -115,7 +116,7 @@ def _job(image: xr.DataArray, target: str, options: WriteOptions, asked: Asked) 
         identity=identity,
         uid=new_uid(),
         frame_of_reference=place.frame_of_reference or new_uid(),
-        now=datetime.now(),
+        now=_now(attrs),
         number=options.series_number if options.series_number is not None else _next_number(attrs, headers, instances),
         description=options.series_description,
         image_type=_words(options.image_type) or None,
@@ -137,6 +138,13 @@ def _check_identified(identity: Identity, target: str) -> None:
         )
 
 
+def _now(attrs: pydicom.Dataset) -> datetime:
+    """When the series is made; of de-identified images the moment of their study: the true one would tell theirs."""
+    if str(attrs.get("LongitudinalTemporalInformationModified") or "") in ("MODIFIED", "REMOVED"):
+        return moment(attrs, "StudyDate", "StudyTime") or datetime(1900, 1, 1)
+    return datetime.now()
+
+
 def _words(value: Any) -> list[str]:
     if value is None:
         return []
@@ -156,7 +164,7 @@ def _own_headers(image: xr.DataArray) -> tuple[Headers | None, NDArray[np.int64]
         values = np.where(np.isfinite(values), values, 0)
     named = values != 0
     digests = np.where(values % 1 == 0, values, 0).astype(np.int64)  # an averaged digest is none
-    headers = _headers(image)
+    headers = headers_of_planes(image)
     known = {} if headers is None else {d: headers.has(int(d)) for d in np.unique(digests) if d}
     if headers is None or not _reachable(headers, known):
         if digests.any():
@@ -177,7 +185,7 @@ def _lineage(image: xr.DataArray, own: NDArray[np.int64]) -> set[tuple[int, int]
     coord = image.coords.get("instance")
     if coord is None or not own.any():
         return set()
-    first, others = _headers_by_source(image), _elsewhere(image)
+    first, others = headers_by_source(image), headers_elsewhere(image)
     found: set[tuple[int, int]] = set()
     for instance in (int(d) for d in np.unique(own) if d):
         mine = first is not None and first.has(instance)
@@ -197,32 +205,6 @@ def _reachable(headers: Headers, known: Mapping[int, bool]) -> bool:
         return first is None or headers.dataset(int(first)) is not None
     except SourceError:
         return False
-
-
-def _headers(image: xr.DataArray) -> Headers | None:
-    """Headers of an image: those of its source, and of other sources that were opened for what that does not know."""
-    first, others = _headers_by_source(image), _elsewhere(image)
-    parts = [h for h in (first, *others) if h is not None]
-    return first if not others else JoinedHeaders(parts)
-
-
-def _elsewhere(image: xr.DataArray) -> list[Headers]:
-    """Other sources opened in this process that know images which the image's own source does not."""
-    first, coord = _headers_by_source(image), image.coords.get("instance")
-    if coord is None or coord.dtype.kind != "i":
-        return []
-    wanted = {int(d) for d in np.unique(coord.values) if d and not (first is not None and first.has(int(d)))}
-    return [h for h in remembered_with(wanted) if h is not first] if wanted else []
-
-
-def _headers_by_source(image: xr.DataArray) -> Headers | None:
-    source = image.coords.get("source")
-    if source is None or not source.ndim:
-        return headers_of(image)
-    each = {str(s) for s in source.values.ravel().tolist()}
-    found = [headers_of(image.assign_coords(source=xr.Variable((), s))) for s in sorted(each)]
-    known = [h for h in found if h is not None]
-    return JoinedHeaders(known) if known else None
 
 
 def _next_number(attrs: pydicom.Dataset, headers: Headers | None, instances: NDArray[np.int64]) -> int | None:

@@ -1,0 +1,90 @@
+"""``imd deidentify``: every image of a source without what identifies the patient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..dicom.deidentifying.deidentify import deidentify as deidentified
+from ..dicom.deidentifying.policy import DEFAULT_OPTIONS, OPTIONS, policy_of
+from ..errors import ImagedataError, NotFoundError, warn
+from ..formats.seam import WriteOptions, format_named
+from ..formats.writing import write
+from ..model.image import as_image
+from .convert import check_folder, extension_of, spare_sources, tell
+from .sources import numbered, read_options, reading_options
+from .talk import Counter, complain, say
+
+
+@click.command(short_help="Write every image without what identifies the patient.")
+@click.argument("sources", metavar="IN...", nargs=-1, required=True)
+@click.argument("out")
+@click.option("--format", "form", default="dicom", show_default=True, help="dicom, nifti, ...")
+@click.option(
+    "--option", "options", multiple=True, type=click.Choice([*OPTIONS, "none"]),
+    help=f"Option of the profile; several are allowed.  [default: {', '.join(DEFAULT_OPTIONS)}]",
+)  # fmt: skip
+@click.option("--seed", help="Secret that new UIDs, IDs and dates are made with; without it they can't be made again.")
+@click.option("--patient-id", help="New Patient ID, for sources of one patient.")
+@click.option(
+    "--map", "pairs", multiple=True, metavar="OLD=NEW", help="New Patient ID of one of several patients; repeat it."
+)
+@click.option("--pixels", type=click.Choice(["keep", "blank"]), help="For images that may show identifiers.")
+@click.option("--region", "regions", nargs=4, type=int, multiple=True, help="Rows from, to, columns from, to; blanked.")
+@reading_options
+@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option("--progress/--no-progress", default=None, help="Count on stderr.  [default: on a terminal]")
+@click.pass_context
+def deidentify(
+    ctx: click.Context,
+    /,
+    sources: tuple[str, ...],
+    out: str,
+    form: str,
+    options: tuple[str, ...],
+    seed: str | None,
+    patient_id: str | None,
+    pairs: tuple[str, ...],
+    pixels: str | None,
+    regions: tuple[tuple[int, int, int, int], ...],
+    overwrite: bool,
+    progress: bool | None,
+    **given: Any,
+) -> None:
+    """De-identify every image of IN into OUT/0001, OUT/0002, ... by the profile of DICOM PS3.15 Annex E.
+
+    Images whose pixels may show names are refused until --pixels says what to do. Reports, documents and other
+    objects without pixels are left out.
+    """
+    if patient_id and pairs:
+        raise click.UsageError("--patient-id gives all one ID: it can't be used with --map")
+    if any("=" not in pair for pair in pairs):
+        raise click.UsageError("--map: OLD=NEW")
+    spare_sources(out, sources)
+    format_named(form)
+    chosen = None if not options else [o for o in options if o != "none"]
+    mapping = dict(pair.split("=", 1) for pair in pairs) or patient_id
+    policy = policy_of("basic", chosen, seed, mapping, pixels, regions)
+    check_folder(out, overwrite)
+    images, others = numbered(sources, read_options(given))
+    if not images:
+        raise NotFoundError(f"the source holds no image, only {len(others)} series without pixels")
+    if len({f.node.identity[:1] for f in images}) > 1 and patient_id:
+        raise click.UsageError("--patient-id would make several patients one: --map OLD=NEW gives each its own")
+    if seed is None:
+        warn("no --seed: what is de-identified later will not belong to the same patient and study")
+    how = WriteOptions(overwrite=overwrite, progress=Counter("written", progress))
+    failed = 0
+    for found in images:
+        try:
+            image = deidentified(as_image(found.node.open()), policy)
+            tell(write(image, f"{out.rstrip('/')}/{found.number:04d}{extension_of(form)}", form, None, None, how))
+        except (ImagedataError, FileExistsError) as error:
+            if given["errors"] == "raise":
+                raise
+            complain(error, f"image {found.number} is not written: ")
+            failed += 1
+    if others:
+        say(f"imd: {len(others)} series without pixels are left out", err=True)
+    ctx.exit(1 if failed else 0)

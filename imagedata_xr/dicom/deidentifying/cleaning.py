@@ -1,0 +1,189 @@
+"""A header without what identifies: each element by the action of the profile, at every depth (PS3.15 E.1, E.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydicom import config
+from pydicom.datadict import dictionary_has_tag
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.multival import MultiValue
+from pydicom.uid import ExplicitVRLittleEndian
+
+from ...model.identity import PATIENT_KEYS
+from ..headers.whole_file import trouble
+from ..scanning.vr import PIXEL_TAGS
+from ..writing.fields import drop_groups, put
+from .markers import mark
+from .policy import Policy
+from .private_kept import kept_private, moved_to_public, put_private
+from .pseudonyms import Pseudonyms, shifted_date, shifted_datetime
+from .texts import Texts, identifiers_in
+
+_TEXT = frozenset(("LO", "LT", "SH", "ST", "UC", "UR", "UT", "AE"))
+_NUMBERS = frozenset(("DS", "IS", "FL", "FD", "US", "SS", "UL", "SL", "UV", "SV", "AT"))
+_NUMERIC_BYTES = frozenset(("OW", "OF", "OD", "OL", "OV"))
+_BYTES_KEPT = frozenset(("PixelData", "ICCProfile", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"))
+_CLASSES = frozenset(
+    """
+    SOPClassUID ReferencedSOPClassUID MediaStorageSOPClassUID SOPClassesInStudy SOPClassesSupported TransferSyntaxUID
+    OriginalSpecializedSOPClassUID RelatedGeneralSOPClassUID ContextUID MappingResourceUID CodingSchemeUID
+    ContextGroupExtensionCreatorUID AvailableTransferSyntaxUID EncapsulatedPixelDataValueTotalLength
+    """.split()  # noqa: SIM905
+)
+"""UIDs that say what something is, not which it is."""
+_DUMMY = {"DA": "19000101", "DT": "19000101000000", "TM": "000000", "PN": "ANONYMIZED", "AS": "000Y", "UR": ""}
+
+
+class Cleaner:
+    """Cleans headers by a policy; headers of one patient share what is looked up.
+
+    Parameters
+    ----------
+    policy : Policy
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.pseudonyms = Pseudonyms(policy)
+        self._texts: dict[str, Texts] = {}
+
+    def header(self, ds: Dataset) -> Dataset:
+        """Header of an instance, with its file meta information.
+
+        Parameters
+        ----------
+        ds : pydicom.Dataset
+            Of the caller's own; changed.
+        """
+        syntax = getattr(getattr(ds, "file_meta", None), "TransferSyntaxUID", None)
+        implicit, little = ds.original_encoding
+        ds.decode()
+        safe = kept_private(ds) if "retain_safe_private" in self.policy.options else []
+        moved_to_public(ds)
+        out = self.elements(ds)
+        put_private(out, safe)
+        out.file_meta = FileMetaDataset()
+        if syntax is not None:
+            out.file_meta.TransferSyntaxUID = syntax
+        elif implicit is None:
+            out.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        if implicit is not None and little is not None:
+            out.set_original_encoding(implicit, little, ds.original_character_set)
+        return out
+
+    def elements(self, ds: Dataset) -> Dataset:
+        """Public elements of a data set, cleaned and marked as such; private ones are left out."""
+        who = {k: ds.get(k) for k in (*PATIENT_KEYS, "StudyInstanceUID")}
+        one = _One(self, ds, who)
+        out = one.cleaned(ds)
+        out.PatientID = out.PatientName = self.pseudonyms.patient(who)
+        if "PatientBirthDate" not in out:
+            put(out, "PatientBirthDate", "")
+        mark(out, self.policy)
+        return out
+
+    def texts_of(self, ds: Dataset) -> Texts:
+        """Cleaner of the texts of a header."""
+        identifiers = identifiers_in(ds, self.policy)
+        key = repr(identifiers)
+        if key not in self._texts:
+            if len(self._texts) > _REMEMBERED:
+                self._texts.clear()
+            self._texts[key] = Texts(identifiers, self.pseudonyms)
+        return self._texts[key]
+
+
+_REMEMBERED = 64
+
+
+class _One:
+    """Cleaning of one header."""
+
+    def __init__(self, cleaner: Cleaner, ds: Dataset, who: dict[str, Any]) -> None:
+        self.policy, self.pseudonyms = cleaner.policy, cleaner.pseudonyms
+        self.texts = cleaner.texts_of(ds)
+        self.days = cleaner.pseudonyms.days(who)
+        # classes that demand moments of the series or of frames (PS3.3 C.8.9.1, C.8.13.1)
+        self.timed = "SharedFunctionalGroupsSequence" in ds or str(ds.get("Modality") or "") == "PT"
+
+    def cleaned(self, ds: Dataset, content: bool = False) -> Dataset:
+        """Cleaned copy of a data set; `content` for items of structured content."""
+        out = Dataset()
+        for tag in sorted(ds.keys()):
+            if tag.is_private or tag.element == 0 or not dictionary_has_tag(tag):
+                continue
+            try:
+                new = self._element(ds[tag])
+            except trouble():
+                continue  # what can't be decoded can't be looked at
+            if new is not None:
+                out[tag] = new
+        drop_groups(out, 0x5000, 0x50FF)
+        drop_groups(out, 0x6000, 0x60FF)
+        return out
+
+    def _element(self, element: DataElement) -> DataElement | None:
+        vr, action = element.VR, self.policy.action(element.tag, element.VR)
+        if element.tag in PIXEL_TAGS:
+            return element
+        if action == "X":
+            return None
+        if action == "Z":
+            return _new(element, None if vr != "SQ" else [])
+        if action == "U" or (vr == "UI" and element.keyword not in _CLASSES):
+            return _new(element, _each(element.value, lambda v: self.pseudonyms.uid(str(v))))
+        if action == "C" or action == "K":
+            return self._kept(element, action == "C")
+        return self._dummy(element, action)
+
+    def _kept(self, element: DataElement, clean: bool) -> DataElement | None:
+        vr, value = element.VR, element.value
+        if vr == "SQ":
+            if element.keyword in ("AcquisitionContextSequence", "ContentSequence", "SpecimenPreparationSequence"):
+                return _new(element, [self.cleaned(item) for item in value or [] if _coded(item)])
+            return _new(element, [self.cleaned(item) for item in value or []])
+        if vr in ("DA", "DT") and clean:
+            move = shifted_date if vr == "DA" else shifted_datetime
+            return _new(element, _each(value, lambda v: move(str(v), self.days)))
+        if vr == "PN":
+            return _new(element, None)
+        if vr in _TEXT:
+            return _new(element, _each(value, lambda v: self.texts.clean(str(v), typed=clean)))
+        if vr in ("OB", "UN") and element.keyword not in _BYTES_KEPT:
+            return None
+        return element
+
+    def _dummy(self, element: DataElement, action: str) -> DataElement | None:
+        """Value in place of one that may be needed: moments only where the class may demand them."""
+        vr = element.VR
+        if vr == "SQ":
+            return _new(element, [self.cleaned(item) for item in element.value or []] if action == "D" else [])
+        if vr in ("OB", "UN"):
+            return None
+        if element.value in (None, "") or not len(str(element.value)):
+            return _new(element, None)
+        if vr in ("DA", "DT", "TM") and action != "D" and not self.timed:
+            return None if action == "X/D" else _new(element, None)
+        if vr in _NUMBERS:
+            return _new(element, "0" if vr in ("DS", "IS") else 0)
+        return _new(element, _DUMMY.get(vr, "ANONYMIZED"))
+
+
+def _coded(item: Dataset) -> bool:
+    """Whether an item of structured content says a code or a number, which are no free text."""
+    return str(item.get("ValueType") or "NUM") in ("CODE", "NUM", "CONTAINER", "SCOORD", "TCOORD")
+
+
+def _new(element: DataElement, value: Any) -> DataElement:
+    # values of the source that break a rule of DICOM are handed on, not refused
+    return DataElement(element.tag, element.VR, value, validation_mode=config.IGNORE)
+
+
+def _each(value: Any, change: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, (list, tuple, MultiValue)):
+        return [change(v) for v in value]
+    return change(value)

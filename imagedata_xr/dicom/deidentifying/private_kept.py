@@ -1,0 +1,166 @@
+"""Private elements that identify nobody and that images need: kept on request; diffusion goes to public elements.
+
+The list holds the elements of PS3.15 Table E.3.10-1 that this library reads, and others of the same blocks, whose
+values are numbers or one of a few words. The CSA image header of Siemens is written anew with those of its tags only;
+the CSA series header, the protocol of GE, and everything else that is private are left out.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from struct import pack
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from ...errors import SourceError
+from ...model.orders import DIRECTIONALITY
+from ..framing.csa import parse_csa
+from ..framing.slice_times import times_of_protocol
+from ..headers.whole_file import trouble
+from ..scanning.vr import CSA_HEADER, CSA_SERIES
+from ..writing.fields import numbers, put
+from ..writing.source_labels import diffusion_of
+
+SAFE: dict[tuple[str, int], tuple[int, ...]] = {
+    ("SIEMENS MR HEADER", 0x0019): (0x0A, 0x0B, 0x0C, 0x0D, 0x0E, 0x27, 0x28, 0x29),
+    ("SIEMENS MR SDI 02", 0x0021): (0x04,),
+    ("GEMS_ACQU_01", 0x0019): (0x23, 0x24, 0x27, 0x9E, 0xB3, 0xB6, 0xBB, 0xBC, 0xBD, 0xE0),
+    ("GEMS_RELA_01", 0x0021): (0x4F, 0x5A, 0x5E),
+    ("GEMS_PARM_01", 0x0043): (0x27, 0x2F, 0x30, 0x39, 0x6F, 0x7C, 0xB6),
+    ("GEMS_HELIOS_01", 0x0045): (0x01, 0x02),
+    ("Philips Imaging DD 001", 0x2001): (0x03, 0x04, 0x08, 0x0A),
+    ("Philips MR Imaging DD 001", 0x2005): (0x0D, 0x0E, 0x11, 0xB0, 0xB1, 0xB2),
+    ("Philips MR Imaging DD 005", 0x2005): (0x12, 0x13, 0x29),
+    ("Philips MR Imaging DD 006", 0x2005): (0x96,),
+    ("Philips PET Private Group", 0x7053): (0x00, 0x09),
+    ("ELSCINT1", 0x01F1): (0x01, 0x07, 0x26, 0x27),
+    ("Image Private Header", 0x0065): (0x09, 0x37, 0x50),
+}
+"""Private elements that are kept, by creator and group."""
+
+CSA_TAGS = frozenset(
+    """
+    B_matrix B_value BandwidthPerPixelPhaseEncode DiffusionDirectionality DiffusionGradientDirection
+    MosaicRefAcqTimes NumberOfImagesInMosaic PhaseEncodingDirectionPositive ProtocolSliceNumber SliceNormalVector
+    SpacingBetweenSlices TimeAfterStart
+    """.split()  # noqa: SIM905
+)
+"""Tags of the CSA image header that are kept: numbers, and the word for the kind of diffusion weighting."""
+
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_WORD = re.compile(r"[A-Za-z0-9_*#+.-]{1,32}")
+_NUMERIC = ("DS", "IS", "FL", "FD", "US", "SS", "UL", "SL", "UV", "SV")
+_WORDS = ("CS", "LO", "SH")
+
+
+@dataclass(frozen=True)
+class Private:
+    """A private element to be put into a block of its creator."""
+
+    creator: str
+    group: int
+    element: int
+    vr: str
+    value: Any
+
+
+def kept_private(ds: Dataset) -> list[Private]:
+    """Safe private elements of a header: numbers, single words of the list, and the CSA image header made anew."""
+    out = []
+    for (creator, group), elements in SAFE.items():
+        try:
+            block = ds.private_block(group, creator)
+        except KeyError:
+            continue
+        for element in elements:
+            if element not in block:
+                continue
+            try:
+                found = block[element]
+            except trouble():
+                continue
+            if found.VR in _NUMERIC or (found.VR in _WORDS and _plain_words(found.value)):
+                out.append(Private(creator, group, element, found.VR, found.value))
+    if (csa := _csa(ds)) is not None:
+        out.append(Private(CSA_HEADER[0], CSA_HEADER[1], CSA_HEADER[2], "OB", csa))
+    return out
+
+
+def put_private(ds: Dataset, elements: list[Private]) -> None:
+    """Put private elements into a header."""
+    for one in elements:
+        ds.private_block(one.group, one.creator, create=True).add_new(one.element, one.vr, one.value)
+
+
+def _plain_words(value: Any) -> bool:
+    values = [value] if isinstance(value, str) else list(value or [])
+    return all(_WORD.fullmatch(str(v)) or not str(v) for v in values)
+
+
+def moved_to_public(ds: Dataset) -> None:
+    """Say the private diffusion weighting of an MR image in the standard's elements (PS3.3 C.8.13.5.9), if absent."""
+    if str(ds.get("Modality") or "") != "MR" or "PerFrameFunctionalGroupsSequence" in ds:
+        return
+    if (found := diffusion_of(ds)) is None:
+        return
+    b_value, direction = found
+    if "DiffusionBValue" not in ds:
+        put(ds, "DiffusionBValue", b_value)
+    if np.abs(direction).max() > 0 and "DiffusionGradientOrientation" not in ds:
+        put(ds, "DiffusionGradientOrientation", direction)
+    if "DiffusionDirectionality" not in ds:
+        word = "DIRECTIONAL" if np.abs(direction).max() > 0 else "NONE" if b_value == 0 else "ISOTROPIC"
+        put(ds, "DiffusionDirectionality", word)
+
+
+# --- the CSA image header of Siemens ----------------------------------------------------------------------------------
+
+
+def _csa(ds: Dataset) -> bytes | None:
+    """CSA image header with the tags that are kept; None where there is none, or it is damaged."""
+    csa = _parsed(ds, CSA_HEADER)
+    if not csa:
+        return None
+    kept = {name: values for name, values in csa.items() if name in CSA_TAGS and _harmless(values)}
+    count = kept.get("NumberOfImagesInMosaic") or [""]
+    if not kept.get("MosaicRefAcqTimes") and "MosaicRefAcqTimes" not in csa and count[0].isdigit():
+        # older scanners say the times in the protocol only, which is left out
+        text = _parsed(ds, CSA_SERIES)
+        repetition = numbers(ds, "RepetitionTime", 1)
+        three = str(ds.get("MRAcquisitionType") or "") == "3D"
+        if text and repetition is not None and not three:
+            protocol = (text.get("MrPhoenixProtocol") or text.get("MrProtocol") or [""])[0]
+            times = times_of_protocol(protocol, csa, int(count[0]), float(repetition[0]))
+            if np.isfinite(times).all():
+                kept["MosaicRefAcqTimes"] = [f"{t:.8f}" for t in times]
+    return csa_bytes(kept) if any(kept.values()) else None
+
+
+def _parsed(ds: Dataset, key: tuple[str, int, int]) -> dict[str, list[str]]:
+    creator, group, element = key
+    try:
+        return parse_csa(bytes(ds.get_private_item(group, element, creator).value or b""))
+    except (KeyError, TypeError, SourceError):
+        return {}
+
+
+def _harmless(values: list[str]) -> bool:
+    return all(_NUMBER.fullmatch(v) or v in DIRECTIONALITY or not v for v in values)
+
+
+def csa_bytes(tags: dict[str, list[str]]) -> bytes:
+    """CSA2 header of some tags, as `imagedata_xr.dicom.framing.csa.parse_csa` and other programs read it."""
+    out = [b"SV10\4\3\2\1", pack("<II", len(tags), 77)]
+    for name, values in tags.items():
+        words = DIRECTIONALITY if name == "DiffusionDirectionality" else ()
+        vr = b"CS" if words else b"IS" if all(v.lstrip("-").isdigit() for v in values) else b"FD"
+        syngo = {b"CS": 16, b"IS": 6, b"FD": 4}[vr]
+        items = max(6, len(values))
+        out.append(pack("<64si4siii", name.encode(), len(values), vr, syngo, items, 77))
+        for k in range(items):
+            data = values[k].encode() + b"\0" if k < len(values) else b""
+            out.append(pack("<4i", len(data), len(data), 77, len(data)) + data + b"\0" * (-len(data) % 4))
+    return b"".join(out)
