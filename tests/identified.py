@@ -16,6 +16,7 @@ import phantoms
 import pydicom
 import xarray as xr
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 WHO = phantoms.Who("Qvistgaard^Hortensia", "ZX81-4477", "19111213", "1.2.826.0.1.3680043.8.498.71", "20200102")
 SECRETS = (
@@ -28,8 +29,8 @@ SECRETS = (
 def telling(**more: Any) -> dict[str, Any]:
     """Elements that tell who the patient is."""
     item = Dataset()
-    item.ReferencedSOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
-    item.ReferencedSOPInstanceUID = "1.2.826.0.1.3680043.8.498.50.1"
+    item.ReferencedSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.4")
+    item.ReferencedSOPInstanceUID = UID("1.2.826.0.1.3680043.8.498.50.1")
     item.PatientComments = "Hortensia"
     inner = Dataset()
     inner.PersonName, inner.TextValue, inner.CodeMeaning = "Ludvigsen^Ove", "Qvistgaard was here", "for Hortensia"
@@ -59,7 +60,7 @@ def add_private(ds: Dataset) -> Dataset:
     block.add_new(0x03, "SQ", [deep])
     ds.private_block(0x0019, "SIEMENS MR HEADER", create=True).add_new(0x0F, "LO", "Hortensia")
     ds.file_meta.SourceApplicationEntityTitle = "AE_SECRET"
-    ds.file_meta.PrivateInformationCreatorUID = "1.3.12.2.1107.5.9"
+    ds.file_meta.PrivateInformationCreatorUID = UID("1.3.12.2.1107.5.9")
     ds.file_meta.PrivateInformation = b"Qvistgaard"
     ds.preamble = b"Qvistgaard".ljust(128, b"\0")
     ds.add_new(0xFFFCFFFC, "OB", b"Hortensia!")
@@ -102,8 +103,8 @@ def mosaic(folder: Path) -> Path:
             if keyword != "ImageType":
                 setattr(ds, keyword, value)
         ds.PatientName, ds.PatientID, ds.PatientBirthDate = WHO.name, WHO.id, WHO.birth
-        ds.StudyInstanceUID, ds.StudyDate, ds.StudyTime = WHO.study, WHO.date, "101500"
-        ds.FrameOfReferenceUID = "1.2.826.0.1.3680043.8.498.60"
+        ds.StudyInstanceUID, ds.StudyDate, ds.StudyTime = UID(WHO.study), WHO.date, "101500"
+        ds.FrameOfReferenceUID = UID("1.2.826.0.1.3680043.8.498.60")
         ds.SOPInstanceUID = f"1.2.826.0.1.3680043.8.498.77.{v}"
         ds.AcquisitionDate, ds.AcquisitionTime = WHO.date, f"1015{10 + 3 * v}"
         ds.SeriesNumber, ds.InstanceNumber, ds.AcquisitionNumber, ds.RepetitionTime = 4, v + 1, v + 1, 3000
@@ -129,8 +130,8 @@ def found(place: Path) -> dict[str, set[str]]:
     for path in files:
         if path.suffix == ".nc":
             _look(_netcdf_texts(path), path.name, out)
-        if "zarr" in str(path) and path.name not in ("zarr.json", ".zattrs"):
-            _look(_zstandard(path.read_bytes()), path.name, out)
+    for store in place.rglob("*.zarr") if place.is_dir() else ():
+        _look(_zarr_texts(store), store.name, out)
     return out
 
 
@@ -155,13 +156,17 @@ def _unpacked(data: bytes) -> Iterator[bytes]:
         at = data.find(b"\x78", at + 1)
 
 
-def _zstandard(data: bytes) -> bytes:
-    try:
-        from numcodecs import Zstd
+def _zarr_texts(path: Path) -> bytes:
+    """All texts of a zarr store, whatever its compression."""
+    import zarr
 
-        return bytes(Zstd().decode(data))
-    except Exception:  # noqa: BLE001 - it is no such stream
-        return b""
+    root = zarr.open_group(str(path), mode="r")
+    texts = [repr(dict(root.attrs))]
+    for name, node in root.members(max_depth=None):
+        texts += [name, repr(dict(node.attrs))]
+        if isinstance(node, zarr.Array) and node.dtype.kind not in "biufc":
+            texts.append(repr(node[...].tolist() if node.shape else node[()]))
+    return "\n".join(texts).encode()
 
 
 def _netcdf_texts(path: Path) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pydicom
 import pytest
 import xarray as xr
 from identified import SECRETS, found
+from pydicom.uid import UID
 
 from imagedata_xr.errors import IdentityError, ImagedataWarning, LabelError
 
@@ -98,7 +100,7 @@ def test_values_and_labels_are_those_of_the_source(source: Path, tmp_path: Path)
 
 
 def test_dates_are_moved_by_whole_days_and_intervals_are_kept(tmp_path: Path) -> None:
-    later = phantoms.Who(*[getattr(identified.WHO, n) for n in ("name", "id", "birth")], "1.2.9.71", "20200415")
+    later = replace(identified.WHO, study="1.2.9.71", date="20200415")
     moved = []
     for name, who in (("a", identified.WHO), ("b", later)):
         identified.make(tmp_path / name, identified.mr(who=who, shape=(1, 2, 6, 8)))
@@ -173,13 +175,14 @@ def test_mosaics_keep_b_values_directions_and_slice_times(tmp_path: Path, option
 
 
 def test_an_image_of_a_screen_is_refused_until_its_pixels_are_spoken_of(tmp_path: Path) -> None:
-    for name, elements in {
+    kinds: dict[str, dict[str, Any]] = {
         "said": {"BurnedInAnnotation": "YES"},
         "saved": {"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"], "BurnedInAnnotation": "NO"},
         "class": {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "Modality": "OT"},
         "ultrasound": {"Modality": "US"},
         "within": {},
-    }.items():
+    }
+    for name, elements in kinds.items():
         series = identified.mr(shape=(1, 1, 6, 8), elements=identified.telling() | elements)
         paths = identified.make(tmp_path / name, series)
         if name == "within":
@@ -284,8 +287,9 @@ def study(tmp_path: Path) -> Path:
     identified.make(tmp_path / "study" / "b", identified.mr(uid="1.2.826.0.1.3680043.8.498.51", number=6))
     report = pydicom.dcmread(tmp_path / "study" / "a" / "00_00.dcm")
     del report.PixelData, report.Rows, report.Columns
-    report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.88.11"
-    report.SOPInstanceUID, report.SeriesInstanceUID = "1.2.826.0.1.3680043.8.498.52.1", "1.2.826.0.1.3680043.8.498.52"
+    report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.88.11")
+    report.SeriesInstanceUID = UID("1.2.826.0.1.3680043.8.498.52")
+    report.SOPInstanceUID = UID("1.2.826.0.1.3680043.8.498.52.1")
     report.Modality, report.SeriesNumber, report.UnformattedTextValue = "SR", 7, "Qvistgaard is well"
     report.save_as(tmp_path / "study" / "report.dcm", enforce_file_format=True)
     return tmp_path / "study"
