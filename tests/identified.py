@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import mosaics
+import numpy as np
 import phantoms
 import pydicom
 import xarray as xr
@@ -165,7 +166,7 @@ def _zarr_texts(path: Path) -> bytes:
     for name, node in root.members(max_depth=None):
         texts += [name, repr(dict(node.attrs))]
         if isinstance(node, zarr.Array) and node.dtype.kind not in "biufc":
-            texts.append(repr(node[...].tolist() if node.shape else node[()]))
+            texts.append(repr(np.asarray(node[...]).tolist()))
     return "\n".join(texts).encode()
 
 
