@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,8 @@ class Options:
     cache: Literal["auto", "on", "off"] = "auto"
     cache_folder: str | None = None
     cache_size: int = 256 * 1024 * 1024
+    transfer_size: int = 20 * 1024**3
+    progress: Callable[[str, int, int, int], None] | None = None
 
 
 _current = Options()
@@ -45,6 +48,12 @@ class set_options:  # noqa: N801  (as in xarray: it is called like a function)
         user's folder for caches (``XDG_CACHE_HOME``, ``~/.cache``). None goes back to that.
     cache_size : int
         Bytes that the cache may hold, 256 MB by default; what was used longest ago goes first.
+    transfer_size : int
+        Bytes that series fetched from archives may take, where they are kept beyond the process; 20 GB by default.
+        Those that were used in the last hour stay.
+    progress : callable, optional
+        Called with ("fetched" or "sent", done, total, bytes) while images come from or go to an archive, perhaps from
+        another thread.
 
     Raises
     ------
@@ -80,8 +89,10 @@ class set_options:  # noqa: N801  (as in xarray: it is called like a function)
 def _checked(name: str, value: Any) -> Any:
     if name == "cache" and value not in ("auto", "on", "off"):
         raise LabelError(f"cache={value!r}: it is 'auto', 'on' or 'off'")
-    if name == "cache_size" and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-        raise LabelError(f"cache_size={value!r}: it is a number of bytes")
+    if name in ("cache_size", "transfer_size") and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise LabelError(f"{name}={value!r}: it is a number of bytes")
+    if name == "progress" and value is not None and not callable(value):
+        raise LabelError(f"progress={value!r}: it is a function of (what, done, total, bytes), or None")
     if name == "cache_folder" and value is not None:
         if not isinstance(value, str | os.PathLike):
             raise LabelError(f"cache_folder={value!r}: it is a path, or None")

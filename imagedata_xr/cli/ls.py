@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..stores.registry import Lists, store_of
 from .sources import as_source, read_options, reading_options
 from .talk import in_options, say, size
 
@@ -24,6 +25,10 @@ def ls(path: tuple[str, ...], identifiers: bool, as_json: bool, **given: Any) ->
     from ..formats.catalog import catalog
 
     asked = read_options(given)
+    store: Any = store_of(path[0]) if len(path) == 1 else None
+    if isinstance(store, Lists):
+        _tell_level(store.listing(path[0], asked.storage_options, identifiers), as_json)
+        return
     table = catalog(as_source(path), identifiers=identifiers, **{name: getattr(asked, name) for name in given})
     rows = json.loads(table.to_json(orient="records"))
     if as_json:
@@ -34,6 +39,16 @@ def ls(path: tuple[str, ...], identifiers: bool, as_json: bool, **given: Any) ->
     widths = [max(len(line[k]) for line in cells) for k in range(len(heads))]
     for line in cells:
         say("  ".join(f"{text:<{n}}" for text, n in zip(line, widths, strict=True)).rstrip())
+
+
+def _tell_level(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Say what an archive holds at one level."""
+    if as_json:
+        say(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    for row in rows:
+        count = "" if row["count"] is None else str(row["count"])
+        say(f"{row['level']:<8}{count:>6}  {row['address']}  {row['text']}".rstrip())
 
 
 def _cells(row: dict[str, Any], first: str) -> list[str]:

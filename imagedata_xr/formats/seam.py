@@ -151,6 +151,8 @@ class Written:
         SOP Instance UIDs, for DICOM.
     series : str
         Series Instance UID, for DICOM.
+    report : optional
+        What an archive said of each image: stored, warned, ...
     """
 
     format: str
@@ -159,6 +161,7 @@ class Written:
     bytes: int
     uids: tuple[str, ...] = ()
     series: str = ""
+    report: Any = None
 
 
 ALIASES = {"itk": "metaio"}

@@ -36,6 +36,18 @@ class Sink(Protocol):
 
 
 @runtime_checkable
+class Lists(Protocol):
+    """What a store offers beside, if it can tell what it holds without fetching it."""
+
+    def listing(self, url: str, storage_options: StorageOptions, identifiers: bool) -> list[dict[str, Any]]:
+        """List what is directly below an address: dicts with ``level``, ``address``, ``text`` and ``count``.
+
+        Names, IDs and dates of patients only with `identifiers`.
+        """
+        ...
+
+
+@runtime_checkable
 class Store(Protocol):
     """What a store offers.
 

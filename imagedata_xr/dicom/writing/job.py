@@ -72,7 +72,8 @@ class Job:
         self._warn()
         order = sorted(range(len(uids)), key=lambda i: paths[i])  # a DICOMDIR comes last, and is no image
         ordered = tuple(paths[i] for i in order), tuple(uids[i] for i in order)
-        return Written("dicom", ordered[0], len(uids), size, ordered[1], self._series_uid(why is None))
+        report = getattr(folder, "report", None)
+        return Written("dicom", ordered[0], len(uids), size, ordered[1], self._series_uid(why is None), report)
 
     def _series_uid(self, unchanged: bool) -> str:
         if unchanged and self._own_uids and self.headers is not None:

@@ -67,7 +67,8 @@ def write_unchanged(
     except BaseException:
         folder.abandon()
         raise
-    return Written("dicom", paths, 1, len(data), (str(original.SOPInstanceUID),), str(original.SeriesInstanceUID))
+    return Written("dicom", paths, 1, len(data), (str(original.SOPInstanceUID),), str(original.SeriesInstanceUID),
+                   getattr(folder, "report", None))  # fmt: skip
 
 
 def is_of_segmentation(image: xr.DataArray) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import uuid
 
-IMPLEMENTATION_CLASS_UID = "2.25.139846245306917478102741163893561297163"
-IMPLEMENTATION_VERSION_NAME = "IMAGEDATA_XR"
+from ...stores.implementation import CLASS_UID as IMPLEMENTATION_CLASS_UID
+from ...stores.implementation import VERSION_NAME as IMPLEMENTATION_VERSION_NAME
+
+__all__ = ["IMPLEMENTATION_CLASS_UID", "IMPLEMENTATION_VERSION_NAME", "new_uid"]
 
 
 def new_uid() -> str:

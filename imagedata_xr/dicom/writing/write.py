@@ -64,6 +64,7 @@ def write(image: xr.DataArray, target: str, options: WriteOptions) -> Any:
         Where the target is there and ``options.overwrite`` is false.
     """
     _check_options(options)
+    _check_old_uids(str(target), options)
     asked, folder = asked_of(options.format_options, str(target))
     check_target(folder, options.overwrite, options.storage_options)
     whole = canonical(image)
@@ -80,6 +81,21 @@ def _check_options(options: WriteOptions) -> None:
     asked = [name for name, value in {**changes, "image_type": options.image_type}.items() if value is not None]
     if options.keep_uid and asked:
         raise FormatError(f"keep_uid=True leaves every element as it is, so {', '.join(asked)} can't be given with it")
+
+
+def _check_old_uids(target: str, options: WriteOptions) -> None:
+    """Refuse to send images under UIDs that an archive may hold already."""
+    store = store_of(target)
+    if (
+        store is not None
+        and store.identified
+        and options.keep_uid
+        and not (options.storage_options or {}).get("resend")
+    ):
+        raise FormatError(
+            f"keep_uid=True sends images under UIDs that {store.name(target)} may hold already, and archives differ in "
+            "what they do then: storage_options={'resend': True} says that this is meant"
+        )
 
 
 def _segmentation(image: xr.DataArray, target: str, options: WriteOptions, asked: Asked) -> Callable[[], Written]:

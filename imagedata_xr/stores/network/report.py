@@ -1,0 +1,73 @@
+"""What became of images that were sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ...errors import SourceError
+
+
+@dataclass
+class Report:
+    """What became of each image that was to be sent, by SOP Instance UID.
+
+    Attributes
+    ----------
+    stored : list of str
+        The archive said that it has them.
+    warned : dict
+        Stored, with what the archive said: coerced identifiers above all.
+    failed : dict
+        Refused, with the reason.
+    unknown : list of str
+        Sent without an answer: they may be stored or not.
+    not_sent : list of str
+    committed : list of str
+        The archive confirmed that it keeps them (storage commitment).
+    """
+
+    stored: list[str] = field(default_factory=list)
+    warned: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+    not_sent: list[str] = field(default_factory=list)
+    committed: list[str] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every image is stored."""
+        return not (self.failed or self.unknown or self.not_sent)
+
+    @property
+    def rest(self) -> list[str]:
+        """Images that are not known to be stored, in no certain order."""
+        return [*self.failed, *self.unknown, *self.not_sent]
+
+    def summary(self) -> str:
+        """One line of numbers and of the reasons there are."""
+        counts = {
+            "stored": len(self.stored) + len(self.warned),
+            "failed": len(self.failed),
+            "unknown": len(self.unknown),
+            "not sent": len(self.not_sent),
+        }
+        text = ", ".join(f"{n} {name}" for name, n in counts.items() if n or name == "stored")
+        reasons = sorted({*self.failed.values()})
+        return text + (f" ({'; '.join(reasons[:3])})" if reasons else "")
+
+
+class SendError(SourceError):
+    """Not every image was stored; ``report`` tells what became of each.
+
+    Attributes
+    ----------
+    report : Report
+    resume : callable or None
+        Sends the rest, under the same UIDs; returns the report.
+    """
+
+    def __init__(self, message: str, report: Report, resume: Callable[[], Report] | None = None) -> None:
+        super().__init__(message)
+        self.report = report
+        self.resume = resume

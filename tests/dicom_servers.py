@@ -1,0 +1,132 @@
+"""Archives of images to test against: Orthanc and DCMTK's dcmqrscp, each on a free port of the loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}  # DCMTK waits for 40 ms after each message without it
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running archive."""
+
+    name: str
+    aet: str
+    port: int
+    web: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"dicom://127.0.0.1:{self.port}/{self.aet}"
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise RuntimeError(f"the server ended with {process.returncode}")
+        try:
+            with socket.create_connection(("127.0.0.1", port), 0.5):
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError(f"nothing answers on port {port}")
+
+
+@contextmanager
+def running(command: list[str], port: int, folder: Path) -> Iterator[None]:
+    with open(folder / "server.log", "ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=ENVIRONMENT, cwd=folder)
+    try:
+        wait_for(port, process)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+
+
+@contextmanager
+def dcmqrscp(folder: Path, *options: str, move_to: int = 0) -> Iterator[Server]:
+    """DCMTK's archive; `move_to` is the port of IMAGEDATA_XR, to which it may send."""
+    program = shutil.which("dcmqrscp")
+    assert program
+    (folder / "db").mkdir(parents=True)
+    port = free_port()
+    hosts = f"us = (IMAGEDATA_XR, 127.0.0.1, {move_to})" if move_to else ""
+    (folder / "dcmqrscp.cfg").write_text(
+        f"""NetworkTCPPort = {port}
+MaxPDUSize = 131072
+MaxAssociations = 16
+HostTable BEGIN
+{hosts}
+HostTable END
+VendorTable BEGIN
+VendorTable END
+AETable BEGIN
+ARCHIVE {folder / "db"} RW (200, 1024mb) ANY
+AETable END
+"""
+    )
+    with running([program, "-c", str(folder / "dcmqrscp.cfg"), *options], port, folder):
+        yield Server("dcmqrscp", "ARCHIVE", port)
+
+
+@contextmanager
+def orthanc(folder: Path, tls: Path | None = None, move_to: int = 0, **changes: object) -> Iterator[Server]:
+    """Orthanc, with DICOMweb where the plugin is installed; `tls` is a folder with cert.pem, key.pem and ca.pem."""
+    program = shutil.which("Orthanc")
+    assert program
+    folder.mkdir(parents=True, exist_ok=True)
+    port, web = free_port(), free_port()
+    plugins = [p for p in ("/usr/share/orthanc/plugins", "/usr/lib/orthanc/plugins") if os.path.isdir(p)]
+    found = [str(p) for d in plugins for p in Path(d).glob("*OrthancDicomWeb*")]
+    config: dict[str, object] = {
+        "Name": "test", "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"),
+        "DicomAet": "ARCHIVE", "DicomPort": port, "HttpPort": web, "RemoteAccessAllowed": False,
+        "DicomCheckCalledAet": True, "DicomAlwaysAllowGet": True, "DicomAlwaysAllowFind": True,
+        "DicomAlwaysAllowMove": True, "DicomAlwaysAllowStore": True, "AuthenticationEnabled": False,
+        "DicomModalities": {"us": ["IMAGEDATA_XR", "127.0.0.1", move_to or 4242]}, "Plugins": found,
+        "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": True, "Ssl": False},
+        "OverwriteInstances": False, "StableAge": 1,
+    }  # fmt: skip
+    if tls is not None:
+        config |= {
+            "DicomTlsEnabled": True, "DicomTlsCertificate": str(tls / "cert.pem"),
+            "DicomTlsPrivateKey": str(tls / "key.pem"), "DicomTlsTrustedCertificates": str(tls / "ca.pem"),
+        }  # fmt: skip
+    config |= changes
+    (folder / "orthanc.json").write_text(json.dumps(config))
+    with running([program, str(folder / "orthanc.json")], port, folder):
+        wait_for_port(web)
+        yield Server("orthanc", "ARCHIVE", port, web)
+
+
+def wait_for_port(port: int, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            with socket.create_connection(("127.0.0.1", port), 0.5):
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError(f"nothing answers on port {port}")
