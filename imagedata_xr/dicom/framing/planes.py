@@ -12,7 +12,6 @@ from ...model.orders import DIRECTIONALITY
 from ...stores.url import file_name
 from ..scanning.scan import Scan
 from ..scanning.vr import CSA_HEADER, SIEMENS_B_VALUE
-from ..vendors.siemens import TIME_AFTER_START
 from ..vendors.uih import grid_columns, is_grid
 from .csa import csa_diffusion
 from .enhanced import frame_columns
@@ -92,10 +91,6 @@ def _frames(scan: Scan, k: int) -> tuple[Own, int]:
     own = Own(dict(columns.numbers), dict(columns.texts))
     if "FrameTime" in own.numbers:  # when it was; the element of that name is an interval
         own.numbers[FRAME_TIME] = own.numbers.pop("FrameTime")
-    if TIME_AFTER_START in own.numbers:
-        # since the start of the series; within the instance it is the slice's own
-        start = own.numbers[TIME_AFTER_START]
-        own.numbers[SLICE_TIME] = start - np.nanmin(start) if not np.isnan(start).all() else start
     return own, columns.count
 
 

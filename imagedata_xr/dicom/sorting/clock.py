@@ -37,7 +37,7 @@ class Clock:
 def find_clocks(frames: Frames) -> list[Clock]:
     """Find the clocks that the frames have, each complete, the most trustworthy first."""
     found: list[Clock] = []
-    late = np.nan_to_num(frames.numbers(SLICE_TIME))
+    late = _late(frames)
     stamps = frames.coded_text("AcquisitionDateTime").map(seconds_of_datetime).array(np.float64)
     if len(stamps) and not _differ_within_instances(frames, stamps):
         stamps = stamps + late
@@ -54,6 +54,16 @@ def find_clocks(frames: Frames) -> list[Clock]:
     position, resolution = frames.numbers("TemporalPositionIdentifier"), frames.numbers("TemporalResolution")
     found.append(Clock((position - 1) * resolution * 1e-3, "TemporalPositionIdentifier x TemporalResolution", False))
     return [c for c in found if len(c.seconds) and not np.isnan(c.seconds).any()]
+
+
+def _late(frames: Frames) -> NDArray[np.float64]:
+    """Start of each plane within its instance, s: as it says, or by the vendor's timer; 0 where nothing is known."""
+    late, timer = frames.numbers(SLICE_TIME), frames.vendor_clock
+    first = np.full(len(frames.scan), np.inf)
+    np.minimum.at(first, frames.file, np.where(np.isnan(timer), np.inf, timer))
+    with np.errstate(invalid="ignore"):
+        late = np.where(np.isnan(late), timer - first[frames.file], late)
+    return np.nan_to_num(late)
 
 
 def _cine(frames: Frames) -> str:

@@ -23,6 +23,8 @@ _NAME = re.compile(r"\*?(?:ep|re)_b(\d+)(?:#\d+)?(t?)")
 """Name of a diffusion sequence (EPI, RESOLVE): b-value, number of the direction or ``t`` for a trace image."""
 _MAPS = frozenset(("ADC", "EADC", "FA", "COLFA", "TENSOR", "TENSOR_B0"))
 """Values of Image Type of maps, which are of no b-value of their own."""
+_AGREE = 5e-3
+"""s: times of volumes that differ by less agree; they are multiples of 2.5 ms."""
 _LINEAR = 0.9
 """The principal axis of a b-matrix with at least this share of its trace is a direction."""
 
@@ -107,5 +109,56 @@ def component(images: Columns) -> list[str]:
 
 
 def clock(images: Columns) -> NDArray[np.float64]:
-    """Time after the start of the series (0021,xx04), which anonymization leaves where it scrambles dates and times."""
-    return images.numbers(TIME_AFTER_START)
+    """Time after the start of the series (0021,xx04), s, which anonymization leaves where it scrambles dates and times.
+
+    In echo-planar series of several slices at once (multiband) it is wrong in many releases of XA (dcm2niix, issues
+    303, 429, 704, 875): the first volume has the times of a measurement slice by slice, and begins too early. Where
+    all other volumes agree with each other and with Repetition Time, the first one follows from them; else, and where
+    volumes would overlap, it is no clock, and NaN throughout.
+    """
+    t = images.numbers(TIME_AFTER_START)
+    if np.isnan(t).any() or not _echo_planar(images):
+        return t
+    _, place = np.unique(np.round(images.numbers("ImagePositionPatient", 3), 2), axis=0, return_inverse=True)
+    order = np.lexsort((t, place.ravel()))
+    counts = np.bincount(place.ravel())
+    if counts.min() != counts.max() or counts[0] < 2:
+        return t
+    table = t[order].reshape(len(counts), -1).T  # volumes, places
+    mended = mend_first(table, float(images.numbers("RepetitionTime").min()) * 1e-3)
+    out = np.full(len(t), np.nan)
+    if mended is not None:
+        out[order] = mended.T.ravel()
+    return out
+
+
+def _echo_planar(images: Columns) -> bool:
+    classic, enhanced = images.strings("ScanningSequence"), images.strings("EchoPlanarPulseSequence")
+    return all("EP" in (c or ()) or "YES" in (e or ()) for c, e in zip(classic, enhanced, strict=True))
+
+
+def mend_first(table: NDArray[np.float64], interval: float) -> NDArray[np.float64] | None:
+    """Times of the slices of a time course, where those of the first volume may be wrong.
+
+    Parameters
+    ----------
+    table : ndarray, shape (volumes, slices)
+        s; two volumes at least.
+    interval : float
+        Repetition Time, s.
+
+    Returns
+    -------
+    ndarray or None
+        The table, its first volume mended where the others tell how; None where they contradict each other.
+    """
+    start = table.min(axis=1)
+    delay = table - start[:, None]
+    usual = np.median(delay[1:], axis=0)
+    if np.abs(delay[0] - usual).max() > _AGREE:
+        step = np.diff(start[1:])
+        steady = len(step) > 0 and bool((np.abs(step - interval) <= _AGREE).all())
+        if not steady or np.abs(delay[1:] - usual).max() > _AGREE:
+            return None
+        table = np.concatenate([start[1] - interval + usual[None], table[1:]])
+    return table if bool((table[:-1].max(axis=1) < table[1:].min(axis=1)).all()) else None
