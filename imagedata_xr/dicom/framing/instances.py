@@ -12,6 +12,7 @@ from ..scanning.coded import Coded
 from ..scanning.scan import Scan
 from .frames import Frames
 from .planes import planes_of
+from .vendor_words import put_in_place
 
 _WSI = "1.2.840.10008.5.1.4.1.1.77.1.6"
 
@@ -45,7 +46,7 @@ def frames_of(scan: Scan, errors: str = "warn") -> Frames:
     rows = _readable(scan)
     number = np.nan_to_num(scan.numbers("InstanceNumber")[rows], nan=np.inf)
     rows = rows[_in_order(number, scan.words("SOPInstanceUID").take(rows))]
-    return _with_their_pixels(planes_of(_without_copies(scan.take(rows)), errors), errors)
+    return put_in_place(_with_their_pixels(planes_of(_without_copies(scan.take(rows)), errors), errors))
 
 
 def _in_order(number: NDArray[np.float64], uids: Coded[tuple[str, ...] | None]) -> NDArray[np.intp]:

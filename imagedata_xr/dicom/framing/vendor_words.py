@@ -1,11 +1,11 @@
-"""What the manufacturers' modules say of frames besides: intervals, slice times, and the numbers of volumes."""
+"""What the manufacturers' modules say of frames besides: places, intervals, slice times, numbers of volumes."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..vendors import Numbered, Timed
+from ..vendors import Misplaced, Numbered, Timed
 from .frames import Frames
 
 
@@ -38,3 +38,16 @@ def volume_numbers(frames: Frames) -> list[NDArray[np.float64]]:
                 out.append(np.zeros(len(frames)))
             out[level][rows] = own
     return out
+
+
+def put_in_place(frames: Frames) -> Frames:
+    """Place the frames anew of which the manufacturer's module knows that their headers place them wrongly."""
+    for rows, part, vendor in frames.by_vendor:
+        found = vendor.places(part) if isinstance(vendor, Misplaced) else None
+        if found is None:
+            continue
+        for keyword, values in zip(("ImagePositionPatient", "ImageOrientationPatient"), found, strict=True):
+            own = frames.own.numbers.setdefault(keyword, np.full((len(frames), values.shape[1]), np.nan))
+            own[rows] = np.where(np.isnan(values), own[rows], values)
+        frames.forget()
+    return frames

@@ -117,6 +117,15 @@ class Timed(Protocol):
 
 
 @runtime_checkable
+class Misplaced(Protocol):
+    """What a module offers besides, where headers place images wrongly."""
+
+    def places(self, images: Columns) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Position and orientation of images, shape (n, 3) and (n, 6); NaN where headers are right, None for none."""
+        ...
+
+
+@runtime_checkable
 class Numbered(Protocol):
     """What a module offers besides, where instance numbers may be scrambled."""
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from ...model.geometry import normal
 from ...model.orders import DIRECTIONALITY
 from . import Columns, Diffusion
+from .ge_pepolar import places
 from .ge_protocol import interval, slice_times
 
-__all__ = ["claims", "clock", "component", "diffusion", "interval", "slice_times"]
+__all__ = ["claims", "clock", "component", "diffusion", "interval", "places", "slice_times"]
 
 PARM, ACQU, RELA = "GEMS_PARM_01", "GEMS_ACQU_01", "GEMS_RELA_01"
 _DIFFUSION_FLAGS = {14.0, 16.0}
