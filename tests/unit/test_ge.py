@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from series import Elements, open_image, series
+from series import Elements, open_image, places, series
 
 from imagedata_xr.dicom.vendors.ge_protocol import Order, excitations, parse
 from imagedata_xr.errors import ImagedataWarning
@@ -236,3 +236,27 @@ def test_excitations() -> None:
     assert excitations(5, Order(True, 1, False)).tolist() == [0, 3, 1, 4, 2]
     assert excitations(4, Order(True, 1, False)).tolist() == [0, 2, 1, 3]
     assert excitations(6, Order(False, 2, True)).tolist() == [0, 1, 2, 0, 1, 2]
+
+
+# --- echoes ---------------------------------------------------------------------------------------------------------
+
+
+def test_echoes_with_one_echo_time_are_parted_by_their_raw_data(tmp_path: Path) -> None:
+    """Research sequences: echo time, echo number and instance number of all echoes are equal."""
+
+    def vary(v: int, k: int) -> Elements:
+        volume, echo = divmod(v, 3)
+        said: Elements = {"EchoTime": 12.5, "EchoNumbers": 1, "InstanceNumber": 2 * volume + k + 1}
+        # the UID, which would break ties, tells another sequence
+        return {**ge(**said), (ACQU, 0x19, 0xA2): 40 + echo, (ACQU, 0x19, 0xA9): "3", "SOPInstanceUID": f"1.2.{echo}.{9 - v}.{k}"}  # fmt: skip  # noqa: E501
+
+    folder = series(tmp_path, 6, 2, vary)
+    with pytest.warns(ImagedataWarning, match="GE wrote 3 echoes with one echo time"):
+        tree = xr.open_datatree(folder, engine="imagedata")
+    images = [node.dataset["image"] for node in tree.subtree if "image" in node.data_vars]
+    assert [places(a) for a in images] == [[[(v, 0), (v, 1)] for v in (echo, echo + 3)] for echo in range(3)]
+
+
+def test_runs_of_one_echo_each_stay_one_image(tmp_path: Path) -> None:
+    vary = lambda v, k: {**ge(EchoTime=12.5), (ACQU, 0x19, 0xA2): 40 + v, (ACQU, 0x19, 0xA9): "1"}  # noqa: E731
+    assert open_image(series(tmp_path, 3, 2, vary)).sizes["tag"] == 3

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import warn
 from ...model.geometry import normal
 from ...model.orders import DIRECTIONALITY
 from . import Columns, Diffusion
@@ -17,6 +18,8 @@ from .ge_protocol import interval, slice_times
 __all__ = ["claims", "clock", "component", "diffusion", "interval", "places", "slice_times"]
 
 PARM, ACQU, RELA = "GEMS_PARM_01", "GEMS_ACQU_01", "GEMS_RELA_01"
+_RUN = (ACQU, 0x19, 0xA2)
+"""Number of the raw data; one for each echo in sequences of several."""
 _DIFFUSION_FLAGS = {14.0, 16.0}
 """Values of (0043,1030) of images of a diffusion series: unweighted, weighted."""
 _KINDS = {0: "M", 1: "P", 2: "R", 3: "I"}
@@ -90,13 +93,38 @@ def _own_b_value(images: Columns, b: NDArray[np.float64], length: NDArray[np.flo
 
 
 def component(images: Columns) -> list[str]:
-    """Kind of image by (0043,102F); a B0 map in Hz mixed with a magnitude is told by (0043,1030)."""
+    """Kind of image by (0043,102F).
+
+    A B0 map in Hz mixed with a magnitude is told by (0043,1030), and echoes without their echo time by the number of
+    their raw data.
+    """
     kind = images.numbers((PARM, 0x43, 0x2F))
     words = [_KINDS.get(int(k), "") if k == k else "" for k in kind]
-    flag = images.numbers((PARM, 0x43, 0x30))
-    if not _is_field_map(images, flag):
-        return words
-    return [f"{word} collapse {f:g}".lstrip() for word, f in zip(words, flag, strict=True)]
+    for name, numbers in (("collapse", images.numbers((PARM, 0x43, 0x30))), ("run", images.numbers(_RUN))):
+        if _is_field_map(images, numbers) if name == "collapse" else _are_echoes(images, numbers):
+            words = [f"{word} {name} {n:g}".lstrip() for word, n in zip(words, numbers, strict=True)]
+    return words
+
+
+def _are_echoes(images: Columns, run: NDArray[np.float64]) -> bool:
+    """Whether images are of several echoes that only the number of their raw data (0019,10A2) tells apart.
+
+    Research sequences of several echoes (their count is in (0019,10A9)) give all of them the shortest echo time, echo
+    number 1 and equal instance numbers (dcm2niix, issues 209 and 359).
+    """
+    count = images.numbers((ACQU, 0x19, 0xA9))
+    values = np.unique(run)
+    if not (count > 1).all() or len(values) < 2 or np.isnan(values).any():
+        return False
+    if any(np.ptp(np.nan_to_num(images.numbers(name))) > 0 for name in ("EchoTime", "EchoNumbers")):
+        return False
+    if len(values) != count.max() or not _same_places(images, run):
+        return False
+    warn(
+        f"GE wrote {len(values)} echoes with one echo time: each is an image of its own, by the number of its raw data "
+        "(0019,xxA2), and the EchoTime of all is the shortest. The protocol tells the others"
+    )
+    return True
 
 
 def _is_field_map(images: Columns, flag: NDArray[np.float64]) -> bool:
@@ -109,8 +137,13 @@ def _is_field_map(images: Columns, flag: NDArray[np.float64]) -> bool:
         or (diffusion(images).b_value > 0).any()
     ):
         return False
+    return _same_places(images, flag)
+
+
+def _same_places(images: Columns, kind: NDArray[np.float64]) -> bool:
+    """Whether the images of each kind lie at the same places."""
     position = images.strings("ImagePositionPatient")
-    places = [{position[k] for k in np.flatnonzero(flag == v)} for v in values]
+    places = [{position[k] for k in np.flatnonzero(kind == v)} for v in np.unique(kind)]
     return all(p == places[0] for p in places)
 
 
