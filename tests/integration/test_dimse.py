@@ -387,8 +387,8 @@ def test_a_connection_that_is_cut_counts_nothing_as_stored_that_is_not(faulty: A
         image.imd.write(url, storage_options={"retries": 0, "timeout": 5})
     report = error.value.report
     assert len(report.stored) == 2
-    assert len(report.unknown) == 1
-    assert len(report.not_sent) == 3
+    assert report.unknown  # the third, and whatever was on its way before the cut was noticed
+    assert len(report.unknown) + len(report.not_sent) == 4
 
 
 def test_what_a_cut_connection_left_is_sent_again(faulty: Any, image: xr.DataArray) -> None:
