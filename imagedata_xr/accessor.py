@@ -171,10 +171,14 @@ class ImageAccessor:
         return self._like_input(assign.assign_header(self._image, as_template(template), relabel))
 
     def assign_dicom(self, **keywords: Any) -> Any:
-        """Set elements by DICOM keyword; they win over those of the source on writing. None removes one."""
-        from pydicom.datadict import tag_for_keyword
+        """Set elements by DICOM keyword; they win over those of the source on writing. None removes one.
 
-        return self._like_input(assign.assign_dicom(self._image, keywords, lambda k: tag_for_keyword(k) is not None))
+        A value holds for all images. A DataArray, ``(dims, values)`` as in ``assign_coords``, or an array of the
+        length of the volumes or slices gives each its own; see `imagedata_xr.dicom.headers.editing.edited`.
+        """
+        from .dicom.headers.editing import edited
+
+        return self._like_input(edited(self._image, keywords))
 
     def deidentify(
         self,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
+from ..dicom.headers.editing import edited, parsed
 from ..errors import FormatError, ImagedataError, NotFoundError
 from ..formats.reading import open_one
 from ..formats.seam import WriteOptions, Written, format_named, format_of_target
 from ..formats.writing import write
+from ..model.image import as_image
 from .sources import as_source, numbered, read_options, reading_options
 from .talk import Counter, complain, say, size
 
@@ -28,6 +30,9 @@ from .talk import Counter, complain, say, size
 @click.option("--geometry", metavar="PATH", help="Image whose place in the patient the result gets.")
 @click.option("--series-number", type=click.IntRange(0), help="Of the new DICOM series.")
 @click.option("--series-description", help="Of the new DICOM series.")
+@click.option(
+    "--set", "sets", multiple=True, metavar="KEYWORD=VALUE", help="Set a DICOM element of all images; repeat it."
+)
 @click.option("--keep-uid", is_flag=True, help="Keep the UIDs; an error unless every image is unchanged.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 @click.option("--progress/--no-progress", default=None, help="Count on stderr.  [default: on a terminal]")
@@ -43,6 +48,7 @@ def convert(
     geometry: str | None,
     series_number: int | None,
     series_description: str | None,
+    sets: tuple[str, ...],
     keep_uid: bool,
     overwrite: bool,
     progress: bool | None,
@@ -56,6 +62,7 @@ def convert(
     if every and series_number is not None:
         raise click.UsageError("--series-number would give all series one number: it can't be used with --all")
     spare_sources(out, sources)
+    elements = parsed(sets)
     for name in formats:
         format_named(name)  # a wrong word is said before anything is read
     options = WriteOptions(
@@ -66,12 +73,17 @@ def convert(
         progress=Counter("written", progress),
     )
     if every:
-        failed = _convert_all(out, sources, formats, given, template, geometry, options)
+        failed = _convert_all(out, sources, formats, given, template, geometry, options, elements)
         ctx.exit(1 if failed else 0)
     ds = open_one(as_source(sources), None, read_options(given))
-    written = write(ds, out, list(formats) or None, template, geometry, options)
+    written = write(_with(ds, elements), out, list(formats) or None, template, geometry, options)
     for one in written if isinstance(written, list) else [written]:
         tell(one)
+
+
+def _with(ds: Any, elements: Mapping[str, Any]) -> Any:
+    """Image with the elements of ``--set``."""
+    return edited(as_image(ds), elements) if elements else ds
 
 
 def spare_sources(out: str, sources: Sequence[str]) -> None:
@@ -95,6 +107,7 @@ def _convert_all(
     template: str | None,
     geometry: str | None,
     options: WriteOptions,
+    elements: Mapping[str, Any],
 ) -> int:
     """Write each image under its number, as ``imd info`` tells it; say which fail, and return how many did."""
     names = list(formats) or ["dicom"]
@@ -111,7 +124,7 @@ def _convert_all(
     failed = 0
     for found in images:
         try:
-            ds = found.node.open()
+            ds = _with(found.node.open(), elements)
             for name, folder in folders.items():
                 target = f"{folder}/{found.number:04d}{extension_of(name)}"
                 tell(write(ds, target, name, template, geometry, options))

@@ -15,7 +15,7 @@ from .geometry import AXES
 from .identity import PATIENT_KEYS, patient_digest, study_digest
 from .image import Axis, Volumes, build, canonical, repair, space_of, volume_dims
 from .indexes import POSITION_TOLERANCE, Space
-from .orders import ORDERS, label_for
+from .orders import ORDERS
 from .tag_index import TagIndex
 
 ASSIGNED = "assigned_elements"
@@ -232,7 +232,7 @@ def assign_dicom(image: xr.DataArray, keywords: Mapping[str, Any], known: Any) -
     Raises
     ------
     LabelError
-        For an unknown keyword, a value of another kind, or an element that a label says.
+        For an unknown keyword, or a value of another kind.
     """
     attrs = dict(image.attrs)
     before = {name: image.coords.get(name) for name in ("patient", "study")}
@@ -264,20 +264,9 @@ def _as_list(value: Any) -> list[str]:
 def _check_element(keyword: str, value: Any, known: Any) -> None:
     if not known(keyword):
         raise LabelError(f"{keyword!r} is no DICOM keyword")
-    said = label_for(keyword).units or keyword in _SAID_BY_LABELS
-    if said:
-        raise LabelError(f"{keyword} is said by a label: change the coord with assign_coords instead")
     plain = value is None or isinstance(value, (str, int, float))
     if not plain and not (isinstance(value, Sequence) and all(isinstance(v, (str, int, float)) for v in value)):
         raise LabelError(f"{keyword} must be a text, a number or a flat list of these, not {type(value).__name__}")
-
-
-_SAID_BY_LABELS = {
-    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceLocation", "SpacingBetweenSlices",
-    "FrameOfReferenceUID", "Rows", "Columns", "AcquisitionTime", "AcquisitionDate", "AcquisitionDateTime",
-    "DiffusionBValue", "DiffusionGradientOrientation", "DiffusionDirectionality", "PixelData", "BitsAllocated",
-    "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "SOPInstanceUID",
-}  # fmt: skip
 
 
 # --- from an array -------------------------------------------------------------------------------------------------

@@ -72,6 +72,8 @@ def relabelled(image: xr.DataArray, cleaner: Cleaner, days: int | None) -> xr.Da
 
 def _coord(name: str, variable: xr.Variable, cleaner: Cleaner, days: int | None) -> xr.Variable | None:
     variable = variable.to_base_variable()
+    if "texts" in variable.attrs:  # that were assigned image by image
+        return None
     if variable.dtype.kind == "M":
         if days is None or name != "acquisition_time":
             return None

@@ -73,6 +73,8 @@ class Series:
         Of the values; empty where unknown.
     assigned : pydicom.Dataset
         Elements set by the user, which win over the image's own header.
+    edits : frozenset of str
+        Keywords of all elements that the user set or removed; those of single images are among the labels.
     keep_private : bool
         Keep the private elements of the image's own header.
     character_set : str
@@ -90,6 +92,7 @@ class Series:
     image_type: Sequence[str] | None
     units: str
     assigned: pydicom.Dataset
+    edits: frozenset[str]
     keep_private: bool = False
     character_set: str = UTF8
 
@@ -110,6 +113,7 @@ class Series:
         """
         ds = cleaned(base, own, self.keep_private)
         if own:
+            drop(ds, self.edits)
             for element in self.assigned:
                 ds[element.tag] = copy.deepcopy(element)
         self.identity.apply(ds, base if own else None)

@@ -104,7 +104,7 @@ class Job:
 
         It stops there, so that a computed image is not computed twice.
         """
-        if self.series.assigned:
+        if self.series.edits:
             return "elements were assigned"
         if self.headers is None:
             computed = "instance" not in self.image.coords

@@ -11,10 +11,11 @@ import pydicom
 import xarray as xr
 from numpy.typing import NDArray
 
-from ...errors import FormatError
+from ...errors import FormatError, warn
 from ...model.geometry import even_step
 from ...model.image import volume_dims
 from ...model.orders import ASL_CONTEXT, DIRECTIONALITY, ORDERS, VECTOR, label_for
+from ..headers.editing import texts_by_image, texts_of
 from ..headers.header import Headers
 from .fields import drop, element_of, numbers, put, put_moment
 from .source_labels import diffusion_of, unknown_b_values
@@ -49,6 +50,8 @@ class Labels:
         Index into `ASL_CONTEXT`; of averages none.
     turn : ndarray of int, shape (volumes, slices), or None
         Number of each volume along the dim of time, from 1; None without such a dim.
+    texts : dict
+        Keyword -> ndarray of texts, shape (volumes, slices), that were assigned; None where it is not known any more.
     """
 
     shape: tuple[int, int]
@@ -60,6 +63,7 @@ class Labels:
     directionality: NDArray[np.float64] | None = None
     context: NDArray[np.float64] | None = None
     turn: NDArray[np.intp] | None = None
+    texts: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def moment(self, v: int, k: int) -> datetime | None:
         """When an image was measured; None where unknown."""
@@ -81,6 +85,10 @@ class Labels:
         if self.turn is not None and (count := int(self.turn.max())) > 1:
             put(ds, "TemporalPositionIdentifier", int(self.turn[v, k]))
             put(ds, "NumberOfTemporalPositions", count)
+        for keyword, texts in self.texts.items():
+            drop(ds, [keyword])
+            if texts[v, k] is not None:
+                put(ds, keyword, texts[v, k])
         if self.context is not None:
             drop(ds, ["ASLContext"])
             if (code := float(self.context[v, k])) in range(len(ASL_CONTEXT)):
@@ -171,6 +179,14 @@ def labels_of(image: xr.DataArray) -> Labels:
         values = None if element is None else spread(name)
         if element is not None and values is not None and values.dtype.kind in "iuf":
             out.numbers[element[0]] = values.astype(np.float64) / element[1]
+    for keyword, (variable, known) in texts_of(image).items():
+        if set(variable.dims) <= set(dims):
+            out.texts[keyword] = texts_by_image(variable, known, dict(zip(dims, sizes, strict=True)))
+            if (out.texts[keyword] == None).any():  # noqa: E711 - element by element
+                warn(
+                    f"some texts that were assigned as {keyword} are lost (images of several sources were joined, or "
+                    "averaged): they are left out. imd.assign_dicom says them again"
+                )
     if (context := spread("asl_context")) is not None:
         out.context = context.astype(np.float64)
     _add_dim_labels(image, out, spread)

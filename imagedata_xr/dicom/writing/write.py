@@ -119,7 +119,8 @@ def _job(image: xr.DataArray, target: str, options: WriteOptions, asked: Asked) 
     place, labels = place_of(image), labels_of(image)
     if headers is not None:
         check_b_values(labels, averaged, headers)
-    keep = {tag_for_keyword(k) for k in _words(image.attrs.get("assigned_elements"))} - {None}
+    edits = _words(image.attrs.get("assigned_elements"))
+    keep = {tag_for_keyword(k) for k in edits} - {None}
     assigned = pydicom.Dataset()
     for element in attrs:
         if element.tag in keep:
@@ -138,6 +139,7 @@ def _job(image: xr.DataArray, target: str, options: WriteOptions, asked: Asked) 
         image_type=_words(options.image_type) or None,
         units=options.units if options.units is not None else str(image.attrs.get("units", "") or ""),
         assigned=assigned,
+        edits=frozenset(edits),
         keep_private=asked.keep_private,
         character_set=asked.character_set,
     )
