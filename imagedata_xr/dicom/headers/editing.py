@@ -211,12 +211,11 @@ def _spread(image: xr.DataArray, keyword: str, value: Any) -> xr.Variable | None
     """Values with their dims; None for one value for all images."""
     dims = [d for d in (*volume_dims(image), "slice") if d in image.dims]
     if isinstance(value, xr.DataArray):
-        for name in value.dims:
-            theirs = value.coords[name] if name in value.coords else None
-            if theirs is not None and theirs.size == image.sizes.get(name) and name in image.coords:
-                mine = image.coords[name].values
-                if theirs.dtype.kind in "iuf" and not np.allclose(mine, theirs.values, atol=1e-2, equal_nan=True):
-                    raise LabelError(f"{keyword}: its labels of {name!r} are others than those of the image")
+        for name in {*value.dims} & {*value.coords} & {*image.coords} & {*dims}:
+            mine, theirs = image.coords[name].values, value.coords[name].values
+            numeric = theirs.dtype.kind in "iuf" and mine.shape == theirs.shape
+            if numeric and not np.allclose(mine, theirs, atol=1e-2, equal_nan=True):
+                raise LabelError(f"{keyword}: its labels of {name!r} are others than those of the image")
         found = value.variable
     elif isinstance(value, xr.Variable):
         found = value
