@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -10,22 +12,36 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 
-_INTEGERS = tuple(np.dtype(t) for t in (np.uint8, np.int16, np.uint16, np.int32))
 
+@dataclass(frozen=True)
+class Holds:
+    """What the files of a format can hold.
 
-def first_type(image: xr.DataArray, wide: bool = False) -> np.dtype[Any]:
-    """Type that is tried first; with `wide` the format has integers of 64 bits."""
-    dtype: np.dtype[Any] = np.dtype(image.dtype)
-    if dtype.kind == "b":
-        return np.dtype(np.uint8)
-    if dtype.kind == "c" or (dtype.kind in "iu" and (wide or dtype.itemsize < 8)):
-        return np.dtype(dtype.newbyteorder("="))
-    if dtype.kind in "iu":
-        return np.dtype(np.int32)
-    stored: np.dtype[Any] = np.dtype(image.encoding.get("stored_dtype", dtype))
-    if stored.kind in "iu" and stored.itemsize < 8:
-        return np.dtype(stored.newbyteorder("="))
-    return float_type(dtype)
+    Attributes
+    ----------
+    name : str
+        Of the format, for messages.
+    types : tuple of str
+        Number types (numpy's words) in which voxels may be stored. Integers before the first float are tried for
+        values of other types, in this order; those after it only keep values of their own type.
+    colour : bool
+        Whether three values of uint8 per voxel are a colour.
+    """
+
+    name: str
+    types: tuple[str, ...]
+    colour: bool = True
+
+    @property
+    def dtypes(self) -> tuple[np.dtype[Any], ...]:
+        """Types as those of numpy."""
+        return tuple(np.dtype(t) for t in self.types)
+
+    @property
+    def kinds(self) -> str:
+        """Kinds of numbers that can be stored in one of the types: bool and integers in any."""
+        have = {t.kind for t in self.dtypes}
+        return "biu" + ("f" if have & set("fc") else "") + ("c" if "c" in have else "")
 
 
 def float_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -34,44 +50,115 @@ def float_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 class Fit:
-    """Finds the type that holds all volumes, from those seen so far."""
+    """Finds the type that holds all volumes, from those seen so far.
 
-    def __init__(self, image: xr.DataArray, wide: bool = False) -> None:
-        self.source = image.dtype.newbyteorder("=")
-        self.dtype = first_type(image, wide)
-        self.low = self.high = 0.0
-        self.integral = True
+    The first one tried is that of the values, or for floats that of the integers that the image was stored as. Then
+    come the integers that hold the values, the smallest first, and the floats that do.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        The type that is tried.
+    """
+
+    def __init__(self, image: xr.DataArray, holds: Holds) -> None:
+        self.holds, self.source = holds, np.dtype(image.dtype).newbyteorder("=")
+        self.low = self.high = 0
+        self.integral, self.single, self.seen = True, True, False
+        stored = np.dtype(image.encoding.get("stored_dtype", self.source)).newbyteorder("=")
+        self.stored = stored if self.source.kind == "f" and stored.kind in "iu" and stored.itemsize < 8 else None
+        self.dtype = self.first()
+
+    def first(self) -> np.dtype[Any]:
+        """Type that is tried first."""
+        have = self.holds.dtypes
+        if self.source.kind == "f":
+            return self._fitting(self.stored) if self.stored is not None else self._float()
+        if self.source.kind == "b":
+            return self.source if self.source in have else self._fitting(np.dtype(np.uint8))
+        if self.source.kind in "iu" and self.source.itemsize == 8 and self.source not in have:
+            return self._fitting(np.dtype(np.int32))  # most are small
+        return self._fitting(self.source)
 
     def take(self, volume: NDArray[Any]) -> bool:
-        """Whether a volume fits the type; if not, `dtype` is the next to try, which fits all seen so far."""
-        if self.dtype.kind in "fc" and self.source.kind not in "iu":
+        """Whether a volume fits the type; if not, `dtype` is the next to try, which fits all seen so far.
+
+        Raises
+        ------
+        FormatError
+            If none does.
+        """
+        if self.source in (self.dtype, np.dtype(bool)) or (self.dtype.kind == self.source.kind and self._wider()):
             return True
-        if self.source.kind == "b" or (self.source == self.dtype):
+        self._look(volume)
+        if self._holds(self.dtype):
             return True
-        low, high = volume.min(), volume.max()
+        self.dtype = self._next()
+        return False
+
+    def _wider(self) -> bool:
+        """Whether the type is a float or complex one that has all digits of the values."""
+        return self.dtype.kind in "fc" and self.dtype.itemsize >= self.source.itemsize
+
+    def _look(self, volume: NDArray[Any]) -> None:
+        low, high = (volume.min(), volume.max()) if self.source.kind != "c" else (np.nan, np.nan)
         # NaN makes the comparison false; infinity is no integer
         integral = bool(np.isfinite(low) and np.isfinite(high)) and bool((np.rint(volume) == volume).all())
         self.integral &= integral
         if integral:
             self.low, self.high = min(self.low, int(low)), max(self.high, int(high))
-        if self.integral and self._holds(self.dtype):
-            return True
-        self.dtype = self._next()
-        return False
+        if self.source.kind in "fc" and self.single:
+            small = np.dtype(np.float32 if self.source.kind == "f" else np.complex64)
+            with np.errstate(over="ignore"):
+                self.single = bool(np.array_equal(volume.astype(small), volume, equal_nan=True))
 
     def _holds(self, dtype: np.dtype[Any]) -> bool:
-        if dtype.kind == "f":
-            return max(-self.low, self.high) <= 2**53
-        info = np.iinfo(dtype)
-        return bool(info.min <= self.low and self.high <= info.max)
+        """Whether a type holds all values seen so far exactly."""
+        if dtype.kind in "iu":
+            info = np.iinfo(dtype)
+            return self.integral and info.min <= self.low and self.high <= info.max
+        half = dtype.itemsize // (2 if dtype.kind == "c" else 1)
+        if self.source.kind in "iu":
+            return max(-self.low, self.high) <= 2 ** (24 if half == 4 else 53)
+        if dtype.kind != "c" and self.source.kind == "c":
+            return False
+        return self.single or half >= self.source.itemsize // (2 if self.source.kind == "c" else 1)
 
     def _next(self) -> np.dtype[Any]:
-        if self.source.kind not in "iu":
-            wider = [t for t in _INTEGERS if self._holds(t)] if self.integral else []
-            return wider[0] if wider else float_type(self.source)
-        if not self._holds(np.dtype(np.float64)):
-            raise FormatError(
-                f"the integers reach from {self.low} to {self.high}: NIfTI programs read neither int64 nor, exactly, "
-                "float64 of them. Convert them with .astype(float)"
+        integers = list(takewhile(lambda t: t.kind in "iu", self.holds.dtypes))
+        # floats that were never integers on disk stay floats
+        tried = integers if self.source.kind in "iu" or self.stored is not None else []
+        floats = [] if self.source.kind in "iu" else [self._float()]
+        if self.source.kind in "iu":
+            floats = [t for t in self.holds.dtypes if t.kind == "f"]
+        for dtype in (*tried, *floats):
+            if self._holds(dtype) and dtype != self.dtype:
+                return dtype
+        raise FormatError(self._reason())
+
+    def _float(self) -> np.dtype[Any]:
+        wanted = float_type(self.source)
+        return wanted if wanted in self.holds.dtypes else np.dtype(np.float32)
+
+    def _fitting(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """Return the type, or the smallest one of the format that holds all of its values; else one to start from."""
+        have = self.holds.dtypes
+        if dtype in have:
+            return dtype
+        wider = [t for t in have if np.can_cast(dtype, t, "safe")]
+        if wider:
+            return min(wider, key=lambda t: (t.itemsize, t.kind in "fc"))
+        same = [t for t in have if t.kind == dtype.kind or (t.kind in "iu" and dtype.kind in "iu")]
+        return max(same or have, key=lambda t: t.itemsize)
+
+    def _reason(self) -> str:
+        name = self.holds.name
+        if self.source.kind in "iu":
+            return (
+                f"the integers ({self.source}) reach from {self.low} to {self.high}: {name} programs read no integers "
+                "of that size, and its floats do not hold them exactly. Convert them with .astype(float)"
             )
-        return np.dtype(np.float64)
+        return (
+            f"{name} holds no values of type {self.source}, and those of the image are not exact in "
+            f"{', '.join(map(str, self.holds.dtypes))}: .astype('float32') rounds them"
+        )

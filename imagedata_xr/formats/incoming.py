@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,36 @@ def raw(source: Ranges, offset: int) -> Maker:
         return Channels(array, numbers) if split else array
 
     return make
+
+
+def permuted(source: Ranges, offset: int, sizes: Sequence[int], order: Sequence[int]) -> Maker:
+    """Maker of arrays whose axes lie in another order, read as a whole when a part is first asked for.
+
+    Parameters
+    ----------
+    source : Ranges
+    offset : int
+        Where the voxels begin, bytes.
+    sizes : sequence of int
+        Of the axes in the file, the fastest first.
+    order : sequence of int
+        Which of them are the columns, rows, slices, and axes of volumes (the fastest first).
+    """
+
+    def make(found: Incoming, numbers: NDArray[np.intp], flip: bool, options: ReadOptions) -> LazyArray:
+        load = partial(_permuted, source, offset, tuple(sizes), tuple(order), found.stored)
+        return Loaded(load, found, numbers, flip, options)
+
+    return make
+
+
+def _permuted(
+    source: Ranges, offset: int, sizes: tuple[int, ...], order: tuple[int, ...], stored: np.dtype[Any]
+) -> NDArray[Any]:
+    need = int(np.prod(sizes)) * stored.itemsize
+    data = np.frombuffer(source.read([offset], [need])[0], dtype=stored).reshape(sizes, order="F")
+    cols, rows, slices = (sizes[k] for k in order[:3])
+    return data.transpose(order).T.reshape(-1, slices, rows, cols)
 
 
 class Channels:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -14,26 +17,39 @@ from numpy.typing import NDArray
 from ..errors import FormatError, warn
 from ..model import geometry
 from ..model.image import affine, as_image, axis_of, canonical, space_of, volume_dims
-from .fit import Fit
+from . import timing
+from .fit import Fit, Holds
 from .seam import WriteOptions
 
 _MAX_AT_ONCE = 256 << 20  # bytes of volumes that are computed together, where they share chunks
 
+Put = Callable[[NDArray[Any]], Any]
+"""Takes one volume, (slice, row, col[, rgb]) in the type of the file, rows in the order of the file."""
+
+Sink = Callable[[np.dtype[Any]], AbstractContextManager[Put]]
+"""Begins a file for voxels of a type, anew if need be; gives what takes the volumes. Ends it where they all fitted."""
+
 
 @dataclass(frozen=True)
 class Outgoing:
-    """An image as a file holds it.
+    """An image as a file holds it: all that is known before the voxels are read.
 
     Attributes
     ----------
     image : DataArray
         Canonical.
     affine : ndarray, shape (4, 4), or None
-        From index (col, row, slice) to LPS mm.
+        From index (col, row, slice) of the file to LPS mm.
+    holds : Holds
+        What the format can hold.
+    flipped : bool
+        Whether the rows of the file run backwards.
     """
 
     image: xr.DataArray
     affine: NDArray[np.float64] | None
+    holds: Holds
+    flipped: bool = False
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -55,33 +71,65 @@ class Outgoing:
         """Columns, rows, slices."""
         return self.image.sizes["col"], self.image.sizes["row"], self.image.sizes["slice"]
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Columns, rows, slices, and volumes where there are several."""
+        return (*self.spatial, self.count) if self.count > 1 else self.spatial
 
-def outgoing(image: xr.DataArray, what: str, kinds: str = "biufc") -> Outgoing:
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Distance of columns, rows, slices, mm; 1 where the image has no place in the patient."""
+        if self.affine is None:
+            return 1.0, 1.0, 1.0
+        a, b, c = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
+        return a, b, c
+
+    @property
+    def unit(self) -> NDArray[np.float64]:
+        """Directions of columns, rows, slices as unit columns, shape (3, 3), LPS."""
+        return np.eye(3) if self.affine is None else self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
+
+    @property
+    def sheared(self) -> bool:
+        """Whether the slices are not perpendicular to their stack."""
+        return bool(np.abs(self.unit.T @ self.unit - np.eye(3)).max() > 1e-4)
+
+    @cached_property
+    def timing(self) -> tuple[float, float]:
+        """Interval of the volumes, s, 0 where there is none or it is uneven; and the time of the first one."""
+        return timing.interval(self.image)
+
+
+def outgoing(image: xr.DataArray, holds: Holds, flip_rows: bool = False) -> Outgoing:
     """Check what no plain format can hold.
 
     Parameters
     ----------
     image : DataArray
-    what : str
-        The format, for messages.
-    kinds : str
-        numpy's letters of the kinds of numbers that the format holds.
+    holds : Holds
+    flip_rows : bool
+        Whether the rows of the file run backwards; not without a place in the patient, where nothing would turn them
+        again.
 
     Raises
     ------
     FormatError
-        If it is a segmentation, empty, or of a type that no file holds.
+        If it is a segmentation, empty, or of a type that the format does not hold.
     GeometryError
         If slices are uneven, or the position along an axis is lost.
     """
+    what = holds.name
     if "segment" in image.dims:
         raise FormatError(f"{what} has no segments: write one, image.sel(segment=n), or a map of labels")
     image = canonical(as_image(image))
-    if image.dtype.kind not in kinds or image.dtype.itemsize > (16 if image.dtype.kind == "c" else 8):
+    if image.dtype.kind not in holds.kinds or image.dtype.itemsize > (16 if image.dtype.kind == "c" else 8):
         cure = " (write image.real and image.imag as two images)" if image.dtype.kind == "c" else ""
         raise FormatError(f"{what} holds no values of type {image.dtype}{cure}")
-    if "rgb" in image.dims and (image.dtype != np.uint8 or image.sizes["rgb"] != 3):
-        raise FormatError(f"{what} holds colour as 3 values of uint8, not {image.sizes['rgb']} of {image.dtype}")
+    if "rgb" in image.dims:
+        if not holds.colour:
+            raise FormatError(f"{what} holds no colour: write image.mean('rgb'), or one of the colours, isel(rgb=0)")
+        if image.dtype != np.uint8 or image.sizes["rgb"] != 3:
+            raise FormatError(f"{what} holds colour as 3 values of uint8, not {image.sizes['rgb']} of {image.dtype}")
     if 0 in image.shape:
         raise FormatError(f"the image is empty, its shape is {image.shape}")
     matrix = None
@@ -91,18 +139,25 @@ def outgoing(image: xr.DataArray, what: str, kinds: str = "biufc") -> Outgoing:
             axis_of(image, axis)
     else:
         matrix = affine(image)[:, [2, 1, 0, 3]]
-    return Outgoing(image, matrix)
+        if flip_rows:
+            matrix[:3, 3] += (image.sizes["row"] - 1) * matrix[:3, 1]
+            matrix[:3, 1] *= -1
+    return Outgoing(image, matrix, holds, flip_rows and matrix is not None)
 
 
-def volumes_of(image: xr.DataArray) -> Iterator[NDArray[Any]]:
-    """Volumes of a canonical image in C order of the volume dims, each (slice, row, col[, rgb])."""
-    dims = volume_dims(image)
-    counts = [image.sizes[d] for d in dims]
+# --- voxels -------------------------------------------------------------------------------------------------------
+
+
+def volumes_of(out: Outgoing) -> Iterator[NDArray[Any]]:
+    """Volumes in C order of the volume dims, each (slice, row, col[, rgb]), rows as in the file."""
+    image = out.image
+    dims, counts = volume_dims(image), out.counts
     group = _together(image, dims[-1], len(counts))
     for outer in np.ndindex(*counts[:-1]):
         for start in range(0, counts[-1], group):
             at = {**dict(zip(dims, outer, strict=False)), dims[-1]: slice(start, start + group)}
-            yield from np.asarray(image.variable.isel(at).values)
+            values = np.asarray(image.variable.isel(at).values)
+            yield from values[:, :, ::-1] if out.flipped else values
 
 
 def _together(image: xr.DataArray, dim: str, lead: int) -> int:
@@ -114,44 +169,84 @@ def _together(image: xr.DataArray, dim: str, lead: int) -> int:
     return max(1, min(int(chunks[0]), _MAX_AT_ONCE // volume))
 
 
-def write_voxels(
-    out: Outgoing,
+class _MisfitError(Exception):
+    """A volume does not fit the type tried."""
+
+
+def write_voxels(out: Outgoing, sink: Sink, options: WriteOptions) -> np.dtype[Any]:
+    """Write the volumes in the first type that holds all of them; return that type.
+
+    Volumes are computed one by one; the sequence begins anew where one does not fit the type tried.
+
+    Raises
+    ------
+    FormatError
+        If no type of the format does.
+    """
+    fit = Fit(out.image, out.holds)
+    while True:
+        dtype = np.dtype(np.uint8) if out.rgb else fit.dtype
+        try:
+            with sink(dtype) as put:
+                for k, volume in enumerate(volumes_of(out)):
+                    if not out.rgb and not fit.take(volume):
+                        raise _MisfitError
+                    put(volume.astype(dtype, copy=False))
+                    if options.progress is not None:
+                        options.progress(k + 1, out.count)
+        except _MisfitError:
+            continue
+        return dtype
+
+
+def load_voxels(out: Outgoing, options: WriteOptions | None = None) -> NDArray[Any]:
+    """Array of all volumes in the first type that holds all of them, shape (volume, slice, row, col[, rgb])."""
+    kept: list[NDArray[Any]] = []
+
+    @contextmanager
+    def sink(dtype: np.dtype[Any]) -> Iterator[Put]:
+        kept.clear()
+        yield lambda volume: kept.append(volume.copy())
+
+    write_voxels(out, sink, options or WriteOptions())
+    return np.stack(kept)
+
+
+def raw_sink(
     place: Path,
-    begin: Callable[[IO[bytes], np.dtype[Any]], Any],
-    options: WriteOptions,
-    end: Callable[[Any], Any] = lambda sink: None,
-) -> np.dtype[Any]:
-    """Write the voxels to a file, little-endian, in the first type that holds all volumes; return that type.
+    begin: Callable[[np.dtype[Any]], bytes] = lambda dtype: b"",
+    *,
+    outside: Callable[[np.dtype[Any]], bytes] = lambda dtype: b"",
+    packed: int = 0,
+    order: Literal["<", ">"] = "<",
+    end: Callable[[np.dtype[Any]], bytes] = lambda dtype: b"",
+) -> Sink:
+    """Sink into a file: header, voxels as they are, columns fastest, and what follows them.
 
     Parameters
     ----------
-    out : Outgoing
     place : Path
-    begin : callable
-        Gets the open file and the type, writes a header, and returns what the voxels are written to.
-    options : WriteOptions
-    end : callable
-        Gets what `begin` returned, when all volumes are written.
+    begin, end : callable
+        Bytes before and after the voxels, for a type.
+    outside : callable
+        Bytes before all that is packed.
+    packed : int
+        Level of gzip; 0 for none.
+    order : {"<", ">"}
+        Byte order.
     """
-    fit = Fit(out.image, wide=True)
-    while True:
-        dtype = fit.dtype
-        with place.open("wb") as f:
-            sink = begin(f, dtype)
-            done = all(_put(sink, v, k, fit, out, options) for k, v in enumerate(volumes_of(out.image)))
-            if done:
-                end(sink)
-        if done:
-            return dtype
-        if fit.dtype == dtype:
-            raise FormatError(f"no type holds the values of the image; {dtype} was the last one tried")
 
+    @contextmanager
+    def sink(dtype: np.dtype[Any]) -> Iterator[Put]:
+        turned = dtype.newbyteorder(order)
+        with place.open("wb") as raw:
+            raw.write(outside(dtype))
+            # without name and time equal images make equal files
+            f: Any = gzip.GzipFile("", "wb", packed, raw, mtime=0) if packed else raw
+            f.write(begin(dtype))
+            yield lambda volume: f.write(np.ascontiguousarray(volume.astype(turned, copy=False)).data)
+            f.write(end(dtype))
+            if packed:
+                f.close()
 
-def _put(sink: Any, volume: NDArray[Any], k: int, fit: Fit, out: Outgoing, options: WriteOptions) -> bool:
-    dtype = fit.dtype.newbyteorder("<")
-    if not out.rgb and not fit.take(volume):
-        return False
-    sink.write(np.ascontiguousarray(volume.astype(dtype, copy=False)).data)
-    if options.progress is not None:
-        options.progress(k + 1, out.count)
-    return True
+    return sink

@@ -101,7 +101,7 @@ class Joined:
 
 @dataclass
 class Unpacked:
-    """Bytes that are only had by reading all of a file: numbers as text (``"text"``) or bzip2 (``"bzip2"``)."""
+    """Bytes that are only had by reading all of a file: numbers as ``"text"``, bytes as ``"hex"``, ``"bzip2"``."""
 
     file: File
     begin: int
@@ -129,12 +129,17 @@ class Unpacked:
         name = file_name(self.file)
         try:
             packed = self.file.fs.cat_file(self.file.path)[self.begin :]
-            data = bz2.decompress(packed) if self.kind == "bzip2" else _numbers(packed, self.dtype)
+            data = self._unpacked(packed)
         except (OSError, ValueError, OverflowError) as error:
             raise SourceError(f"{name} is damaged, its voxels can't be read: {error}") from error
         if len(data) < self.need:
             raise SourceError(f"{name} is truncated: it has {len(data)} of {self.need} bytes of voxels")
         return data
+
+    def _unpacked(self, packed: bytes) -> bytes:
+        if self.kind == "bzip2":
+            return bz2.decompress(packed)
+        return bytes.fromhex(packed.decode("ascii")) if self.kind == "hex" else _numbers(packed, self.dtype)
 
 
 def _numbers(text: bytes, dtype: np.dtype[Any]) -> bytes:
@@ -156,7 +161,7 @@ def source_of(
         Files with the voxels, each with an equal part; None where they are in the header's own file.
     begin : int
         Bytes before them in each file; -1 where they are at its end.
-    kind : {"raw", "zlib", "text", "bzip2"}
+    kind : {"raw", "zlib", "text", "hex", "bzip2"}
     need : int
         Bytes of all voxels.
     dtype : numpy.dtype
