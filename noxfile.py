@@ -22,6 +22,7 @@ PROGRAMS = {  # used by some tests where they are installed
     "dciodvfy": "DICOM validator, in Debian's dicom3tools",
     "dcmdump": "DICOM reader, in Debian's dcmtk",
     "Orthanc": "DICOM archive, in Debian's orthanc and orthanc-dicomweb",
+    "octave-cli": "reader of MAT files, in Debian's octave",
 }
 
 

@@ -18,7 +18,7 @@ from ..model.lazy import LazyArray, axis_indices
 from ..stores.ranges import Ranges
 from .carried import Carried, Known, arranged
 from .place import axes_of
-from .raw_array import RawArray, exact_cast, value_dtype
+from .raw_array import RawArray, exact_cast, scaled, value_dtype
 from .seam import ReadOptions
 
 
@@ -213,6 +213,7 @@ class Loaded:
         self.load, self.numbers, self.flip = load, numbers, flip
         self.shape = (*numbers.shape, *found.grid)
         self.values = found.value_type(options)
+        self.scaling = (found.slope, found.inter) if options.mask_and_scale else (1.0, 0.0)
         self.dtype = self.values if options.dtype is None else np.dtype(options.dtype)
         self._array: NDArray[Any] | None = None
 
@@ -229,5 +230,5 @@ class Loaded:
         if self.flip:
             at[lead + 1] = self.shape[lead + 1] - 1 - at[lead + 1]
         part = self._array[np.ix_(numbers.ravel(), *at[lead:])]
-        part = exact_cast(exact_cast(part, self.values), self.dtype).reshape([len(a) for a in at])
+        part = exact_cast(scaled(part, *self.scaling, self.values), self.dtype).reshape([len(a) for a in at])
         return part[tuple(0 if isinstance(k, int | np.integer) else slice(None) for k in key)]
