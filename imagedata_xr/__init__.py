@@ -21,6 +21,7 @@ from .errors import (
     SourceError,
 )
 from .formats.catalog import catalog
+from .formats.nifti import from_nibabel
 from .formats.seam import Written
 from .formats.seam import formats as formats
 from .making import from_array
@@ -45,6 +46,7 @@ __all__ = [
     "catalog",
     "formats",
     "from_array",
+    "from_nibabel",
     "repair",
     "set_options",
 ]

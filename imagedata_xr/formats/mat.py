@@ -26,6 +26,7 @@ from .outgoing import Outgoing, load_voxels, write_voxels
 from .plain import Opened, PlainFormat, level_of
 from .seam import ReadOptions, WriteOptions
 from .timing import order_names
+from .whole import check_room
 
 NAME = "A"
 STRUCT = "imagedata_xr"
@@ -97,6 +98,7 @@ class Mat(PlainFormat):
         version, struct = _version(options), _contents(out, options)
         if version == "7.3":
             level = level_of(options.format_options)
+            check_room(places[0], out.image.nbytes)
             write_voxels(out, mat_hdf.hdf_sink(places[0], out, struct, level), options)
             return
         narrow = Outgoing(out.image, out.affine, _holds(version))

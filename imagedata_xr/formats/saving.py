@@ -15,7 +15,7 @@ from ..errors import FormatError, SourceError, warn
 from ..model.image import NAME, as_image, volume_dims
 from .seam import WriteOptions, Written
 from .storable import HEADERS, as_objects
-from .whole import Whole
+from .whole import Whole, check_room
 from .whole_folder import WholeFolder
 
 CHUNK_BYTES = 8 << 20  # where an image has no chunks of its own: whole slices up to about this size
@@ -140,6 +140,7 @@ def write_netcdf(
         encoding.pop(NAME)
     with whole.files() as places, _progress(options):
         place = places[whole.names[0]]
+        check_room(place, image.nbytes + (0 if table is None else table.nbytes))
         ds.to_netcdf(place, mode="w", engine="h5netcdf", format="NETCDF4", encoding=encoding)
         if table is not None:
             table.to_netcdf(place, mode="a", engine="h5netcdf", format="NETCDF4", group=HEADERS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,18 @@ from fsspec.implementations.local import LocalFileSystem
 from ..errors import FormatError, SourceError
 from ..stores.sinks import place_of_target, special_sink
 from ..stores.url import local, reason, strip_credentials
+
+
+def check_room(place: Path, need: int) -> None:
+    """Raise `SourceError` where a disk has less room than needed.
+
+    For libraries that end the whole process, instead of raising, where the disk is full, as HDF5 does.
+    """
+    free = shutil.disk_usage(place.parent).free
+    if free < need:
+        raise SourceError(
+            f"No space left on device: {free / 2**20:.1f} MiB are free, and up to {need / 2**20:.1f} MiB are needed"
+        )
 
 
 class Whole:
