@@ -110,7 +110,8 @@ def _fields(out: Outgoing) -> list[str]:
     """Fields of the axes, but for a first axis of components."""
     order = order_names(out.image)
     timed = out.count > 1 and order == ["time"] and out.timing[0] > 0
-    extra = ["time" if timed else "list"] if out.count > 1 else []
+    # not of the kind time, which ITK takes as a fourth axis of space and refuses
+    extra = ["list"] if out.count > 1 else []
     first = ["RGB-color"] if out.rgb else ["complex"] if out.image.dtype.kind == "c" else []
     lengths = [3] if out.rgb else [2] if first else []
     lines = [f"dimension: {len(lengths) + len(out.shape)}"]

@@ -86,7 +86,7 @@ def meaning(header: Header, space: str | None) -> Meaning:
         stored=stored,
         affine=_affine(header, directions, spatial, named, timed),
         content=content,
-        known=_known(header, others, kinds, directions, named, timed),
+        known=_known(header, others, directions, named, timed),
         channels=channels if straight else 1,
     )
     return Meaning(check_place(found), tuple(k - parts for k in (*spatial, *others)), straight)
@@ -181,7 +181,6 @@ def _affine(
 def _known(
     header: Header,
     others: list[int],
-    kinds: list[str],
     directions: list[NDArray[np.float64] | None] | None,
     signs: tuple[int, int, int] | None,
     timed: bool,
@@ -208,7 +207,7 @@ def _known(
         return Known()
     by = _SECONDS.get(unit, 1.0)
     values = np.round((start + step * np.arange(count)) * by, 9)
-    sure = unit in _SECONDS and (kinds[k].lower() == "time" or timed)
+    sure = unit in _SECONDS
     source = "spacings" if unit else "spacings (no unit is said)"
     return Known({"time": values}, {"time": source}, "time" if sure else "none")
 

@@ -35,7 +35,8 @@ class Truth:
             if not path.is_file() or not pydicom.misc.is_dicom(path):
                 continue
             ds = pydicom.dcmread(path)
-            rows, cols = np.array(ds.ImageOrientationPatient[:3]), np.array(ds.ImageOrientationPatient[3:])
+            # cosines in text are unit vectors but for their last digit, which over 200 mm is more than is tested here
+            rows, cols = (v / np.linalg.norm(v) for v in np.reshape(ds.ImageOrientationPatient, (2, 3)).astype(float))
             affine = np.eye(4)  # of (column, row, normal)
             affine[:3, 0], affine[:3, 1] = rows * float(ds.PixelSpacing[1]), cols * float(ds.PixelSpacing[0])
             affine[:3, 2], affine[:3, 3] = np.cross(rows, cols), ds.ImagePositionPatient

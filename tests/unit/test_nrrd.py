@@ -338,3 +338,15 @@ def test_detached_files_are_written_and_belong_together(tmp_path: Path) -> None:
     image.imd.write(str(tmp_path / "a.nhdr"), overwrite=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.nhdr", "a.raw"]
     assert float(abs(image - xr.open_dataarray(str(tmp_path), engine="imagedata")).max()) == 0
+
+
+def test_simpleitk_reads_a_time_course(tmp_path: Path, require_module: Any) -> None:
+    image = series()
+    image.imd.write(str(tmp_path / "a.nrrd"))
+    _, values = by_sitk(require_module("SimpleITK"), tmp_path / "a.nrrd")
+    np.testing.assert_array_equal(values, image.values)
+    fields = require_module("nrrd").read_header(str(tmp_path / "a.nrrd"))
+    assert fields["spacings"][-1] == 2.5
+    assert fields["units"][-1] == "s"
+    back = opened(tmp_path / "a.nrrd")
+    assert back.tag.attrs["order"] == "time"
