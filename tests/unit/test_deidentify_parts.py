@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from typing import Any
 
 import mosaics
@@ -17,6 +19,7 @@ from imagedata_xr.dicom.deidentifying.private_kept import CSA_TAGS, csa_bytes
 from imagedata_xr.dicom.deidentifying.pseudonyms import Pseudonyms, shifted_date, shifted_datetime
 from imagedata_xr.dicom.deidentifying.table import ACTIONS
 from imagedata_xr.dicom.framing.csa import parse_csa
+from imagedata_xr.dicom.vendors.ge_protocol import parse
 
 
 def cleaned(ds: Dataset, *options: str) -> Dataset:
@@ -123,6 +126,15 @@ def test_other_programs_read_the_csa_header(require_module: Any) -> None:
     read = reader.read(csa_bytes(tags))["tags"]
     assert read["NumberOfImagesInMosaic"]["items"] == [40]
     np.testing.assert_allclose([float(x) for x in read["MosaicRefAcqTimes"]["items"]], range(40))
+
+
+def test_the_protocol_of_ge_is_made_anew_of_what_times_slices() -> None:
+    text = 'set SLICEORDER "1"\nset NOSLC "15"\nset IOPT "EDR, MPh"\nset PATNAME "Doe"\nset DELACQ "Jane Doe"\n'
+    ds = Dataset()
+    ds.private_block(0x25, "GEMS_SERS_01", create=True).add_new(0x1B, "OB", b"abcd" + gzip.compress(text.encode()))
+    block = cleaned(ds, "retain_safe_private").private_block(0x25, "GEMS_SERS_01")[0x1B].value
+    assert parse(block) == {"IOPT": "EDR, MPh", "NOSLC": "15", "SLICEORDER": "1"}
+    assert b"Doe" not in zlib.decompressobj(wbits=31).decompress(block)
 
 
 def test_elements_of_persons_and_bytes_that_nobody_knows_go() -> None:

@@ -1,12 +1,13 @@
 """Private elements that identify nobody and that images need: kept on request; diffusion goes to public elements.
 
 The list holds the elements of PS3.15 Table E.3.10-1 that this library reads, and others of the same blocks, whose
-values are numbers or one of a few words. The CSA image header of Siemens is written anew with those of its tags only;
-the CSA series header, the protocol of GE, and everything else that is private are left out.
+values are numbers or one of a few words. The CSA image header of Siemens and the protocol of GE are written anew with
+those of their entries only; the CSA series header and everything else that is private are left out.
 """
 
 from __future__ import annotations
 
+import gzip
 import re
 from dataclasses import dataclass
 from struct import pack
@@ -21,13 +22,14 @@ from ..framing.csa import parse_csa
 from ..framing.slice_times import times_of_protocol
 from ..headers.whole_file import trouble
 from ..scanning.vr import CSA_HEADER, CSA_SERIES
+from ..vendors.ge_protocol import BLOCK, parse
 from ..writing.fields import numbers, put
 from ..writing.source_labels import diffusion_of
 
 SAFE: dict[tuple[str, int], tuple[int, ...]] = {
     ("SIEMENS MR HEADER", 0x0019): (0x0A, 0x0B, 0x0C, 0x0D, 0x0E, 0x27, 0x28, 0x29),
     ("SIEMENS MR SDI 02", 0x0021): (0x04,),
-    ("GEMS_ACQU_01", 0x0019): (0x23, 0x24, 0x27, 0x9E, 0xB3, 0xB6, 0xBB, 0xBC, 0xBD, 0xE0),
+    ("GEMS_ACQU_01", 0x0019): (0x23, 0x24, 0x27, 0x9C, 0x9E, 0xA2, 0xA9, 0xB3, 0xB6, 0xBB, 0xBC, 0xBD, 0xE0),
     ("GEMS_RELA_01", 0x0021): (0x4F, 0x5A, 0x5E),
     ("GEMS_PARM_01", 0x0043): (0x27, 0x2F, 0x30, 0x39, 0x6F, 0x7C, 0xB6),
     ("GEMS_HELIOS_01", 0x0045): (0x01, 0x02),
@@ -50,6 +52,8 @@ CSA_TAGS = frozenset(
 )
 """Tags of the CSA image header that are kept: numbers, and the word for the kind of diffusion weighting."""
 
+_PROTOCOL = ("IOPT", "DELACQ", "DELACQNOAV", "NOSLC", "MBACCEL", "SLICEORDER")
+_OPTION = re.compile(r"-?[\d.]*|Minimum|[A-Za-z0-9]{1,8}(, ?[A-Za-z0-9]{1,8})*,?", re.ASCII)
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _WORD = re.compile(r"[A-Za-z0-9_*#+.-]{1,32}")
 _NUMERIC = ("DS", "IS", "FL", "FD", "US", "SS", "UL", "SL", "UV", "SV")
@@ -86,7 +90,22 @@ def kept_private(ds: Dataset) -> list[Private]:
                 out.append(Private(creator, group, element, found.VR, found.value))
     if (csa := _csa(ds)) is not None:
         out.append(Private(CSA_HEADER[0], CSA_HEADER[1], CSA_HEADER[2], "OB", csa))
+    if (protocol := _protocol(ds)) is not None:
+        out.append(Private(BLOCK[0], BLOCK[1], BLOCK[2], "OB", protocol))
     return out
+
+
+def _protocol(ds: Dataset) -> bytes | None:
+    """Protocol of GE with what tells the times of slices alone; None where there is none."""
+    creator, group, element = BLOCK
+    try:
+        known = parse(bytes(ds.get_private_item(group, element, creator).value or b""))
+    except (KeyError, TypeError):
+        return None
+    kept = {k: known[k] for k in _PROTOCOL if k in known and _OPTION.fullmatch(known[k])}
+    text = "".join(f'set {name} "{value}"\n' for name, value in kept.items())
+    packed = gzip.compress(text.encode("ascii"), mtime=0) if kept else None
+    return packed if packed is None else packed + b"\0" * (len(packed) % 2)
 
 
 def put_private(ds: Dataset, elements: list[Private]) -> None:
