@@ -186,9 +186,10 @@ def affine(da: xr.DataArray) -> NDArray[np.float64]:
 def _why_no_step(name: str, values: NDArray[np.float64]) -> str:
     if values.size == 1:
         return (
-            f"the spacing of the single {name!r} is unknown: it is left of several by coarsen or interp, or was "
-            f"selected before an operation that drops the indexes ({name}=[k] in place of {name}=k, or imd.repair() "
-            f'after selecting, keeps it). assign_coords({name}=("{name}", [label], {{"spacing": mm}})) says it'
+            f"the spacing of the single {name!r} is unknown: its source does not say it (a DICOM image without Slice "
+            "Thickness), or it is left of several by coarsen or interp, or was selected before an operation that drops "
+            f"the indexes ({name}=[k] in place of {name}=k, or imd.repair() after selecting, keeps it). "
+            f'assign_coords({name}=("{name}", [label], {{"spacing": mm}})) says it'
         )
     steps = np.diff(values)
     return (

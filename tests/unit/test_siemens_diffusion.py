@@ -136,3 +136,17 @@ def test_names_of_other_sequences_are_no_b_values(tmp_path: Path) -> None:
         ds.ImageType, ds.SequenceName = ["ORIGINAL", "PRIMARY", "M", "ND"], ("*fl2d1", "*tse2d1_b3")[v]
 
     assert "b_value" not in open_image(series(tmp_path, say, volumes=2), order="none").coords
+
+
+def test_an_unweighted_image_has_no_directionality_whatever_its_elements_say(tmp_path: Path) -> None:
+    def say(ds: Dataset, v: int) -> None:
+        block = ds.private_block(0x19, HEADER, create=True)
+        block.add_new(0x0C, "IS", B[v])
+        block.add_new(0x0D, "CS", "DIRECTIONAL")  # release VB13 says so of b = 0, too
+        if v:
+            block.add_new(0x0E, "FD", DIRECTIONS[v].tolist())
+
+    a = open_image(series(tmp_path / "a", say))
+    assert a.diffusion_directionality.values.tolist() == [0, 1, 1, 1]
+    assert vectors(a)[0].tolist() == [0, 0, 0]
+    a.imd.write(str(tmp_path / "b"), keep_uid=True)  # still unchanged: else it raises

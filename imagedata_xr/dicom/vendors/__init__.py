@@ -49,7 +49,11 @@ class Diffusion:
             mine[gap] = theirs[gap]
 
     def finish(self) -> Diffusion:
-        """Return it normalized: unit vectors, zero vectors at b = 0 and for traces, codes filled in."""
+        """Return it normalized: unit vectors, zero vectors at b = 0 and for traces, codes filled in.
+
+        Directionality is NONE at b = 0 (PS3.3 section C.8.13.5.9), whatever the manufacturer's elements say of such an
+        image: its direction is not given, and one that is "directional" without a direction is taken for a lost one.
+        """
         said = ~np.isnan(self.b_value)
         vector = np.where(np.isnan(self.vector), 0.0, self.vector)
         vector[self.b_value == 0] = 0
@@ -58,7 +62,7 @@ class Diffusion:
         with np.errstate(invalid="ignore", divide="ignore"):
             vector = np.where(length[:, None] > 1e-3, vector / length[:, None], 0.0)
         code = np.where(self.b_value == 0, 0.0, np.where(length > 1e-3, 1.0, 3.0))
-        code = np.where(np.isnan(self.directionality), code, self.directionality)
+        code = np.where(np.isnan(self.directionality) | (self.b_value == 0), code, self.directionality)
         vector[~said], code[~said] = np.nan, np.nan
         return Diffusion(self.b_value, vector + 0.0, code)
 
