@@ -156,6 +156,26 @@ def even_step(values: ArrayLike, tolerance: float) -> float | None:
     return step
 
 
+def rounding(pixel: float) -> float:
+    """How far positions may lie beside a straight line and be those of one, for a pixel size, both in mm.
+
+    Rounded to a tenth of a millimetre, each coordinate is off by 0.05 mm at most, all three together by 0.09 mm. It is
+    never more than a small part of a pixel.
+    """
+    return min(0.1, 0.15 * pixel)
+
+
+def evenness(step: float) -> float:
+    """How far labels in mm may lie from even ones and be taken for such, mm.
+
+    That is 0.01 mm for the noise of decimal strings, or a tenth of smaller steps. But positions that were rounded to a
+    tenth of a millimetre, as older scanners and reformatting do, lie further off: so it is 2 % of larger steps, and
+    never more than 0.1 mm.
+    """
+    size = abs(step)
+    return min(0.1, max(0.02 * size, min(0.01, 0.1 * size)))
+
+
 def to_ras(affine: ArrayLike) -> NDArray[np.float64]:
     """Affine from index (col, row, slice) to RAS mm (NIfTI) of an affine from (slice, row, col) to LPS mm."""
     a = np.asarray(affine, dtype=np.float64)

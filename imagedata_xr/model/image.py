@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import GeometryError, LabelError
 from . import geometry
 from .geometry import AXES
-from .indexes import POSITION_TOLERANCE, Space
+from .indexes import Space
 from .lazy import on_demand
 from .orders import LABELS
 from .repair import SEGMENT, TRAILING, put_indexes
@@ -151,7 +151,8 @@ def axis_of(da: xr.DataArray, name: str) -> tuple[NDArray[np.float64], float | N
     if values.ndim > 1 or not np.isfinite(values).all():
         raise GeometryError(f"the labels of {name!r} are no plain numbers: {values.ravel()[:4].tolist()} ...")
     if values.size > 1:
-        return values, geometry.even_step(values, POSITION_TOLERANCE)
+        step = float(values[-1] - values[0]) / (values.size - 1)
+        return values, geometry.even_step(values, geometry.evenness(step))
     spacing = coord.attrs.get("spacing")
     return values, None if spacing is None else float(spacing)
 

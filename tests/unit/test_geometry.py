@@ -143,6 +143,11 @@ def test_uneven_values_have_no_step(values: list[float]) -> None:
     assert g.even_step(values, 1e-2) is None
 
 
+@pytest.mark.parametrize(("step", "most"), [(0.005, 5e-4), (0.3, 0.01), (-2.0, 0.04), (7.0, 0.1)])
+def test_what_rounding_explains_is_even(step: float, most: float) -> None:
+    assert g.evenness(step) == pytest.approx(most)
+
+
 def test_the_direction_of_the_phantom_is_tilted() -> None:
     d = oblique(tilt=10)
     assert abs(float(d[:, 0] @ d[:, 1])) == pytest.approx(np.sin(np.deg2rad(10)))

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 import xarray as xr
+from numpy.typing import NDArray
 from series import Elements, open_image, places, save, series, straight
 from series import image as made
 
-from imagedata_xr.errors import GeometryError, ImagedataWarning
+from imagedata_xr.errors import FormatError, GeometryError, ImagedataWarning
 
 
 def turned(degrees: float) -> np.ndarray:
@@ -67,7 +72,7 @@ def test_a_slice_that_has_no_place_among_others_is_said(tmp_path: Path) -> None:
         xr.open_datatree(folder, engine="imagedata")
 
 
-@pytest.mark.parametrize(("off", "said"), [(0.004, False), (0.03, True)])
+@pytest.mark.parametrize(("off", "said"), [(0.004, False), (0.03, True), (0.09, True)])
 def test_slices_a_little_beside_their_line_are_said(off: float, said: bool, tmp_path: Path) -> None:
     def vary(v: int, k: int) -> Elements:
         return {"ImagePositionPatient": [-10 + off * (k % 2), 5.0, 3.0 * k]}
@@ -75,9 +80,47 @@ def test_slices_a_little_beside_their_line_are_said(off: float, said: bool, tmp_
     folder = series(tmp_path, 1, 5, vary)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        tree = xr.open_datatree(folder, engine="imagedata")
-    assert sum(n["image"].shape[1] for n in tree.leaves) == 5
+        a = open_image(folder)
+    assert a.sizes["slice"] == 5
     assert bool([w for w in caught if "beside their line" in str(w.message)]) == said
+
+
+def rounded(v: int, k: int) -> Elements:
+    """A slice of an oblique volume whose positions were rounded to a tenth of a millimetre."""
+    return {"ImageOrientationPatient": OBLIQUE, "ImagePositionPatient": np.round(grid(k), 1).tolist()}
+
+
+OBLIQUE = [1.0, 0.0, 0.0, 0.0, 0.990960, 0.134158]
+
+
+def grid(k: int) -> NDArray[np.float64]:
+    """Where the slices of that volume lie, LPS mm."""
+    return np.asarray(np.array([-110.5, -78.3, -72.7]) + 7.0 * k * np.cross(OBLIQUE[:3], OBLIQUE[3:]))
+
+
+def test_a_volume_of_rounded_positions_is_one(tmp_path: Path, require_module: Callable[[str], ModuleType]) -> None:
+    sitk: Any = require_module("SimpleITK")
+    folder = series(tmp_path / "a", 1, 20, rounded)
+    with pytest.warns(ImagedataWarning, match="beside their line and .* from even steps"):
+        a = open_image(folder)
+    corner = (a.imd.affine @ np.stack([np.arange(20), *np.zeros((2, 20)), np.ones(20)]))[:3].T
+    assert np.abs(corner - [grid(k) for k in range(20)]).max() < 0.1
+    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))
+    np.testing.assert_allclose(a.values[0], sitk.GetArrayFromImage(sitk.ReadImage(names)))
+    written = a.imd.write(str(tmp_path / "b"), keep_uid=True)  # unchanged: every position as it was
+    there = sorted(float(pydicom.dcmread(p).ImagePositionPatient[1]) for p in written.paths)
+    assert there == sorted(float(np.round(grid(k), 1)[1]) for k in range(20))
+    with pytest.raises(FormatError, match="ImagePositionPatient differs"):
+        a.assign_coords(row=a.row + 0.05).imd.write(str(tmp_path / "c"), keep_uid=True)
+
+
+def test_a_missing_slice_is_no_rounding(tmp_path: Path) -> None:
+    folder = series(tmp_path, 1, 20, lambda v, k: rounded(v, k + (k > 9)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        a = open_image(folder)
+    with pytest.raises(GeometryError, match="not evenly spaced"):
+        _ = a.imd.affine
 
 
 def test_slices_farther_beside_their_line_are_two_images(tmp_path: Path) -> None:

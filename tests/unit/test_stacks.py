@@ -165,7 +165,7 @@ def test_noise_of_positions_is_no_line_of_its_own(tmp_path: Path) -> None:
 
 
 def test_an_image_off_the_line_is_another_stack(tmp_path: Path) -> None:
-    folder = series(tmp_path, 1, 4, at((0, 0, 0), (0, 0, 3), (0.02, 0, 6), (0, 0, 9)))
+    folder = series(tmp_path, 1, 4, at((0, 0, 0), (0, 0, 3), (0.3, 0, 6), (0, 0, 9)))
     with pytest.raises(SeriesError, match="line 1") as caught:
         open_image(folder)
     assert "holds 2 images" in str(caught.value)
@@ -217,7 +217,7 @@ def test_the_step_of_a_single_slice(tmp_path: Path, elements: Elements, step: fl
     a = open_image(series(tmp_path, 2, 1, lambda v, k: elements))
     assert a.shape[:2] == (2, 1)
     if step is None:
-        with pytest.raises(GeometryError, match="the spacing of the single 'slice' is unknown: .* Slice Thickness"):
+        with pytest.raises(GeometryError, match=r"the spacing of the single 'slice' is unknown: .* Slice Thickness"):
             _ = a.imd.affine
     else:
         assert a.imd.affine[2, 0] == step

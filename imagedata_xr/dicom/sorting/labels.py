@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydicom.datadict import dictionary_VR
 
 from ...errors import warn
-from ...model.geometry import direction_of, labels_of
+from ...model.geometry import direction_of, evenness, labels_of
 from ...model.image import Axis, Volumes
 from ...model.indexes import Space
 from ...model.orders import DIRECTIONALITY, VECTOR, Order, label_for
@@ -18,7 +18,7 @@ from ..framing.vendor_words import slice_times
 from .attrs import NUMERIC, said_elsewhere
 from .clock import datetime64, iso, starts
 from .sort import Grid
-from .stacks import Stack
+from .stacks import Stack, position_tolerance
 from .unsaid import warn_of_unnamed
 
 # --- volumes --------------------------------------------------------------------------------------------------------
@@ -237,6 +237,7 @@ def geometry_of(stack: Stack, grid: Grid) -> tuple[dict[str, Axis], Space | None
     position, iop = frames.position[first], frames.orientation[first[0]]
     direction = direction_of(iop, position[-1] - position[0] if len(position) > 1 else None)
     labels = labels_of(direction, position)
+    _warn_of_rounding(frames, labels)
     step_row, step_col = frames.spacing[first[0]]
     axes = {
         "slice": Axis(labels[:, 0], _slice_step(frames)),
@@ -244,6 +245,21 @@ def geometry_of(stack: Stack, grid: Grid) -> tuple[dict[str, Axis], Space | None
         "col": Axis(labels[0, 2] + step_col * np.arange(cols), float(step_col)),
     }
     return axes, Space(direction, frames.text("FrameOfReferenceUID")[0])
+
+
+def _warn_of_rounding(frames: Frames, labels: NDArray[np.float64]) -> None:
+    """Say how far planes, shape (n, 3) of labels, lie from a regular grid, if no more than rounded positions do."""
+    beside = float(np.abs(labels[:, 1:] - labels[0, 1:]).max())
+    even = np.linspace(labels[0, 0], labels[-1, 0], len(labels))
+    along = float(np.abs(labels[:, 0] - even).max())
+    step = float(labels[-1, 0] - labels[0, 0]) / max(len(labels) - 1, 1)
+    uneven = 0.01 < along <= evenness(step)
+    if beside > position_tolerance(frames) or uneven:
+        warn(
+            f"slices lie up to {beside:.2g} mm beside their line and {along:.2g} mm from even steps, as positions do "
+            "that were rounded: the labels of 'slice' are those of the positions, but rows and columns are placed as "
+            "on a straight line" + (", and the affine as by even steps" if uneven else "")
+        )
 
 
 def _slice_step(frames: Frames) -> float | None:

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from ...model import geometry
 from ...model.geometry import normal
 from ..framing.frames import Frames
 
@@ -18,6 +19,11 @@ def position_tolerance(frames: Frames) -> float:
     """How far positions may differ and be the same, mm: less where pixels are so small that slices may be as near."""
     finest = float(np.nanmin(frames.spacing, initial=np.inf))
     return min(POSITION_TOLERANCE, 0.1 * finest)
+
+
+def rounding(frames: Frames) -> float:
+    """How far positions may lie beside their line because they were rounded, mm."""
+    return geometry.rounding(float(np.nanmin(frames.spacing, initial=np.inf)))
 
 
 def cluster(values: NDArray[np.float64], tolerance: float) -> NDArray[np.intp]:

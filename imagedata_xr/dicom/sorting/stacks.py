@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import LabelError, SeriesError, warn
+from ...errors import LabelError, SeriesError
 from ...model.geometry import normal
 from ...model.identity import PATIENT_KEYS, patient_digest, series_digest
 from ..framing.frames import Frames
@@ -20,7 +20,7 @@ from ..framing.projections import runs, views
 from ..framing.quantities import quantities
 from ..framing.segments import segmentations
 from ..scanning.coded import Coded, groups_of
-from .slabs import cluster, position_tolerance, slabs_of
+from .slabs import cluster, position_tolerance, rounding, slabs_of
 
 __all__ = [
     "Series",
@@ -36,7 +36,6 @@ __all__ = [
 
 ORIENTATION_TOLERANCE = 1e-4  # components of direction cosines
 SPACING_TOLERANCE = 1e-4  # mm
-SIDEWAYS_TOLERANCE = 0.05  # pixels: nearer lines look like one that was rounded, or of a shaking table
 
 
 @dataclass
@@ -260,7 +259,10 @@ def _cluster_names(values: NDArray[np.float64], tolerance: float) -> Coded[str]:
 
 
 def _lines(frames: Frames) -> list[NDArray[np.intp]]:
-    """Rows of the frames by the line that they lie on: along the normal, or sheared as with a tilted gantry."""
+    """Rows of the frames by the line that they lie on: along the normal, or sheared as with a tilted gantry.
+
+    Positions that were rounded to a tenth of a millimetre are of one line (`rounding`): labels say so where it shows.
+    """
     p, n, near = frames.position, normal(frames.orientation[0]), position_tolerance(frames)
     along = p @ n
     first, last = int(np.argmin(along)), int(np.argmax(along))
@@ -268,13 +270,8 @@ def _lines(frames: Frames) -> list[NDArray[np.intp]]:
     if along[last] - along[first] > near:
         share = (along - along[first]) / (along[last] - along[first])
         off = float(np.linalg.norm(p - (p[first] + share[:, None] * travel), axis=1).max())
-        if off <= near:
+        if off <= max(near, rounding(frames)):
             return [np.arange(len(p), dtype=np.intp)]
-        if off <= SIDEWAYS_TOLERANCE * float(np.nanmin(frames.spacing)):
-            warn(
-                f"slices lie up to {off:.3g} mm beside their line, a small part of a pixel: those of each "
-                "line are an image of their own, so that each keeps its place"
-            )
     beside = p - along[:, None] * n
     number = _cluster_rows(beside, near)
     return [np.flatnonzero(number == k).astype(np.intp) for k in range(int(number.max()) + 1)]

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ...errors import GeometryError
-from ...model.geometry import positions_of
+from ...model.geometry import positions_of, rounding
 from ...model.image import axis_of, space_of
 from .fields import drop, numbers, put
 
@@ -68,6 +68,23 @@ class Place:
             if ds.get("SliceThickness") in (None, ""):
                 put(ds, "SliceThickness", self.slice_step)
 
+    def _as_read(self, header: pydicom.Dataset, k: int) -> NDArray[np.float64]:
+        """Position of slice `k`, beside its line as far as that of the header is, if no more than rounding does.
+
+        Only the first slice is always where its header says: those after it were read as on a straight line. So it is
+        the first that tells whether all were moved.
+        """
+        assert self.positions is not None
+        assert self.orientation is not None
+        position: NDArray[np.float64] = self.positions[k]
+        own = numbers(header, "ImagePositionPatient", 3)
+        if k == 0 or own is None:
+            return position
+        across = np.reshape(self.orientation, (2, 3))
+        beside = (own - position) @ across.T @ across
+        small = np.linalg.norm(beside) <= rounding(float(self.spacing.min()))
+        return np.asarray(position + beside if small else position)
+
     def _put_pixels(self, ds: pydicom.Dataset) -> None:
         drop(ds, ["ImagePositionPatient", "ImageOrientationPatient"])
         if not np.array_equal(self.spacing, (1, 1)):
@@ -85,7 +102,7 @@ class Place:
             whole = self.origin == (0.0, 0.0) and np.array_equal(self.spacing, (1, 1))
             return None if whole else "its labels are not those of all pixels of its source"
         for keyword, value, tolerance in (
-            ("ImagePositionPatient", self.positions[k], POSITION_TOLERANCE),
+            ("ImagePositionPatient", self._as_read(header, k), POSITION_TOLERANCE),
             ("ImageOrientationPatient", self.orientation, ORIENTATION_TOLERANCE),
             ("PixelSpacing", self.spacing, SPACING_TOLERANCE),
         ):
