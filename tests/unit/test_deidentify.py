@@ -21,7 +21,15 @@ from pydicom.uid import UID
 from imagedata_xr.errors import IdentityError, ImagedataWarning, LabelError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*", "error::imagedata_xr.errors.ImagedataWarning")
-FORMATS = {"dicom": "a", "nifti": "a.nii.gz", "metaio": "a.mha", "zarr": "a.zarr", "netcdf": "a.nc"}
+FORMATS = {
+    "dicom": "a",
+    "nifti": "a.nii.gz",
+    "metaio": "a.mha",
+    "nrrd": "a.nrrd",
+    "mat": "a.mat",
+    "zarr": "a.zarr",
+    "netcdf": "a.nc",
+}
 
 
 @pytest.fixture
@@ -54,7 +62,7 @@ def test_no_identifier_is_in_any_file(source: Path, tmp_path: Path, form: str, i
     assert not found(tmp_path / "out")
 
 
-@pytest.mark.parametrize("form", ["nifti", "metaio"])
+@pytest.mark.parametrize("form", ["nifti", "metaio", "nrrd", "mat"])
 def test_formats_without_identifiers_carry_none_of_an_image_as_it_is(source: Path, tmp_path: Path, form: str) -> None:
     (tmp_path / "out").mkdir()
     identified.opened(source).imd.write(tmp_path / "out" / FORMATS[form], format=form)
