@@ -22,6 +22,7 @@ from .headers.header import Headers
 from .scanning.charsets import warn_of_odd_text
 from .scanning.listed import scan_listed
 from .scanning.scan import Scan
+from .scanning.unannounced import warn_of_no_syntax
 from .scanning.where import Where
 from .sorting.assemble import image_of, outline_of
 from .sorting.joining import joined
@@ -50,6 +51,7 @@ class Dicom:
         where = Where.of(options.format_options.get("where"))
         parse = known_orders(options.order, _is_keyword)  # a wrong word is said before anything is read
         scanned = scan_listed(files, where, options.errors)
+        warn_of_no_syntax(scanned)
         warn_of_odd_text(scanned)
         frames = with_source_places(frames_of(scanned, options.errors))
         images = series_of(frames) if len(frames) else []

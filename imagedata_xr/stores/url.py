@@ -55,6 +55,9 @@ __all__ = [
     "strip_credentials",
 ]
 
+_NEVER_FOLDERS = (".dcm", ".ima", ".nii", ".nii.gz")
+"""Extensions of files: an empty folder of such a name stands where one was lost."""
+
 FORMS = (
     "path/of/file", "path/of/folder", "pattern*.dcm", "file:///path", "https://host/file", "s3://bucket/folder",
     "zip://member::path/a.zip",
@@ -267,6 +270,8 @@ def _walk(top: str) -> list[str]:
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as entries:
                 inside = [e for e in entries if not e.name.startswith(".")]
+                if not inside and folder != top and folder.lower().endswith(_NEVER_FOLDERS):
+                    files.append(folder)  # in the place of a file: kept, so that its reader names it
         except OSError as error:
             raise SourceError(f"The folder {folder} can't be listed: {reason(error)}") from error
         below = []

@@ -32,7 +32,7 @@ SHIPPED = sorted(
     for path in map(Path, get_testdata_files())
     if path.is_file() and path.stat().st_size < 3_000_000 and path.suffix not in (".py", ".pyc")
 )
-KNOWN_DAMAGE = {"MR_truncated.dcm", "rtplan_truncated.dcm", "meta_missing_tsyntax.dcm", "no_meta.dcm"}
+KNOWN_DAMAGE = {"MR_truncated.dcm", "rtplan_truncated.dcm", "no_meta.dcm"}
 
 
 def scan_quietly(*paths: Path) -> Scan:
@@ -127,6 +127,14 @@ def test_files_without_preamble_and_meta_information(tmp_path: Path, syntax: str
     (path,) = write(tmp_path, encoded(instance(), syntax, preamble=False))
     assert path.read_bytes()[:2] in (b"\x08\0", b"\0\x08")
     assert assert_as_pydicom(path).syntax == [syntax]
+
+
+def test_a_sequence_of_undefined_length_shows_its_encoding(tmp_path: Path) -> None:
+    inner = element(0x00080100, b"", b"A1")
+    body = element(0x00081032, b"", item(inner, undefined=True), UNDEFINED) + sequence_end()
+    body += element(0x00280010, b"", b"\2\0") + element(0x7FE00010, b"", bytes(8))
+    (path,) = write(tmp_path, with_meta(body, ""))
+    assert assert_as_pydicom(path).syntax == [uid.ImplicitVRLittleEndian]
 
 
 def test_acr_nema_begins_with_group_lengths(tmp_path: Path) -> None:
@@ -443,7 +451,7 @@ def test_remote_scan_gives_the_same_as_a_local_one(counting: CountingFileSystem,
     assert remote.pixel_offset.tolist() == local.pixel_offset.tolist()
     known = {Path(name).name: why for name, why in local.damaged}
     found = {Path(name).name: why for name, why in remote.damaged}
-    assert found == known | {"9.dcm": "it is named as DICOM, but it is not", "10.dcm": "FileNotFoundError"}
+    assert found == known | {"9.dcm": "it is named as DICOM, but it is not: it is empty", "10.dcm": "FileNotFoundError"}
 
 
 # --- the scan as a table ------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from ..pixels.syntaxes import REFERENCED
 from ..scanning.coded import Coded
 from ..scanning.scan import Scan
 from .frames import Frames
+from .lost_pixels import tell_of_lost_pixels, without_shape
 from .planes import planes_of
 from .vendor_words import put_in_place
 
@@ -41,12 +42,15 @@ def frames_of(scan: Scan, errors: str = "warn") -> Frames:
     Warns
     -----
     ImagedataWarning
-        Of images of a kind that is not read, of files that are copies of others, and of UIDs that are not unique.
+        Of images whose pixel data are missing or have no shape, of images of a kind that is not read, of files that are
+        copies of others, and of UIDs that are not unique.
     """
+    tell_of_lost_pixels(scan, errors)
     rows = _readable(scan)
     number = np.nan_to_num(scan.numbers("InstanceNumber")[rows], nan=np.inf)
     rows = rows[_in_order(number, scan.words("SOPInstanceUID").take(rows))]
-    return put_in_place(_with_their_pixels(planes_of(_without_copies(scan.take(rows)), errors), errors))
+    shaped = _with_shape(_without_copies(scan.take(rows)), errors)
+    return put_in_place(_with_their_pixels(planes_of(shaped, errors), errors))
 
 
 def _in_order(number: NDArray[np.float64], uids: Coded[tuple[str, ...] | None]) -> NDArray[np.intp]:
@@ -75,6 +79,19 @@ def _readable(scan: Scan) -> NDArray[np.intp]:
     return np.flatnonzero(pixels & ~slides).astype(np.intp)
 
 
+def _with_shape(scan: Scan, errors: str) -> Scan:
+    """Leave out instances whose pixel data have no shape."""
+    bad = without_shape(scan)
+    if not bad:
+        return scan
+    k, missing = next(iter(bad.items()))
+    text = f"their pixels have no shape: {file_name(scan.files[k])} has pixel data, but no {missing}"
+    if errors == "raise":
+        raise SourceError(f"{len(bad)} images can't be read, {text}")
+    warn(f"{len(bad)} images are damaged and left out, {text}")
+    return scan.take(np.setdiff1d(np.arange(len(scan)), list(bad)))
+
+
 def _with_their_pixels(frames: Frames, errors: str) -> Frames:
     """Leave out instances whose native pixel data are not their frames: too short, or of another kind of colour.
 
@@ -95,7 +112,15 @@ def _with_their_pixels(frames: Frames, errors: str) -> Frames:
     native = (scan.pixel_length >= 0) & (scan.pixel_tag > 0)
     full = native & halved & (scan.pixel_length // 2 == np.ceil(np.nan_to_num(whole)) // 2)
 
+    stated = scan.numbers("NumberOfFrames")
+
     def text(k: int) -> str:
+        if np.isnan(stated[k]) and count[k] > 1 and not tile[frames.file == k].any():
+            return (
+                f"the functional groups of {file_name(scan.files[k])} describe {int(count[k])} frames of "
+                f"{int(rows[k])} x {int(cols[k])}, which need {int(need[k])} bytes, but its pixel data have "
+                f"{int(scan.pixel_length[k])}; NumberOfFrames, which would say which is right, is missing"
+            )
         return (
             f"{file_name(scan.files[k])} has {int(scan.pixel_length[k])} bytes of pixel data, but its {int(count[k])} "
             f"frames of {int(rows[k])} x {int(cols[k])} need {int(need[k])}"

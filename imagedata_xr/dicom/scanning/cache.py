@@ -25,8 +25,8 @@ MANY = 1000
 """Local files from which on a scan is kept by itself: fewer are scanned before anybody notices."""
 
 _SCANNER = (
-    "walk", "runs", "nested", "columns", "coded", "bulk", "collect", "reread", "elements", "vr", "sniff", "scan",
-    "patient_cells", "cache_entry",
+    "walk", "runs", "nested", "columns", "coded", "bulk", "collect", "reread", "elements", "vr", "sniff",
+    "strangers", "scan", "patient_cells", "cache_entry",
 )  # fmt: skip
 
 

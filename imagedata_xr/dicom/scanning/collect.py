@@ -11,6 +11,7 @@ from ...stores.url import File, file_name, read_available, reason
 from .columns import Columns
 from .reread import reread
 from .sniff import looks_like_dicom
+from .strangers import misplaced, named_as_dicom, what_it_is
 from .trouble import DamagedError, MoreError, OddError
 from .walk import Seen, Walked, walk
 
@@ -18,7 +19,6 @@ FIRST_READ = 16 * 1024
 LARGEST_FIRST_READ = 256 * 1024
 
 _Steps: TypeAlias = "Generator[tuple[int, int], bytes, Walked | None]"
-_NAMED = (".dcm", ".ima", ".dcm.gz", ".ima.gz")
 _SEQUENCE_END = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
@@ -30,6 +30,8 @@ class Collector:
         self.columns = Columns()
         self.rows: list[tuple[str, bool, int, int, int]] = []
         self.damaged: list[tuple[str, str]] = []
+        self.strangers: list[tuple[File, str]] = []
+        """Files that are no DICOM, and what they are."""
         self.seen = Seen()
         self.first_read = FIRST_READ
         self.refused = False
@@ -96,7 +98,7 @@ class Collector:
             if looks_like_dicom(head):
                 # all of it is unpacked to find its length, which gzip does not tell
                 return [(content, head, content.fs.size(content.path))]
-            _check_name(file)
+            self.stranger(file, head)
         except DamagedError as error:
             self.damaged.append((file_name(file), str(error)))
         except OSError as error:
@@ -133,7 +135,7 @@ class Collector:
     def steps(self, file: File, buf: bytes, size: int) -> _Steps:
         """Examine one file; yields (offset, length) of the bytes it needs next. Gives None for what is not DICOM."""
         if not looks_like_dicom(buf):
-            _check_name(file)
+            self.stranger(file, buf)
             return None
         while True:
             try:
@@ -153,6 +155,17 @@ class Collector:
             yield from _check_pixels(walked, size)
         return walked
 
+    def stranger(self, file: File, head: bytes) -> None:
+        """Note a file that is not DICOM; refuse one that is named as if it were."""
+        what = what_it_is(head)
+        if named_as_dicom(file.path):
+            raise DamagedError(f"it is named as DICOM, but it is not: {what}")
+        self.strangers.append((file, what))
+
+    def finish(self) -> None:
+        """Refuse strangers that are named like the DICOM files beside them, once all are known."""
+        self.damaged += misplaced(self.strangers, self.files)
+
     def add(self, file: File, walked: Walked) -> None:
         """Append one file to the columns."""
         self.columns.add(walked)
@@ -160,12 +173,6 @@ class Collector:
         self.rows.append((walked.syntax, walked.implicit, walked.pixel_tag, walked.pixel_offset, walked.pixel_length))
         need = (walked.end + 4096) // 4096 * 4096
         self.first_read = min(LARGEST_FIRST_READ, max(FIRST_READ, need, self.first_read * 15 // 16))
-
-
-def _check_name(file: File) -> None:
-    """Refuse a file that is not DICOM, but named as if it were."""
-    if file.path.lower().endswith(_NAMED):
-        raise DamagedError("it is named as DICOM, but it is not")
 
 
 def _check_pixels(walked: Walked, size: int) -> Generator[tuple[int, int], bytes, None]:

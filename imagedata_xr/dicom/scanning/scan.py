@@ -273,6 +273,7 @@ def collect(files: Sequence[File]) -> tuple[Scan, bool]:
             batch.append(file)
         collector.remote(batch)
         start += len(batch)
+    collector.finish()
     return _result(collector), not collector.refused
 
 

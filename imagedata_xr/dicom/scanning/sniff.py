@@ -6,6 +6,8 @@ from typing import Literal
 
 from .vr import LONG_VR, PIXEL_TAGS, SHORT_VR, public_vr
 
+_ITEM_OR_END = (b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0")
+
 
 def looks_like_dicom(buf: bytes) -> bool:
     """Tell whether a file's first bytes are DICOM: a preamble, or plausible elements where that is missing."""
@@ -32,9 +34,15 @@ def plausible(buf: bytes, pos: int) -> bool:
                 return False
             vr, length = b"", int.from_bytes(buf[pos + 4 : pos + 8], "little")
         known = public_vr(tag)
-        if tag in PIXEL_TAGS:
+        if tag in PIXEL_TAGS or _is_sequence(buf, pos, vr):
             return True
         if tag <= last or known == "UN" or length > 1024 or (vr and vr.decode() not in (known, "UN")):
             return False
         last, pos = tag, pos + 8 + length
     return True
+
+
+def _is_sequence(buf: bytes, pos: int, vr: bytes) -> bool:
+    """Tell whether a sequence of undefined length begins at a position: its first item, or its end, follows at once."""
+    start = pos + (12 if vr else 8)
+    return vr in (b"", b"SQ") and buf[start - 4 : start + 4] in (b"\xff" * 4 + tag for tag in _ITEM_OR_END)

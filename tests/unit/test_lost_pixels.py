@@ -1,0 +1,95 @@
+"""Images of which the pixels, their shape, or the words that say how they are encoded, are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import phantoms
+import pytest
+import xarray as xr
+from pydicom import dcmread, dcmwrite
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+
+from imagedata_xr.errors import ImagedataWarning, NotFoundError, SourceError
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> list[Path]:
+    return phantoms.make(tmp_path / "s", phantoms.mr(shape=(1, 4, 6, 8)))
+
+
+def opened(paths: list[Path], **options: str) -> xr.DataArray:
+    return xr.open_dataarray(paths[0].parent, engine="imagedata", **options)
+
+
+def change(path: Path, how: Callable[[Dataset], object]) -> None:
+    ds = dcmread(path)
+    how(ds)
+    ds.save_as(path)
+
+
+def test_an_image_without_pixels_is_said(series: list[Path]) -> None:
+    change(series[-1], lambda ds: ds.__delattr__("PixelData"))
+    with pytest.warns(ImagedataWarning, match=r"1 files are images \(MR Image\) without pixel data.*00_03"):
+        assert opened(series).sizes["slice"] == 3
+    with pytest.raises(SourceError, match="00_03"):
+        opened(series, errors="raise")
+
+
+def test_an_object_without_pixels_is_nothing_to_say(series: list[Path], recwarn: pytest.WarningsRecorder) -> None:
+    def to_state(ds: Dataset) -> None:
+        for keyword in ("PixelData", "Rows", "Columns"):
+            delattr(ds, keyword)
+        ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.11.1")
+
+    change(series[-1], to_state)
+    assert opened(series, errors="raise").sizes["slice"] == 3
+    assert not [w for w in recwarn if w.category is ImagedataWarning]
+
+
+def test_pixels_without_a_shape_are_named(series: list[Path]) -> None:
+    change(series[1], lambda ds: ds.__delattr__("Columns"))
+    with pytest.warns(ImagedataWarning, match=r"no shape: .*00_01.dcm has pixel data, but no Columns"):
+        assert opened(series).sizes["slice"] == 3
+    with pytest.raises(SourceError, match="no Columns"):
+        opened(series, errors="raise")
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+def test_files_without_meta_information_are_read_and_said(series: list[Path], implicit: bool) -> None:
+    want = opened(series).load()
+    for path in series[1:]:
+        ds = dcmread(path)
+        del ds.file_meta
+        dcmwrite(path, ds, implicit_vr=implicit, little_endian=True)
+    words = "implicit" if implicit else "explicit"
+    with pytest.warns(ImagedataWarning, match=rf"3 of 4 DICOM files have no transfer syntax.* 3 as {words} VR little"):
+        got = opened(series)
+    xr.testing.assert_identical(got.load(), want)
+
+
+def test_a_data_set_that_lost_its_beginning_is_refused_in_plain_words(series: list[Path]) -> None:
+    for path in series[1:]:
+        path.unlink()
+    ds = dcmread(series[0])
+    del ds.file_meta
+    dcmwrite(series[0], ds, implicit_vr=False, little_endian=True)
+    series[0].write_bytes(b" " + series[0].read_bytes())
+    with (
+        pytest.warns(ImagedataWarning, match="a data set begins at byte 1 only"),
+        pytest.raises(NotFoundError, match="is no image"),
+    ):
+        opened(series)
+
+
+def test_frames_that_nothing_counts(tmp_path: Path) -> None:
+    from multiframe import Frame, instance, save
+
+    ds = instance([Frame(k) for k in range(3)])
+    del ds.NumberOfFrames
+    ds.PixelData = ds.PixelData[: len(ds.PixelData) // 3]
+    save(ds, tmp_path / "a.dcm")
+    with pytest.raises(SourceError, match=r"functional groups of .* describe 3 frames .*NumberOfFrames.* is missing"):
+        xr.open_dataarray(tmp_path, engine="imagedata", errors="raise")
