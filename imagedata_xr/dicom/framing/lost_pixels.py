@@ -36,6 +36,7 @@ def tell_of_lost_pixels(scan: Scan, errors: str) -> None:
     if not without:
         return
     media, own = scan.strings(0x00020002), scan.strings("SOPClassUID")
+    without = [k for k in without if DIRECTORY not in (media[k] or ()) + (own[k] or ())]
     sized = (scan.numbers("Rows") > 0) & (scan.numbers("Columns") > 0)
     some = len(without) < len(scan)
     names = {k: _class_name("".join(own[k] or media[k] or ())) for k in without}
@@ -64,7 +65,7 @@ def without_shape(scan: Scan) -> dict[int, str]:
 def _class_name(uid: str) -> str:
     from pydicom.uid import UID
 
-    return "" if uid in ("", DIRECTORY) else str(UID(uid).name)
+    return str(UID(uid).name) if uid else ""
 
 
 def _holds_pixels(name: str) -> bool:
