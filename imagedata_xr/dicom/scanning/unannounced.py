@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
+
 from ...errors import warn
 from ...stores.url import file_name
 from .scan import Scan
@@ -22,7 +24,8 @@ def warn_of_no_syntax(scanned: Scan) -> None:
     Their first elements show the encoding of the header without doubt, else they are refused. What they can't show is
     whether the pixels are compressed: native ones are taken for such, fragments are refused.
     """
-    bare = [k for k, words in enumerate(scanned.strings(TRANSFER_SYNTAX)) if not "".join(words or ())]
+    lacks = scanned.words(TRANSFER_SYNTAX).map(lambda words: not "".join(words or ())).array(np.bool_)
+    bare = np.flatnonzero(lacks).tolist()
     if not bare:
         return
     counts = Counter(_NAMES.get(scanned.syntax[k], scanned.syntax[k]) for k in bare)
