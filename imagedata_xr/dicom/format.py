@@ -24,6 +24,7 @@ from .scanning.listed import scan_listed
 from .scanning.scan import Scan
 from .scanning.unannounced import warn_of_no_syntax
 from .scanning.where import Where
+from .sorting.announced import warn_of_fewer_images
 from .sorting.assemble import image_of, outline_of
 from .sorting.joining import joined
 from .sorting.keys import known_orders
@@ -68,6 +69,8 @@ class Dicom:
             chosen = [replace(one, key=None, digest=0)]  # no single series= selects it
         for series in chosen:
             if series.pixels:
+                if not where:
+                    warn_of_fewer_images(series)
                 nodes += _nodes(restrict(series, options.acquisition, options.echo), parse, options, images)
             else:
                 nodes.append(_node_without_pixels(series, options))

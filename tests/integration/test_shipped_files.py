@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,26 @@ def test_a_shipped_file_is_right_or_refused(path: Path) -> None:
     if want is not None and FEWER not in path.name:
         values = np.concatenate([one.values.ravel() for one in got])
         np.testing.assert_allclose(values, want.ravel(), rtol=1e-6)
+
+
+def test_the_page_tells_of_every_file() -> None:
+    """The table of the documentation is made by opening the files; here a few of its rows."""
+    spec = importlib.util.spec_from_file_location("tables", Path(__file__).parents[2] / "docs" / "tables.py")
+    assert spec is not None
+    assert spec.loader is not None
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+
+    def told(name: str) -> tuple[str, str]:
+        return tables.outcome(FOLDER / "test_files" / name)  # type: ignore[no-any-return]
+
+    assert told("CT_small.dcm") == ("CT", "128 row x 128 col, float32")
+    assert told("rtdose.dcm") == ("RTDOSE", "15 slice x 10 row x 10 col, float64")
+    assert told("waveform_ecg.dcm") == ("no image", "headers only ECG")
+    assert told("nested_priv_SQ.dcm")[1].endswith("it has pixel data, but no Rows, Columns, BitsAllocated")
+    assert "functional groups of it describe 3 frames" in told("liver_1frame.dcm")[1]
+    assert "1 as implicit VR little endian" in told("meta_missing_tsyntax.dcm")[1]
+    assert "a data set begins at byte 1 only" in told("no_meta.dcm")[1]
 
 
 @pytest.mark.parametrize("name", ["JPEG-lossy.dcm", "JPGExtended.dcm", "SC_rgb_jpeg_gdcm.dcm"])

@@ -25,10 +25,11 @@ from ..framing.segments import described, is_label_map, is_segmentation
 from ..headers.header import FileHeaders, Place, remember
 from ..pixels.array import array_of
 from ..pixels.pixels import FrameArray
+from .announced import warn_of_holes
 from .attrs import attrs_of, units_of
 from .clock import Clock
 from .labels import coords_of, geometry_of, volumes_of
-from .sort import Grid, sort
+from .sort import Grid, slice_numbers, sort
 from .stacks import Series, Stack, position_tolerance
 
 CHUNK_BYTES = 8 * 2**20  # chunks of several volumes, where volumes are smaller than this
@@ -122,6 +123,7 @@ def _laid_out(stack: Stack, orders: Any, options: ReadOptions, found: Sequence[S
 
 def _volumes(stack: Stack, orders: Any, options: ReadOptions, found: Sequence[Series]) -> Layout:
     """Images of any kind, as volumes; parametric maps and label maps on the slices of what they were made from."""
+    warn_of_holes(stack, slice_numbers(stack))
     grid = sort(stack, orders, options.auto_order, options.missing, options.duplicates)
     stack, grid = _used(stack, grid)
     volumes = volumes_of(stack.frames, grid)
