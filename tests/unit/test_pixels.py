@@ -115,10 +115,10 @@ def test_the_high_bit_may_lie_anywhere(values: list[int], stored: int, signed: b
 
 @pytest.mark.parametrize(
     "elements",
-    [{"BitsAllocated": 12}, {"BitsStored": 17}, {"HighBit": 16}, {"BitsStored": 12, "HighBit": 10}, {"Rows": 0}],
+    [{"BitsAllocated": 12}, {"BitsStored": 17}, {"HighBit": 16}, {"BitsStored": 12, "HighBit": 10}],
 )
 def test_pixels_of_no_kind_that_dicom_knows(tmp_path: Path, elements: Elements) -> None:
-    with pytest.raises(FormatError, match=r"none that DICOM knows|no shape"):
+    with pytest.raises(FormatError, match="none that DICOM knows"):
         open_image(series(tmp_path, 1, 2, lambda v, k: elements))
 
 
