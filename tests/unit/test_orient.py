@@ -10,7 +10,7 @@ import numpy as np
 import phantoms
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear import oblique
 
@@ -55,6 +55,7 @@ def test_each_orientation_is_that_of_simpleitk(code: str, require_module: Any) -
     assert "".join(sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(judge.GetDirection())) == code
 
 
+@settings(deadline=None)
 @given(angles=st.tuples(*[st.floats(-180, 180)] * 3), code=st.sampled_from(CODES))
 def test_no_voxel_moves(angles: tuple[float, float, float], code: str) -> None:
     from scipy.spatial.transform import Rotation
