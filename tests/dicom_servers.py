@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pydicom
+
 ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}  # DCMTK waits for 40 ms after each message without it
 
 
@@ -130,3 +132,14 @@ def wait_for_port(port: int, seconds: float = 20.0) -> None:
         except OSError:
             time.sleep(0.05)
     raise RuntimeError(f"nothing answers on port {port}")
+
+
+def fill(server: Server, folder: Path) -> None:
+    """Let dcmtk send what lies in a folder, with accession numbers."""
+    files = sorted(str(p) for p in folder.rglob("*") if p.is_file())
+    for file in files:
+        ds = pydicom.dcmread(file)
+        ds.AccessionNumber = ds.StudyInstanceUID.rpartition(".")[2]
+        ds.save_as(file)
+    command = ["dcmsend", "-aet", "FILLER", "-aec", server.aet, "127.0.0.1", str(server.port), *files]
+    subprocess.run(command, check=True, env=ENVIRONMENT)

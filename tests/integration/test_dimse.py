@@ -15,7 +15,7 @@ import pydicom
 import pytest
 import xarray as xr
 from click.testing import CliRunner
-from dicom_servers import ENVIRONMENT, Server, dcmqrscp, free_port, orthanc
+from dicom_servers import Server, dcmqrscp, fill, free_port, orthanc
 from phantoms import ANNA, ANNA_LATER, BERT, make, opened
 
 import imagedata_xr
@@ -48,20 +48,6 @@ def archive(server: Server, tmp_path_factory: pytest.TempPathFactory, require_pr
     make(folder / "d", phantoms.pet(who=BERT, uid="1.2.826.0.1.3680043.8.498.53", number=7))
     fill(server, folder)
     return server
-
-
-def fill(server: Server, folder: Path) -> None:
-    files = sorted(str(p) for p in folder.rglob("*") if p.is_file())
-    for file in files:
-        ds = pydicom.dcmread(file)
-        ds.AccessionNumber = ds.StudyInstanceUID.rpartition(".")[2]
-        ds.save_as(file)
-    command = ["dcmsend", "-aet", "FILLER", "-aec", server.aet, "127.0.0.1", str(server.port), *files]
-    subprocess.run(command, check=True, env=ENVIRONMENT)
-
-
-def plain(image: xr.DataArray) -> xr.DataArray:
-    return image.drop_vars(["source", "instance"], errors="ignore")
 
 
 # --- reading -------------------------------------------------------------------------------------------------------

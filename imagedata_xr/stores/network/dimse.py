@@ -13,7 +13,7 @@ from .address import FORM, SCHEMES, Address, parse
 from .association import pynetdicom
 from .query import Series, ask, finding, images_of, series_of
 from .retrieve import fetch, paths_of
-from .send import ArchiveSink
+from .send import ArchiveSink, send
 from .settings import Settings, settings_for
 
 
@@ -40,7 +40,7 @@ class Dimse:
 
     def sink(self, url: str, overwrite: bool, storage_options: StorageOptions) -> ArchiveSink:
         """Begin to send; the address names the archive, and images are filed by their headers."""
-        return ArchiveSink(*connection(url, storage_options))
+        return ArchiveSink(*connection(url, storage_options), send)
 
 
 def connection(url: str, storage_options: StorageOptions) -> tuple[Address, Settings]:

@@ -113,21 +113,30 @@ def series_of(assoc: Association, address: Address) -> list[Series]:
         rows = ask(assoc, "SERIES", keys)
         found += [_series(study, row) for row in rows]
     if address.series and not address.series_is_uid:
-        found = _numbered(found, address)
+        found = numbered(found, address.series)
     if not found:
         raise NotFoundError(f"{address.server} holds no such {'series' if address.series else 'study or series'}")
     return found
 
 
-def _numbered(found: list[Series], address: Address) -> list[Series]:
+def numbered(found: list[Series], number: str) -> list[Series]:
+    """The one series of a number.
+
+    Raises
+    ------
+    NotFoundError
+        There is none.
+    SourceError
+        There are several; they are listed.
+    """
     # by number here, since archives differ in how they match numbers such as 7 and 007
-    chosen = [s for s in found if s.number.strip().isdigit() and int(s.number) == int(address.series)]
+    chosen = [s for s in found if s.number.strip().isdigit() and int(s.number) == int(number)]
     if len(chosen) > 1:
         uids = ", ".join(f"{s.uid} ({s.modality}, {s.count} images)" for s in chosen[:10])
-        raise SourceError(f"{len(chosen)} series have the number {address.series}; name one by its UID: {uids}")
+        raise SourceError(f"{len(chosen)} series have the number {number}; name one by its UID: {uids}")
     if not chosen:
         numbers = ", ".join(sorted({s.number or "none" for s in found}, key=lambda n: (len(n), n)))
-        raise NotFoundError(f"no series has the number {address.series}; there are {numbers or 'none'}")
+        raise NotFoundError(f"no series has the number {number}; there are {numbers or 'none'}")
     return chosen
 
 

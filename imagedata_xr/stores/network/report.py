@@ -57,6 +57,14 @@ class Report:
         return text + (f" ({'; '.join(reasons[:3])})" if reasons else "")
 
 
+def forget(report: Report, uid: str) -> None:
+    """Take back what a report says of an image that is sent again."""
+    report.failed.pop(uid, None)
+    for listed in (report.not_sent, report.unknown):
+        if uid in listed:
+            listed.remove(uid)
+
+
 class SendError(SourceError):
     """Not every image was stored; ``report`` tells what became of each.
 

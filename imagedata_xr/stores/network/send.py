@@ -7,11 +7,11 @@ import logging
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pydicom
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -22,7 +22,7 @@ from .address import Address
 from .association import MOST_CONTEXTS, NothingAcceptedError, associated, comment, context, status_of
 from .commitment import commit
 from .query import finding, held_already
-from .report import Report, SendError
+from .report import Report, SendError, forget
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -47,6 +47,32 @@ class Image:
     series: str
 
 
+class Target(Protocol):
+    """Address of an archive, of whichever kind."""
+
+    @property
+    def server(self) -> str:
+        """Address of the archive itself."""
+        ...
+
+    @property
+    def study(self) -> str:
+        """Study that the address names; empty for none."""
+        ...
+
+    @property
+    def series(self) -> str:
+        """Series that the address names; empty for none."""
+        ...
+
+    def below(self, patient: str = "", study: str = "", series: str = "", image: str = "") -> str:
+        """Address of something in the archive."""
+        ...
+
+
+Send = Callable[[Any, Settings, Sequence[Image], Report], None]
+
+
 class ArchiveSink:
     """Where images for an archive go: kept aside until all are there, then sent.
 
@@ -56,8 +82,8 @@ class ArchiveSink:
         What became of them, after `finish`.
     """
 
-    def __init__(self, address: Address, settings: Settings) -> None:
-        self.address, self.settings = address, settings
+    def __init__(self, address: Target, settings: Settings, send: Send) -> None:
+        self.address, self.settings, self.send = address, settings, send
         self.folder = Path(tempfile.mkdtemp(prefix="imagedata_xr-"))
         self.images: list[Image] = []
         self.report = Report()
@@ -82,7 +108,7 @@ class ArchiveSink:
         """
         check(self.images, self.address)
         try:
-            send(self.address, self.settings, self.images, self.report)
+            self.send(self.address, self.settings, self.images, self.report)
         except SendError as error:
             error.resume = self.resume
             self.resumable = True
@@ -111,7 +137,7 @@ class ArchiveSink:
         rest = set(self.report.rest)
         images = [image for image in self.images if image.uid in rest]
         try:
-            send(self.address, replace(self.settings, resend=True), images, self.report)
+            self.send(self.address, replace(self.settings, resend=True), images, self.report)
         except SendError as error:
             error.resume = self.resume
             raise
@@ -131,7 +157,7 @@ def image_of(path: Path) -> Image:
     )  # fmt: skip
 
 
-def check(images: Sequence[Image], address: Address) -> None:
+def check(images: Sequence[Image], address: Target) -> None:
     """Refuse images that an archive could not file, or of another study or series than the address names."""
     for image in images:
         if not image.study or not image.series:
@@ -159,7 +185,7 @@ def send(address: Address, settings: Settings, images: Sequence[Image], report: 
         _refuse_known(address, settings, images)
     pending = [image for image in images if image.uid not in {*report.stored, *report.warned}]
     for image in pending:
-        _forget(report, image.uid)
+        forget(report, image.uid)
     report.not_sent += [image.uid for image in pending]
     with Meter("sent", len(images)) as meter:
         for _ in range(settings.retries + 1):
@@ -212,7 +238,7 @@ def _attempt(
                 again |= _send_all(assoc, group, report, meter)
         except NothingAcceptedError:
             for image in group:
-                _forget(report, image.uid)
+                forget(report, image.uid)
                 report.failed[image.uid] = _not_accepted(image)
         except SourceError as error:
             if len(report.not_sent) == len(images):
@@ -244,7 +270,7 @@ def _send_all(assoc: Association, images: Sequence[Image], report: Report, meter
         for number, image in enumerate(images, 1):
             if not assoc.is_established:
                 break  # those that are left stay "not sent"
-            _forget(report, image.uid)
+            forget(report, image.uid)
             if (image.sop_class, image.syntax) not in accepted:
                 report.failed[image.uid] = _not_accepted(image)
                 continue
@@ -263,13 +289,6 @@ def _not_accepted(image: Image) -> str:
     kind, syntax = pydicom.uid.UID(image.sop_class).name, pydicom.uid.UID(image.syntax).name
     native = image.syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
     return f"the archive does not accept {kind}{'' if native else f' in {syntax}'}"
-
-
-def _forget(report: Report, uid: str) -> None:
-    report.failed.pop(uid, None)
-    for listed in (report.not_sent, report.unknown):
-        if uid in listed:
-            listed.remove(uid)
 
 
 def _note(report: Report, image: Image, answer: Any) -> bool:

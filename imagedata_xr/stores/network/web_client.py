@@ -1,0 +1,164 @@
+"""Requests of DICOMweb (PS3.18): questions, whole series as a stream, and storing; errors in our words."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ...errors import NotFoundError, SourceError
+from .settings import Settings
+from .web_address import WebAddress
+
+if TYPE_CHECKING:
+    import requests
+
+_log = logging.getLogger(__name__)
+_JSON = {"Accept": "application/dicom+json"}
+_PAGE = 1000
+_PASSING = (429, 500, 502, 503, 504)
+"""Answers of HTTP after which another try may help."""
+
+
+class Client:
+    """A connection to a service, to be closed."""
+
+    def __init__(self, address: WebAddress, settings: Settings) -> None:
+        try:
+            import requests
+        except ImportError:
+            raise SourceError("addresses of DICOMweb need requests: pip install 'imagedata-xr[net]'") from None
+        self.address, self.settings = address, settings
+        self.session = requests.Session()
+        self.session.trust_env = not (settings.token or settings.username)  # no other secrets from ~/.netrc
+        if settings.token:
+            self.session.headers["Authorization"] = f"Bearer {settings.token}"
+        elif settings.username:
+            self.session.auth = (settings.username, settings.password)
+        if settings.cert:
+            self.session.cert = (settings.cert, settings.key) if settings.key else settings.cert
+
+    def __enter__(self) -> Client:
+        """Give itself."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Close the connection."""
+        self.session.close()
+
+    def ask(self, path: str, keys: Mapping[str, str], fields: Iterable[str]) -> list[dict[str, Any]]:
+        """Ask (QIDO-RS) for everything below a path that matches; rows are DICOM JSON."""
+        rows: list[dict[str, Any]] = []
+        while True:
+            query: list[tuple[str, str]] = [*keys.items(), *(("includefield", f) for f in fields)]
+            query += [("limit", str(_PAGE)), ("offset", str(len(rows)))]
+            with self.request("GET", path, params=query, headers=_JSON) as answer:
+                if answer.status_code == 204 or not answer.content:
+                    return rows
+                page = self._json(answer)
+            # a service without pages gives all each time
+            known = {repr(row) for row in rows}
+            new = [row for row in page if repr(row) not in known]
+            rows += new
+            if len(page) < _PAGE or not new:
+                return rows
+
+    def _json(self, answer: requests.Response) -> list[dict[str, Any]]:
+        try:
+            page = answer.json()
+        except ValueError:
+            page = None
+        if not isinstance(page, list):
+            raise SourceError(f"{self.address.server} does not answer a question with DICOM JSON: is it DICOMweb?")
+        return page
+
+    @contextmanager
+    def request(
+        self, method: str, path: str, accept: tuple[int, ...] = (), **options: Any
+    ) -> Iterator[requests.Response]:
+        """Send a request, again where the trouble may pass; the answer is of success, or one of `accept`.
+
+        Raises
+        ------
+        NotFoundError
+            For 404.
+        SourceError
+            For another failure; nothing that the service wrote is repeated, since it may name a patient.
+        """
+        answer = self._send(method, path, options)
+        try:
+            if answer.status_code == 404 and 404 not in accept:
+                raise NotFoundError(f"{self.address.server} holds no such study, series or image")
+            if not answer.ok and answer.status_code not in accept:
+                raise SourceError(f"{self.address.server}: {_meaning(answer.status_code)}")
+            yield answer
+        finally:
+            answer.close()
+
+    def _send(self, method: str, path: str, options: dict[str, Any]) -> requests.Response:
+        import requests
+
+        body: Callable[[], Any] | None = options.pop("body", None)
+        for attempt in range(self.settings.retries + 1):
+            last = attempt == self.settings.retries
+            if attempt:
+                time.sleep(min(0.5 * 2**attempt, 5.0))
+            try:
+                answer = self.session.request(
+                    method, f"{self.address.base}{path}", timeout=(self.settings.connect, self.settings.timeout),
+                    # with each request, since a variable of the environment would win over that of the session
+                    verify=self.settings.ca or True, stream=True, allow_redirects=method == "GET",
+                    data=None if body is None else body(), **options,
+                )  # fmt: skip
+            except requests.exceptions.SSLError as error:
+                raise SourceError(f"{self.address.server}: no encrypted connection: {_tls(error)}") from None
+            except requests.exceptions.RequestException as error:
+                if last or method != "GET":
+                    raise SourceError(f"{self.address.server} can't be reached: {_network(error)}") from None
+                continue
+            if answer.status_code not in _PASSING or last or method != "GET":
+                return answer
+            answer.close()
+        raise AssertionError("the loop returns or raises")
+
+
+def _meaning(code: int) -> str:
+    return {
+        400: "the service does not understand the request (400)",
+        401: "the service wants to know who asks (401): username= and password=, or token=",
+        403: "the service does not allow this (403)",
+        406: "the service can't give images as they are stored (406)",
+        413: "the service refuses so much data at once (413)",
+    }.get(code, f"the service fails with HTTP status {code}")
+
+
+def _tls(error: Exception) -> str:
+    text = str(error)
+    if "Hostname mismatch" in text or "doesn't match" in text or "IP address mismatch" in text:
+        return "its certificate is for another host"
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return "its certificate is not accepted; ca= names a file of trusted ones"
+    return "the handshake fails; the service may want a certificate of ours (cert=, key=)"
+
+
+def _network(error: Exception) -> str:
+    kind = type(error).__name__
+    return {"ConnectTimeout": "no answer in time", "ReadTimeout": "no answer in time"}.get(
+        kind, "the connection is refused or was cut"
+    )
+
+
+def value(row: Mapping[str, Any], tag: str) -> str:
+    """First value of an element of DICOM JSON as a text; empty where there is none."""
+    found = (row.get(tag) or {}).get("Value") or [""]
+    first = found[0]
+    if isinstance(first, dict):  # a name
+        return str(first.get("Alphabetic", ""))
+    return "" if first is None else str(first)
+
+
+def values(row: Mapping[str, Any], tag: str) -> list[str]:
+    """All values of an element."""
+    return [str(v) for v in (row.get(tag) or {}).get("Value") or []]

@@ -1,0 +1,92 @@
+"""Fetch series by WADO-RS (PS3.18 section 10.4): one stream, written to disk as it comes, images as they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pydicom
+
+from ...errors import SourceError
+from ..progress import Meter
+from .multipart import boundary_of, parts
+from .query import Series
+from .settings import Settings
+from .transfers import Held, Incoming, held, key_of
+from .web_address import WebAddress
+from .web_client import Client
+from .web_query import images_of, series_of
+
+_ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+_PIECE = 1 << 20
+
+
+def fetch(address: WebAddress, settings: Settings) -> list[Held]:
+    """Fetch every series that an address means, as far as it is not here already and unchanged.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such series.
+    SourceError
+        A service that can't be reached or refuses, or a series that did not arrive whole: nothing of it is kept.
+    """
+    with Client(address, settings) as client:
+        wanted = [(series, images_of(client, series)) for series in series_of(client, address)]
+        with Meter("fetched", sum(len(images) for _, images in wanted)) as meter:
+            out = [_one(client, series, set(images), meter) for series, images in wanted if images]
+    if not out:
+        raise SourceError(f"{address.server}: the series holds no images, as the service says")
+    return out
+
+
+def _one(client: Client, series: Series, images: set[str], meter: Meter) -> Held:
+    settings = client.settings
+    key = key_of(client.address.server, settings.username or settings.token, series.uid)
+    here = held(key, settings.keep)
+    if set(here) == images:
+        meter.add(len(images))
+        return here
+    known = {uid: path for uid, path in here.items() if uid in images}
+    with Incoming(key, settings.keep) as incoming:
+        incoming.share(known)
+        meter.add(len(known))
+        place = f"/studies/{series.study}/series/{series.uid}"
+        for path in [f"{place}/instances/{uid}" for uid in sorted(images - set(known))] if known else [place]:
+            _stream(client, path, incoming, meter)
+        if lost := images - set(incoming.names):
+            raise SourceError(
+                f"{client.address.server}: {len(lost)} of the {len(images)} images of a series did not arrive. Nothing "
+                "of it is kept"
+            )
+        for uid in set(incoming.names) - images:  # stored since the question
+            del incoming.names[uid]
+        return incoming.finish()
+
+
+def _stream(client: Client, path: str, incoming: Incoming, meter: Meter) -> None:
+    import requests
+
+    with client.request("GET", path, headers={"Accept": _ACCEPT}) as answer:
+        boundary = boundary_of(answer.headers.get("Content-Type", ""))
+        try:
+            for part in parts(answer.iter_content(_PIECE), boundary):
+                _take(part, incoming, meter)
+        except requests.exceptions.RequestException:
+            raise SourceError(f"{client.address.server}: the connection was cut within a series") from None
+
+
+def _take(part: Iterator[bytes], incoming: Incoming, meter: Meter) -> None:
+    """Write one file, then ask it who it is."""
+    path = incoming.path("")
+    with open(path, "xb") as file:
+        for piece in part:
+            file.write(piece)
+    try:
+        meta = pydicom.filereader.read_file_meta_info(path)
+        uid = str(meta.MediaStorageSOPInstanceUID)
+    except (pydicom.errors.InvalidDicomError, AttributeError, OSError, ValueError):
+        path.unlink()
+        raise SourceError("what the service sends is no DICOM file") from None
+    if uid not in incoming.names:
+        incoming.took(uid, path)
+        meter.add(1, path.stat().st_size)
