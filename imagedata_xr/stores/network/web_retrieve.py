@@ -18,6 +18,9 @@ from .web_query import images_of, series_of
 
 _ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _PIECE = 1 << 20
+_META = 1024
+_INSTANCE = b"\x02\x00\x03\x00UI"
+"""Tag and VR of Media Storage SOP Instance UID, as every file has them (PS3.10 section 7.1)."""
 
 
 def fetch(address: WebAddress, settings: Settings) -> list[Held]:
@@ -78,15 +81,26 @@ def _stream(client: Client, path: str, incoming: Incoming, meter: Meter) -> None
 def _take(part: Iterator[bytes], incoming: Incoming, meter: Meter) -> None:
     """Write one file, then ask it who it is."""
     path = incoming.path("")
+    head = b""
     with open(path, "xb") as file:
         for piece in part:
+            head = head or piece[:_META]
             file.write(piece)
     try:
-        meta = pydicom.filereader.read_file_meta_info(path)
-        uid = str(meta.MediaStorageSOPInstanceUID)
+        uid = _uid(head) or str(pydicom.filereader.read_file_meta_info(path).MediaStorageSOPInstanceUID)
     except (pydicom.errors.InvalidDicomError, AttributeError, OSError, ValueError):
         path.unlink()
         raise SourceError("what the service sends is no DICOM file") from None
     if uid not in incoming.names:
         incoming.took(uid, path)
         meter.add(1, path.stat().st_size)
+
+
+def _uid(head: bytes) -> str:
+    """UID in the first bytes of a file; empty where it has to be looked for."""
+    at = head.find(_INSTANCE)
+    if head[128:132] != b"DICM" or at < 0:
+        return ""
+    size = int.from_bytes(head[at + 6 : at + 8], "little")
+    text = head[at + 8 : at + 8 + size]
+    return text.rstrip(b"\0 ").decode("ascii", "replace") if len(text) == size else ""
