@@ -24,7 +24,7 @@ def boundary_of(content_type: str) -> bytes:
     return found.group(1).strip().encode("latin-1")
 
 
-def parts(chunks: Iterable[bytes], boundary: bytes) -> Iterator[Iterator[bytes]]:
+def parts(chunks: Iterable[bytes], boundary: bytes) -> Iterator[Iterator[memoryview]]:
     """Yield the content of each part as an iterator of pieces, which has to be used up before the next.
 
     Raises
@@ -40,46 +40,52 @@ def parts(chunks: Iterable[bytes], boundary: bytes) -> Iterator[Iterator[bytes]]
             return
         if end != b"\r\n":
             raise SourceError("the answer is damaged: after a boundary comes no part")
-        # without headers, the empty line comes at once
-        stream.data = b"\r\n" + stream.data
+        stream.give_back(2)  # without headers, the empty line comes at once
         stream.past(b"\r\n\r\n", _HEAD)
         yield stream.until(b"\r\n--" + boundary)
 
 
 class _Stream:
+    """What has come and was not used yet: `data` from `at` on."""
+
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self.chunks = iter(chunks)
-        self.data = b""
+        self.data, self.at = b"", 0
 
     def _more(self) -> None:
         for chunk in self.chunks:
             if chunk:
-                self.data += chunk
+                self.data, self.at = self.data[self.at :] + chunk, 0
                 return
         raise SourceError("the answer was cut: it ends within a file")
 
     def take(self, count: int) -> bytes:
-        while len(self.data) < count:
+        """Use some bytes."""
+        while len(self.data) - self.at < count:
             self._more()
-        out, self.data = self.data[:count], self.data[count:]
-        return out
+        self.at += count
+        return self.data[self.at - count : self.at]
+
+    def give_back(self, count: int) -> None:
+        """Have the last bytes that were used come again."""
+        self.at -= count
 
     def past(self, mark: bytes, most: int = 1 << 20) -> None:
         """Skip until after a mark."""
-        while (at := self.data.find(mark)) < 0:
-            if len(self.data) > most:
+        while (found := self.data.find(mark, self.at)) < 0:
+            if len(self.data) - self.at > most:
                 raise SourceError("the answer is damaged: no boundary or head of a part was found")
             self._more()
-        self.data = self.data[at + len(mark) :]
+        self.at = found + len(mark)
 
-    def until(self, mark: bytes) -> Iterator[bytes]:
+    def until(self, mark: bytes) -> Iterator[memoryview]:
         """Yield pieces until a mark, which is skipped."""
-        while (at := self.data.find(mark)) < 0:
-            keep = len(mark) - 1
-            if len(self.data) > keep:
-                yield self.data[:-keep]
-                self.data = self.data[-keep:]
+        while (found := self.data.find(mark, self.at)) < 0:
+            keep = max(self.at, len(self.data) - len(mark) + 1)
+            if keep > self.at:
+                yield memoryview(self.data)[self.at : keep]
+                self.at = keep
             self._more()
-        if at:
-            yield self.data[:at]
-        self.data = self.data[at + len(mark) :]
+        if found > self.at:
+            yield memoryview(self.data)[self.at : found]
+        self.at = found + len(mark)

@@ -78,13 +78,13 @@ def _stream(client: Client, path: str, incoming: Incoming, meter: Meter) -> None
             raise SourceError(f"{client.address.server}: the connection was cut within a series") from None
 
 
-def _take(part: Iterator[bytes], incoming: Incoming, meter: Meter) -> None:
+def _take(part: Iterator[memoryview], incoming: Incoming, meter: Meter) -> None:
     """Write one file, then ask it who it is."""
     path = incoming.path("")
     head = b""
     with open(path, "xb") as file:
         for piece in part:
-            head = head or piece[:_META]
+            head = head or bytes(piece[:_META])
             file.write(piece)
     try:
         uid = _uid(head) or str(pydicom.filereader.read_file_meta_info(path).MediaStorageSOPInstanceUID)
