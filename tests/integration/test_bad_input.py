@@ -232,7 +232,7 @@ def test_an_option_that_is_no_word_of_ours(good: Path, option: dict[str, str]) -
 
 
 def test_an_unknown_format(good: Path, tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match=r"unknown format 'jpeg9'; there are dicom.*nifti"):
+    with pytest.raises(FormatError, match=r"unknown format 'jpeg9'; there are .*dicom.*nifti"):
         read(good, format="jpeg9")
     with pytest.raises(FormatError, match="unknown format 'jpeg9'"):
         read(good).imd.write(tmp_path / "out", format="jpeg9")

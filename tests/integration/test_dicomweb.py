@@ -30,9 +30,9 @@ from imagedata_xr.stores.network.report import SendError
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, require_program: Any) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, require_program: Any, require_module: Any) -> Iterator[Server]:
     require_program("Orthanc")
-    pytest.importorskip("requests")
+    require_module("requests")
     with orthanc(tmp_path_factory.mktemp("orthanc") / "server") as found:
         yield found
 

@@ -29,11 +29,14 @@ SERVERS: dict[str, tuple[Any, str]] = {"orthanc": (orthanc, "Orthanc"), "dcmqrsc
 
 @pytest.fixture(scope="module", params=SERVERS)
 def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, require_program: Any
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    require_program: Any,
+    require_module: Any,
 ) -> Iterator[Server]:
     start, program = SERVERS[request.param]
     require_program(program)
-    pytest.importorskip("pynetdicom")
+    require_module("pynetdicom")
     with start(tmp_path_factory.mktemp(request.param) / "server") as found:
         yield found
 
@@ -299,9 +302,9 @@ def test_a_server_that_is_down_is_said(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def faulty() -> Iterator[Callable[[Callable[[int], int | None]], str]]:
+def faulty(require_module: Any) -> Iterator[Callable[[Callable[[int], int | None]], str]]:
     """Start a storage that answers the n-th image with a status, or cuts the connection on None."""
-    pytest.importorskip("pynetdicom")
+    require_module("pynetdicom")
     from pynetdicom import AE, AllStoragePresentationContexts, evt
 
     servers: list[Any] = []
