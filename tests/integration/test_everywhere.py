@@ -135,9 +135,9 @@ def test_the_chain_of_three_commands(folder: Path, archive: Server, tmp_path: Pa
         assert result.exit_code == 0, result.output
 
     imd("convert", tmp_path / "in.nii.gz", folder)
-    source: Any = nib.load(tmp_path / "in.nii.gz")  # type: ignore[attr-defined]
-    processed = nib.Nifti1Image(source.get_fdata() * 2, source.affine, source.header)  # type: ignore[attr-defined, no-untyped-call]
-    nib.save(processed, tmp_path / "processed.nii.gz")  # type: ignore[attr-defined]
+    source: Any = nib.load(tmp_path / "in.nii.gz")
+    processed = nib.Nifti1Image(source.get_fdata() * 2, source.affine, source.header)
+    nib.save(processed, tmp_path / "processed.nii.gz")
     shutil.copy(tmp_path / "in.json", tmp_path / "processed.json")
     imd("convert", tmp_path / "dicom", tmp_path / "processed.nii.gz", "--template", folder)
     imd("convert", archive.url, tmp_path / "dicom", "--series-number", 902, "--series-description", "doubled")
