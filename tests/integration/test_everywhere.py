@@ -136,7 +136,7 @@ def test_the_chain_of_three_commands(folder: Path, archive: Server, tmp_path: Pa
 
     imd("convert", tmp_path / "in.nii.gz", folder)
     source: Any = nib.load(tmp_path / "in.nii.gz")
-    processed = nib.Nifti1Image(source.get_fdata() * 2, source.affine, source.header)
+    processed = nib.Nifti1Image(source.get_fdata() * 2, source.affine, source.header)  # type: ignore[no-untyped-call]
     nib.save(processed, tmp_path / "processed.nii.gz")
     shutil.copy(tmp_path / "in.json", tmp_path / "processed.json")
     imd("convert", tmp_path / "dicom", tmp_path / "processed.nii.gz", "--template", folder)
