@@ -24,6 +24,7 @@ from .several import read_each
 EXTENSIONS = (".nii", ".nii.gz")
 _HEADS = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
 _VOXELS = (".img", ".img.gz")
+_NAMED = (*_HEADS, *_VOXELS, *sidecar.EXTENSIONS)
 
 
 class Nifti:
@@ -40,12 +41,13 @@ class Nifti:
 
     def recognise(self, files: Sequence[File]) -> list[File]:
         """Return NIfTI images, their ``.img``, and the sidecars beside them, judged by name and first bytes."""
-        heads = {(id(f.fs), f.path) for f in files if _split(f.path)[1] in _HEADS and _is_ours(f)}
+        named = [f for f in files if f.path.lower().endswith(_NAMED)]  # of a thousand DICOM files none is
+        heads = {(id(f.fs), f.path) for f in named if _split(f.path)[1] in _HEADS and _is_ours(f)}
         stems = {(fs, _split(path)[0]) for fs, path in heads}
         beside = (*_VOXELS, *sidecar.EXTENSIONS)
         return [
             f
-            for f in files
+            for f in named
             if (id(f.fs), f.path) in heads or (_split(f.path)[1] in beside and (id(f.fs), _split(f.path)[0]) in stems)
         ]
 
@@ -75,7 +77,7 @@ class Nifti:
 def _split(path: str) -> tuple[str, str]:
     """Path without its extension, and the extension in lower case (``.nii.gz`` is one)."""
     lower = path.lower()
-    for extension in (*_HEADS, *_VOXELS, *sidecar.EXTENSIONS):
+    for extension in _NAMED:
         if lower.endswith(extension) and (extension + ".gz" not in _HEADS or not lower.endswith(".gz")):
             return path[: -len(extension)], extension
     return path, ""

@@ -13,6 +13,8 @@ from .seam import Node, ReadOptions
 
 def extension_of(path: str, extensions: Sequence[str]) -> str:
     """Longest of the extensions that a path ends with, whatever its case; empty where it is none."""
+    if not path.lower().endswith(tuple(extensions)):
+        return ""
     return max((e for e in extensions if path.lower().endswith(e)), key=len, default="")
 
 

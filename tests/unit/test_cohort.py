@@ -18,9 +18,11 @@ from imagedata_xr.stores.url import File, local
 
 
 def headers(*instances: int) -> FileHeaders:
-    places = {i: (File(local(), f"{i}"), 1) for i in instances}
     nowhere = Place(np.zeros(3), np.zeros(6), np.zeros(2))
-    return FileHeaders(places, None, dict.fromkeys(instances, (1, 2)), lambda _: nowhere)
+    rows = {instance: row for row, instance in enumerate(instances)}
+    return FileHeaders(
+        rows, lambda row: (File(local(), f"{row}"), 1), lambda _: np.zeros((1, 1)), lambda _: (1, 2), lambda _: nowhere
+    )
 
 
 def test_attrs_of_two_images_are_their_own(tmp_path: Path) -> None:

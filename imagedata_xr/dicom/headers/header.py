@@ -102,69 +102,73 @@ class FileHeaders:
 
     Parameters
     ----------
-    places : dict
-        Digest of an image -> (file, frame number).
+    rows : dict
+        Digest of each image -> its number, which the callables take.
+    file : callable
+        Gives file and frame number of an image.
     pixels : callable
-        From a digest to the stored values of that image.
-    people : dict
-        Digest of an image -> digests of its patient and study.
+        Gives its stored values.
+    people : callable
+        Gives the digests of its patient and study.
     where : callable
-        From a digest to the place of that image.
+        Gives its place.
     uids : callable, optional
-        From a digest to the SOP Instance UID of that image.
+        Gives its SOP Instance UID.
     """
 
     def __init__(
         self,
-        places: dict[int, tuple[File, int]],
-        pixels: Any,
-        people: dict[int, tuple[int, int]],
+        rows: dict[int, int],
+        file: Callable[[int], tuple[File, int]],
+        pixels: Callable[[int], NDArray[Any]],
+        people: Callable[[int], tuple[int, int]],
         where: Callable[[int], Place],
         uids: Callable[[int], str] | None = None,
     ) -> None:
-        self._places, self._pixels, self._people, self._where = places, pixels, people, where
+        self._rows, self._file, self._pixels, self._people, self._where = rows, file, pixels, people, where
         self._uids = uids
 
     def stored(self, instance: int) -> NDArray[Any] | None:
         """Stored values in the file."""
-        return np.asarray(self._pixels(int(instance)))
+        return np.asarray(self._pixels(self._rows[int(instance)]))
 
     def place(self, instance: int) -> Place | None:
         """Where the plane lies."""
-        return self._where(int(instance))
+        return self._where(self._rows[int(instance)])
 
     def identity(self, instance: int) -> tuple[int, int]:
         """Digests of the patient and of the study of the image."""
-        return self._people[int(instance)]
+        return self._people(self._rows[int(instance)])
 
     def name(self, instance: int) -> tuple[str, int] | None:
         """SOP Instance UID and frame number of an image, as they were when the source was opened."""
-        return None if self._uids is None else (self._uids(int(instance)), self._places[int(instance)][1])
+        row = self._rows[int(instance)]
+        return None if self._uids is None else (self._uids(row), self._file(row)[1])
 
     def instances(self) -> list[int]:
         """Digests of all images of the source."""
-        return list(self._places)
+        return list(self._rows)
 
     def has(self, instance: int) -> bool:
         """Whether this image is known."""
-        return int(instance) in self._places
+        return int(instance) in self._rows
 
     def dataset(self, instance: int) -> pydicom.Dataset:
         """One image's whole header."""
-        file, number = self._places[int(instance)]
+        file, number = self._file(self._rows[int(instance)])
         return _still(read_header(file), file, number, int(instance))
 
     def same_pixels(self, instance: int, stored: NDArray[Any]) -> bool:
         """Whether these stored values are those of the file."""
-        return bool(np.array_equal(self._pixels(int(instance)), stored, equal_nan=True))
+        return bool(np.array_equal(self._pixels(self._rows[int(instance)]), stored, equal_nan=True))
 
     def pixel_digest(self, instance: int) -> str:
         """Digest of the stored values in the file."""
-        return pixel_digest(self._pixels(int(instance)))
+        return pixel_digest(self._pixels(self._rows[int(instance)]))
 
     def original(self, instance: int) -> pydicom.Dataset | None:
         """The whole file, as pydicom reads it."""
-        file, number = self._places[int(instance)]
+        file, number = self._file(self._rows[int(instance)])
         return _still(read_dataset(file, pixels=True), file, number, int(instance))
 
 

@@ -14,6 +14,7 @@ from ...stores.url import file_name
 from ..framing.frames import Frames
 from ..framing.segments import fractions, is_segmentation
 from ..headers.header import read_header
+from ..scanning.coded import Coded, groups_of
 from ..scanning.scan import Scan
 from ..writing.marks import padding_is_nan
 from .colour import ONLY_IN, SPACES
@@ -59,7 +60,7 @@ def array_of(
     formats, kind = _pixel_formats(scanned, segments)
     array = FrameArray(
         scanned.files,
-        [sys.intern(s) for s in scanned.syntax],  # one object: cheap to send to workers
+        scanned.syntaxes.map(sys.intern).rows(),  # one object: cheap to send to workers
         scanned.pixel_offset,
         scanned.pixel_length,
         formats,
@@ -68,7 +69,7 @@ def array_of(
         np.where(index >= 0, frames.number[index], 1),
         np.dtype("f4"),
         count=np.fmax(scanned.numbers("NumberOfFrames"), 1).astype(np.intp),
-        palettes=_palettes(scanned, [formats[k].space == PALETTE for k in kind.tolist()]),
+        palettes=_palettes(scanned, np.array([form.space == PALETTE for form in formats], dtype=np.bool_)[kind]),
         extended=_extended_offsets(scanned),
     )
     if frames.own.corner is not None:
@@ -87,7 +88,7 @@ def array_of(
         slope, intercept = _rescale(frames)
         array.slope, array.intercept = (np.where(index >= 0, v[index], d) for v, d in ((slope, 1.0), (intercept, 0.0)))
         array.luts, array.lut = _modality_luts(scanned)
-        nan = np.array([padding_is_nan(t) for t in frames.text("DerivationDescription")], dtype=bool)
+        nan = frames.coded_text("DerivationDescription").map(padding_is_nan).array(bool)
         if options.mask_padding or nan.any():
             array.padding = _padding(frames, array, index, nan | options.mask_padding)
     array.dtype = _dtype(frames, array, slope, intercept, options.dtype, scaled)
@@ -125,13 +126,13 @@ def refuse_syntaxes(scanned: Scan) -> None:
         if why := refusal(syntax):
             name = file_name(scanned.files[scanned.syntax.index(syntax)])
             raise FormatError(f"{scanned.syntax.count(syntax)} images can't be read, the first is {name}: {why}")
-    for k, (syntax, length) in enumerate(zip(scanned.syntax, scanned.pixel_length.tolist(), strict=True)):
-        if (syntax in CODECS) != (length < 0):
-            found = "are in fragments, as compressed ones" if length < 0 else "are in one piece, as native ones"
-            raise FormatError(
-                f"{file_name(scanned.files[k])}: its pixels {found}, but its transfer syntax is {syntax}: the file "
-                "meta information is wrong or missing"
-            )
+    compressed = scanned.syntaxes.map(lambda syntax: syntax in CODECS).array(bool)
+    for k in np.flatnonzero(compressed != (scanned.pixel_length < 0)).tolist():
+        found = "are in one piece, as native ones" if compressed[k] else "are in fragments, as compressed ones"
+        raise FormatError(
+            f"{file_name(scanned.files[k])}: its pixels {found}, but its transfer syntax is {scanned.syntax[k]}: the "
+            "file meta information is wrong or missing"
+        )
 
 
 def _pixel_formats(scanned: Scan, segments: bool) -> tuple[list[PixelFormat], NDArray[np.intp]]:
@@ -146,23 +147,25 @@ def _pixel_formats(scanned: Scan, segments: bool) -> tuple[list[PixelFormat], ND
     table[:, 5] = np.where(np.isnan(table[:, 5]) | floating, table[:, 4] - 1, table[:, 5])
     if np.isnan(table[:, [0, 1, 3]]).any() or (table[:, [0, 1]] <= 0).any():
         raise FormatError("Rows, Columns or Bits Allocated is missing or zero: the pixels have no shape")
-    space = ["".join(words or ()).strip().upper() for words in scanned.strings("PhotometricInterpretation")]
+    spaces = scanned.words("PhotometricInterpretation").map(lambda words: "".join(words or ()).strip().upper())
+    rows = Coded.of_numbers(np.nan_to_num(table).astype(int))
     known: dict[PixelFormat, int] = {}
     formats: list[PixelFormat] = []
-    kind = np.zeros(len(scanned), dtype=np.intp)
-    for k, (row, word) in enumerate(zip(np.nan_to_num(table).astype(int).tolist(), space, strict=True)):
-        family = CODECS[scanned.syntax[k]].family if scanned.syntax[k] in CODECS else ""
+    groups, which = groups_of(rows, spaces, scanned.syntaxes)
+    kind: list[int] = []
+    for row, word, syntax in groups:
+        family = CODECS[syntax].family if syntax in CODECS else ""
         if ONLY_IN.get(word, family) != family:
             raise FormatError(f"colours of {word} are known only in {ONLY_IN[word]} frames, which these are not")
         # the numbers of segments stay numbers, whatever colours are proposed for them
         form = _pixel_format(row, "" if segments and word == PALETTE else word)
-        kind[k] = known.setdefault(form, len(formats))
-        if kind[k] == len(formats):
+        kind.append(known.setdefault(form, len(formats)))
+        if kind[-1] == len(formats):
             formats.append(form)
-    return formats, kind
+    return formats, np.array(kind, dtype=np.intp)[which]
 
 
-def _pixel_format(numbers: list[int], space: str) -> PixelFormat:
+def _pixel_format(numbers: tuple[int, ...], space: str) -> PixelFormat:
     rows, cols, samples, allocated, stored, high, signed, planar, floating = numbers
     if samples not in (1, 3):
         raise FormatError(
@@ -182,10 +185,12 @@ def _pixel_format(numbers: list[int], space: str) -> PixelFormat:
     )
 
 
-def _palettes(scanned: Scan, indexed: list[bool]) -> dict[int, Palette]:
+def _palettes(scanned: Scan, indexed: NDArray[np.bool_]) -> dict[int, Palette]:
     """Palettes of the files whose values are indices; equal ones are made once."""
     known: dict[tuple[object, ...], Palette] = {}
     out: dict[int, Palette] = {}
+    if not indexed.any():
+        return out
     columns = [scanned.column(tag) for tag in _PALETTE_TAGS]
     for k in np.flatnonzero(indexed).tolist():
         key = tuple(column[k] for column in columns)
@@ -198,10 +203,9 @@ def _palettes(scanned: Scan, indexed: list[bool]) -> dict[int, Palette]:
 def _extended_offsets(scanned: Scan) -> dict[int, tuple[bytes, bytes]]:
     """Extended Offset Table and its lengths (PS3.3 C.7.6.3.1.8) of the files that have one."""
     out: dict[int, tuple[bytes, bytes]] = {}
-    for k, cell in enumerate(scanned.column(_EXTENDED_OFFSETS)):
-        if cell is not None and scanned.pixel_length[k] < 0:
-            places, lengths = (scanned.value(k, tag) for tag in (_EXTENDED_OFFSETS, _EXTENDED_LENGTHS))
-            out[k] = (places[1] if places else b"", lengths[1] if lengths else b"")
+    for k in np.flatnonzero(scanned.column(_EXTENDED_OFFSETS).present & (scanned.pixel_length < 0)).tolist():
+        places, lengths = (scanned.value(k, tag) for tag in (_EXTENDED_OFFSETS, _EXTENDED_LENGTHS))
+        out[k] = (places[1] if places else b"", lengths[1] if lengths else b"")
     return out
 
 
@@ -214,8 +218,8 @@ def _rescale(frames: Frames) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     dose = frames.numbers("DoseGridScaling")  # PS3.3 C.8.8.3.4.3: what RT Dose has in place of a rescale
     slope = np.where(np.isnan(slope), dose, slope)
     for keyword, values in (("RescaleSlope", slope), ("RescaleIntercept", intercept)):
-        written = [bool(text) and any(text) for text in frames.strings(keyword)]  # type: ignore[arg-type]
-        if (~np.isfinite(values) & np.array(written, dtype=bool)).any():
+        written = frames.words(keyword).map(lambda text: bool(text) and any(text or ())).array(bool)
+        if (~np.isfinite(values) & written).any():
             raise FormatError(f"{keyword} is no number in some images; mask_and_scale=False gives the stored values")
     if (slope == 0).any():
         raise FormatError(
@@ -231,9 +235,8 @@ def _modality_luts(scanned: Scan) -> tuple[list[ModalityLut], NDArray[np.intp] |
     which = np.full(len(scanned), -1, dtype=np.intp)
     luts: list[ModalityLut] = []
     known: dict[object, int] = {}
-    for k, cell in enumerate(cells):
-        if cell is None:
-            continue
+    for k in np.flatnonzero(cells.present).tolist():
+        cell = cells[k]
         if cell not in known:
             luts.append(modality_lut(read_header(scanned.files[k])))
             known[cell] = len(luts) - 1

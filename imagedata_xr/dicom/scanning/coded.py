@@ -169,14 +169,24 @@ class Column(Sequence[Cell]):
         Where the long values (`LongValue`) begin in each file, shape (n,); None where there are none.
     """
 
-    __slots__ = ("codes", "constant", "places", "table")
+    __slots__ = ("_constant", "codes", "places", "table")
 
     def __init__(self, table: Table, codes: NDArray[np.int32], places: NDArray[np.int64] | None = None) -> None:
         self.table, self.codes, self.places = table, codes, places
-        self.constant = len(codes) > 0 and (codes.strides == (0,) or bool((codes == codes[0]).all()))
+        self._constant: bool | None = None
+
+    @property
+    def constant(self) -> bool:
         """Whether all files have the same, or all lack it."""
+        if self._constant is None:
+            self._constant = len(self.codes) > 0 and bool((self.codes == self.codes[0]).all())
+        return self._constant
+
+    def slim(self) -> Column:
+        """Give this column, its codes without memory of their own for each file where all are equal."""
         if self.constant:
-            self.codes = np.broadcast_to(codes[:1].copy(), codes.shape)
+            self.codes = np.broadcast_to(self.codes[:1].copy(), self.codes.shape)
+        return self
 
     @classmethod
     def missing(cls, key: Key, n: int) -> Column:
@@ -226,13 +236,20 @@ class Column(Sequence[Cell]):
 
     def take(self, rows: NDArray[np.intp]) -> Column:
         """Give the column of some of the files."""
-        codes = np.broadcast_to(self.codes[:1], rows.shape) if self.constant else self.codes[rows]
-        return Column(self.table, codes, None if self.places is None else self.places[rows])
+        out = Column(self.table, self.codes[rows], None if self.places is None else self.places[rows])
+        if self._constant and len(rows):
+            out._constant = True
+        return out
 
     @property
     def present(self) -> NDArray[np.bool_]:
         """Whether each file has the element, shape (n,)."""
         return np.asarray(self.codes != 0)
+
+    @property
+    def first(self) -> Cell:
+        """The cell of the first file that has the element; None where none has."""
+        return self[int(np.argmax(self.codes != 0))] if len(self) else None
 
     def cells(self) -> Coded[Cell]:
         """Give the distinct cells and the codes of the files; marks of long values without their places."""

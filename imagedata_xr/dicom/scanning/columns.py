@@ -63,7 +63,7 @@ class Columns:
         for key, draft in drafts.items():
             name = swap(key) if isinstance(key, int) else key
             marked = self._marked(name, key, draft) if key in long else None
-            columns[name] = marked or Column(Table(name, list(draft.known)), draft.codes)
+            columns[name] = marked or Column(Table(name, list(draft.known)), draft.codes).slim()
         return columns
 
     def _marked(self, name: Key, key: Key, draft: _Draft) -> Column | None:

@@ -71,6 +71,15 @@ def key_of(keyword: str | Key) -> Key:
     return tag
 
 
+@functools.cache
+def keyword_of(tag: int) -> str:
+    """Give the DICOM keyword of a public tag; empty for unknown ones, and where it stands for several tags."""
+    from pydicom.datadict import keyword_for_tag, tag_for_keyword
+
+    keyword = keyword_for_tag(tag)
+    return keyword if keyword and tag_for_keyword(keyword) is not None else ""
+
+
 def known_vr(key: Key, vr: str) -> str:
     """Give the dictionary's VR where the file says UN (PS3.5 section 6.2.2)."""
     if vr != "UN":

@@ -14,7 +14,7 @@ from ...errors import LabelError, SourceError, warn
 from ...stores.url import BATCH, File, file_name, is_local, read_range
 from .coded import Coded, Column
 from .collect import Collector
-from .elements import CHARACTER_SET, Cell, LongValue, key_of, to_dataset
+from .elements import CHARACTER_SET, Cell, LongValue, key_of, keyword_of, to_dataset
 from .vr import WANTED_PRIVATE, Key, Raw
 
 if TYPE_CHECKING:
@@ -112,10 +112,9 @@ class Scan:
 
         So are those of repeating groups (overlays, curves), whose keyword stands for several tags.
         """
-        from pydicom.datadict import keyword_for_tag, tag_for_keyword
-
-        tags = sorted(key for key in self.columns if isinstance(key, int))
-        return [keyword for tag in tags if (keyword := keyword_for_tag(tag)) and tag_for_keyword(keyword) is not None]
+        return [
+            word for tag in sorted(key for key in self.columns if isinstance(key, int)) if (word := keyword_of(tag))
+        ]
 
     def creators(self, files: Iterable[int]) -> dict[int, frozenset[str]]:
         """Give the private creators of some files, by the number of each: of top-level elements that are kept."""

@@ -17,6 +17,7 @@ from ...model.identity import PATIENT_KEYS, patient_digest, study_digest
 from ...model.image import Axis, Volumes, build
 from ...model.indexes import Space
 from ...model.repair import TRAILING
+from ...stores.url import File
 from ..framing.frames import Frames
 from ..framing.quantities import is_parametric_map, quantity_attrs
 from ..framing.references import place_among, refers
@@ -25,6 +26,7 @@ from ..framing.segments import described, is_label_map, is_segmentation
 from ..headers.header import FileHeaders, Place, remember
 from ..pixels.array import array_of
 from ..pixels.pixels import FrameArray
+from ..scanning.coded import groups_of
 from .announced import warn_of_holes
 from .attrs import attrs_of, units_of
 from .clock import Clock
@@ -203,26 +205,24 @@ def _chunks(array: FrameArray, dims: list[str]) -> dict[str, int]:
 
 def headers_of_frames(frames: Frames) -> FileHeaders:
     """Headers of the images by digest, read when they are asked for."""
-    places, rows, people = {}, {}, {}
-    known: dict[tuple[str, ...], tuple[int, int]] = {}
     names = (*PATIENT_KEYS, "StudyInstanceUID")
-    who = list(zip(*(frames.text(n) for n in names), strict=True))
-    for k, digest in enumerate(frames.instance.tolist()):
-        if digest:
-            places[digest] = (frames.scan.files[frames.file[k]], int(frames.number[k]))
-            rows[digest] = k
-            if who[k] not in known:
-                elements = dict(zip(names, who[k], strict=True))
-                known[who[k]] = patient_digest(elements), study_digest(elements)
-            people[digest] = known[who[k]]
+    groups, who = groups_of(*(frames.coded_text(name) for name in names))
+    people = [(patient_digest(one), study_digest(one)) for one in (dict(zip(names, g, strict=True)) for g in groups)]
+    rows = dict(zip(frames.instance.tolist(), range(len(frames)), strict=True))
+    rows.pop(0, None)  # images that can't be told
 
-    def stored(instance: int) -> NDArray[Any]:
-        one = frames.take(np.array([rows[instance]], dtype=np.intp))
+    def file(row: int) -> tuple[File, int]:
+        return frames.scan.files[frames.file[row]], int(frames.number[row])
+
+    def stored(row: int) -> NDArray[Any]:
+        one = frames.take(np.array([row], dtype=np.intp))
         return array_of(one, np.zeros((1, 1), dtype=np.intp), ReadOptions(mask_and_scale=False)).stored((0, 0))
 
-    def where(instance: int) -> Place:
-        k = rows[instance]
-        return Place(frames.position[k], frames.orientation[k], frames.spacing[k])
+    def identity(row: int) -> tuple[int, int]:
+        return people[int(who[row])]
 
-    uids = frames.text("SOPInstanceUID")
-    return FileHeaders(places, stored, people, where, lambda instance: uids[rows[instance]])
+    def where(row: int) -> Place:
+        return Place(frames.position[row], frames.orientation[row], frames.spacing[row])
+
+    uids = frames.coded_text("SOPInstanceUID")
+    return FileHeaders(rows, file, stored, identity, where, lambda row: uids.values[int(uids.codes[row])])

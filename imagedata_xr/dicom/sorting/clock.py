@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..framing.frames import FRAME_TIME, SLICE_TIME, Frames
+from ..scanning.coded import groups_of
 
 DAY = 86400.0
 _EPOCH = datetime(1970, 1, 1)
@@ -84,9 +85,9 @@ def _date_and_time(frames: Frames) -> Clock:
     times = frames.coded_text("AcquisitionTime").map(seconds_of_time).array(np.float64)
     dates = frames.coded_text("AcquisitionDate").map(_date).array(np.float64)
     if np.isnan(dates).any():
-        other = frames.text("ContentDate"), frames.text("SeriesDate"), frames.text("StudyDate")
-        fallback = [_date(next((d for d in days if d), "")) for days in zip(*other, strict=True)]
-        days = np.nan_to_num(np.array(fallback))
+        other, which = groups_of(*(frames.coded_text(k) for k in ("ContentDate", "SeriesDate", "StudyDate")))
+        fallback = np.array([_date(next((d for d in days if d), "")) for days in other])
+        days = np.nan_to_num(fallback[which])
         dates = np.where(np.isnan(dates), days.min() if len(days) else 0.0, dates)
     known = not (dates == 0).any()
     return Clock(dates + _past_midnight(times, dates), "AcquisitionTime", known)

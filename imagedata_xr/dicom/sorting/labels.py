@@ -133,7 +133,7 @@ def _elements(
 
 
 def _vr(frames: Frames, keyword: str) -> str:
-    cell = next((c for c in frames.scan.column(keyword) if c is not None), None)
+    cell = frames.scan.column(keyword).first
     if isinstance(cell, tuple):
         return cell[0]
     return dictionary_VR(keyword) if keyword in frames.own.numbers else ""
