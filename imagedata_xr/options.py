@@ -1,4 +1,4 @@
-"""Settings of the whole process: where and how much the cache of scans keeps."""
+"""Settings of the whole process: the cache of scans, what archives may unpack to, how often stores are asked."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ class Options:
     cache_size: int = 256 * 1024 * 1024
     transfer_size: int = 20 * 1024**3
     progress: Callable[[str, int, int, int], None] | None = None
+    archive_size: int = 100 * 10**9
+    archive_ratio: int = 200
+    retries: int = 3
 
 
 _current = Options()
@@ -54,6 +57,13 @@ class set_options:  # noqa: N801  (as in xarray: it is called like a function)
     progress : callable, optional
         Called with ("fetched" or "sent", done, total, bytes) while images come from or go to an archive, perhaps from
         another thread.
+    archive_size : int
+        Bytes that an archive may unpack to, 100 GB by default; others are refused.
+    archive_ratio : int
+        How many times its own length an archive may unpack to, 200 by default; up to 1 GB it is not asked.
+    retries : int
+        How often a store is asked again after an error that may pass, 3 by default: a server that fails or is busy, a
+        connection that breaks, time that runs out. Before each attempt is a pause, twice as long as the one before.
 
     Raises
     ------
@@ -93,6 +103,11 @@ def _checked(name: str, value: Any) -> Any:
         raise LabelError(f"{name}={value!r}: it is a number of bytes")
     if name == "progress" and value is not None and not callable(value):
         raise LabelError(f"progress={value!r}: it is a function of (what, done, total, bytes), or None")
+    number = isinstance(value, int) and not isinstance(value, bool)
+    if name in ("archive_size", "archive_ratio") and not (number and value >= 1):
+        raise LabelError(f"{name}={value!r}: it is a number, 1 or more")
+    if name == "retries" and not (number and value >= 0):
+        raise LabelError(f"retries={value!r}: it is a number, 0 or more")
     if name == "cache_folder" and value is not None:
         if not isinstance(value, str | os.PathLike):
             raise LabelError(f"cache_folder={value!r}: it is a path, or None")

@@ -14,6 +14,8 @@ from ..formats.reading import open_one
 from ..formats.seam import WriteOptions, Written, format_named, format_of_target
 from ..formats.writing import write
 from ..model.image import as_image
+from ..stores.address import archive_address
+from ..stores.url import source_name
 from .sources import as_source, numbered, read_options, reading_options
 from .talk import Counter, complain, say, size
 
@@ -126,7 +128,7 @@ def _convert_all(
         try:
             ds = _with(found.node.open(), elements)
             for name, folder in folders.items():
-                target = f"{folder}/{found.number:04d}{extension_of(name)}"
+                target = f"{folder}{_part(folder)}{found.number:04d}{extension_of(name)}"
                 tell(write(ds, target, name, template, geometry, options))
         except (ImagedataError, FileExistsError) as error:
             if given["errors"] == "raise":
@@ -136,6 +138,12 @@ def _convert_all(
     if others:
         say(f"imd: {len(others)} series without pixels are left out", err=True)
     return failed
+
+
+def _part(folder: str) -> str:
+    """What stands between a folder and a name in it."""
+    address = archive_address(folder)
+    return "/" if address is None or address.members else "?"
 
 
 def check_folder(folder: str, overwrite: bool) -> None:
@@ -155,7 +163,7 @@ def tell(written: Written) -> None:
     """Say what was written: files of a folder by their folder."""
     paths = written.paths
     if len(paths) > 1 and written.format == "dicom":
-        place = paths[0].rpartition("/")[0] or os.path.dirname(paths[0])
+        place = source_name(list(paths))
     else:
         place = ", ".join(paths)
     noun = "file" if written.count == 1 else "files"

@@ -69,7 +69,7 @@ def write(image: xr.DataArray, target: str, options: WriteOptions) -> Any:
     other = {".nii": ".nii.gz", ".nii.gz": ".nii"}[extension]
     stale = [stem + e for e in EXTENSIONS if e not in texts]
     whole = Whole(str(target), [*(stem + e for e in texts), name], stale, options.overwrite, options.storage_options)
-    if whole.fs.exists(whole.path(stem + other)) and texts:
+    if whole.there(stem + other) and texts:
         raise FileExistsError(f"{whole.shown(stem + other)} exists, and would share its sidecars: choose another name")
     job = partial(_write, out, whole, {stem + e: t for e, t in texts.items()}, options)
     if options.compute:

@@ -14,8 +14,6 @@ from ..errors import ImagedataError, LabelError, NotFoundError, SeriesError, war
 from ..stores.url import File, file_name, find, is_archive, source_name
 from .seam import Format, Node, ReadOptions, format_named, formats
 
-_CHAIN = "'zip://::path.zip' or 'tar://::path.tar'"
-
 
 def find_nodes(source: Any, format: str | None, options: ReadOptions) -> list[Node]:
     """Every image that a source holds, not yet built.
@@ -46,8 +44,8 @@ def find_nodes(source: Any, format: str | None, options: ReadOptions) -> list[No
         raise NotFoundError(_nothing(files, options.source, format))
     if archives := [f for f in files if is_archive(f.path)]:
         warn(
-            f"{len(archives)} archives are passed over, the first is {file_name(archives[0])}: what is in one is "
-            f"opened by its own address, {_CHAIN}"
+            f"{len(archives)} archives among the files are passed over, the first is {file_name(archives[0])}: what is "
+            "in one is read where it is named itself, alone, in a list or by a pattern such as 'folder/*.zip'"
         )
     return nodes
 
@@ -94,7 +92,7 @@ def _nothing(files: Sequence[File], source: str, format: str | None) -> str:
     where = f" in {source}" if source else ""
     which = f"{source or 'the file'} is no image" if count == 1 else f"none of the {count} files{where} is an image"
     if any(is_archive(f.path) for f in files):
-        return f"{which} {what}: what is in an archive is opened by an address such as {_CHAIN}"
+        return f"{which} {what}: archives in a folder are passed over, and read where they are named themselves"
     return f"{which} {what}: check the address, and the warnings, which name damaged files"
 
 

@@ -14,6 +14,7 @@ from fsspec.core import url_to_fs
 
 from ..errors import FormatError, NotFoundError, SourceError
 from ..model.image import NAME, volume_dims
+from ..stores.address import archive_address
 from ..stores.url import reason, strip_credentials
 from .seam import Node, ReadOptions
 from .storable import HEADERS, check_layout, restored
@@ -40,6 +41,8 @@ def address_of(source: Any) -> str | None:
 
 
 def _filesystem(address: str, storage_options: Mapping[str, Any] | None) -> tuple[Any, str]:
+    if archive_address(address) is not None:
+        raise FormatError(f"{strip_credentials(address)} can't be opened inside of its archive: unpack it first")
     try:
         fs, path = url_to_fs(address, **(storage_options or {}))
     except (ValueError, ImportError) as error:

@@ -14,7 +14,9 @@ from typing import Any
 from fsspec.implementations.local import LocalFileSystem
 
 from ..errors import FormatError, SourceError
+from ..stores.archives_out import archive_target
 from ..stores.sinks import place_of_target, special_sink
+from ..stores.uploads import remove, upload
 from ..stores.url import local, reason, strip_credentials
 
 
@@ -64,10 +66,14 @@ class Whole:
     ) -> None:
         if special_sink(str(target)) is not None:
             raise FormatError(f"{strip_credentials(str(target))} takes DICOM only: format='dicom' writes it")
-        fs, path = place_of_target(str(target), storage_options)
-        self.fs = local() if isinstance(fs, LocalFileSystem) else fs
-        self.local = isinstance(fs, LocalFileSystem)
-        self.folder = os.path.dirname(path) if self.local else path.rpartition("/")[0]
+        self.archive = archive_target(str(target), storage_options, of_file=True)
+        if self.archive is None:
+            fs, path = place_of_target(str(target), storage_options)
+            self.local = isinstance(fs, LocalFileSystem)
+            self.fs = local() if self.local else fs
+            self.folder = os.path.dirname(path) if self.local else path.rpartition("/")[0]
+        else:
+            self.local, self.fs, self.folder = False, None, self.archive.folder
         self.names, self.also, self.overwrite = tuple(names), tuple(also), overwrite
         self.check()
 
@@ -79,13 +85,21 @@ class Whole:
 
     def shown(self, name: str) -> str:
         """Path or URL of a file, without credentials."""
+        if self.archive is not None:
+            return self.archive.show(name)
         return self.path(name) if self.local else strip_credentials(str(self.fs.unstrip_protocol(self.path(name))))
+
+    def there(self, name: str) -> bool:
+        """Whether a file exists."""
+        if self.archive is not None:
+            return self.archive.path(name) in self.archive.names
+        return bool(self.fs.exists(self.path(name)))
 
     def check(self) -> None:
         """Raise `FileExistsError` if a file exists that may not be replaced."""
         if not self.overwrite:
             for name in (*reversed(self.names), *self.also):
-                if self.fs.exists(self.path(name)):
+                if self.there(name):
                     raise FileExistsError(
                         f"{self.shown(name)} exists: overwrite=True replaces it, with the files that belong to it"
                     )
@@ -120,8 +134,8 @@ class Whole:
                 place.unlink(missing_ok=True)
 
     def _publish(self, places: Mapping[str, Path]) -> None:
-        put = self._rename if self.local else self._upload
-        put(places, [n for n in (*self.names, *self.also) if self.fs.exists(self.path(n))])
+        put = self._rename if self.local else self._upload if self.archive is None else self._pack
+        put(places, [n for n in (*self.names, *self.also) if self.there(n)])
 
     def _rename(self, places: Mapping[str, Path], old: Sequence[str]) -> None:
         """Give the files their names; put the old ones back if that fails."""
@@ -145,16 +159,27 @@ class Whole:
         for place in aside.values():
             os.unlink(place)
 
-    def _upload(self, places: Mapping[str, Path], old: Sequence[str]) -> None:
-        for name in reversed(old):
-            self.fs.rm_file(self.path(name))
-        done: list[str] = []
+    def _pack(self, places: Mapping[str, Path], old: Sequence[str]) -> None:
+        assert self.archive is not None
+        sink = self.archive.sink([self.archive.path(name) for name in old])
         try:
             for name in self.names:
-                done.append(name)
-                self.fs.put_file(str(places[name]), self.path(name))
+                sink.add(name, places[name])
+            sink.finish()
         except BaseException:
-            for name in done:
-                if self.fs.exists(self.path(name)):
-                    self.fs.rm_file(self.path(name))
+            sink.abandon()
+            raise
+
+    def _upload(self, places: Mapping[str, Path], old: Sequence[str]) -> None:
+        """Put the files on a store, each whole: new ones over old ones of the same names, the main one last."""
+        files = {self.path(name): places[name] for name in self.names}
+        if old:
+            upload(self.fs, files, replaces=True)
+            remove(self.fs, [self.path(name) for name in old if name not in self.names])
+            return
+        try:
+            for path, place in files.items():
+                upload(self.fs, {path: place})
+        except BaseException:
+            remove(self.fs, list(files))
             raise

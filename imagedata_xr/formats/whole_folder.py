@@ -15,6 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from ..errors import FormatError, SourceError
 from ..stores.sinks import place_of_target, special_sink
+from ..stores.uploads import remove, upload
 from ..stores.url import reason, strip_credentials
 
 
@@ -115,11 +116,12 @@ class WholeFolder:
             self.fs.rm(self.path, recursive=True)
         files = sorted(p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file())
         files.sort(key=lambda name: name == self.main)
-        try:
-            for name in files:
-                self.fs.makedirs(f"{self.path}/{name}".rpartition("/")[0], exist_ok=True)
-                self.fs.put_file(str(place / name), f"{self.path}/{name}")
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                self.fs.rm(self.path, recursive=True)
-            raise
+        for group in (files[:-1], files[-1:]):
+            try:
+                if group:
+                    upload(self.fs, {f"{self.path}/{name}": place / name for name in group})
+            except BaseException:
+                remove(self.fs, [f"{self.path}/{name}" for name in files])
+                with contextlib.suppress(OSError):  # empty folders, on stores that have them
+                    self.fs.rm(self.path, recursive=True)
+                raise

@@ -10,7 +10,8 @@ import xarray as xr
 
 from ..errors import FormatError, ImagedataError, SourceError
 from ..model.image import as_image, in_memory
-from ..stores.url import is_archive, reason, strip_credentials
+from ..stores.address import ArchiveAddress, archive_address
+from ..stores.url import reason, strip_credentials
 from .seam import Format, WriteOptions, format_named, format_of_target
 from .template import with_templates
 
@@ -25,11 +26,6 @@ def write(
 ) -> Any:
     """Write an image; see ``.imd.write``."""
     target = os.fspath(url)
-    if is_archive(target) and "::" not in target and format_of_target(target) is None:
-        raise FormatError(
-            f"{strip_credentials(target)} is the name of an archive, and archives are not written: write a folder, and "
-            "pack it"
-        )
     da = in_memory(with_templates(as_image(image), template, geometry, options.storage_options))
     names = [format] if isinstance(format, str) or format is None else list(format)
     if len(names) > 1 and "%p" not in target:
@@ -52,7 +48,21 @@ def _place(target: str, form: Format, several: bool) -> str:
     # one name serves several formats only if each may add its extension; DICOM is a folder
     if several and form.name != "dicom" and not path.lower().endswith(form.extensions):
         path += form.extensions[0] if form.extensions else ""
-    return path if "://" in path else os.path.expanduser(path)
+    path = path if "://" in path else os.path.expanduser(path)
+    address = archive_address(path)
+    return path if address is None else _place_in(address, form)
+
+
+def _place_in(address: ArchiveAddress, form: Format) -> str:
+    """Place in an archive: a folder for DICOM, a file of other formats, called as the archive if it has no name."""
+    if form.name in ("zarr", "netcdf"):
+        raise FormatError(f"{form.name} is not written into archives, where it can't be opened: write it as it is")
+    members = address.members
+    if not members and form.name != "dicom":
+        stem = address.base.replace("\\", "/").rpartition("/")[2].partition(".")[0]
+        members = (stem + (form.extensions[0] if form.extensions else ""),)
+    # the slash parts the name of the file from that of the archive for those who look for the last one
+    return address.base + (f"?/{'&'.join(members)}" if members else "")
 
 
 def _choose(image: xr.DataArray, target: str, name: str | None) -> Format:

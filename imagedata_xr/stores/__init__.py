@@ -1,1 +1,1 @@
-"""Where bytes live: local folders, URLs and, later, archives and servers."""
+"""Where bytes live: local folders, URLs, archives and stores of our own."""

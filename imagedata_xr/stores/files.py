@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from ..errors import SourceError
+from ..errors import ImagedataError, SourceError
+from ..options import options
+from .http import http_ranges, is_http, known_size
+from .patience import may_pass, patiently, pause
 
 _READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -39,12 +43,10 @@ def is_local(file: File) -> bool:
 
 def file_name(file: File) -> str:
     """Name one file, as errors and warnings may show it: without credentials."""
-    return file.path if is_local(file) else strip_credentials(str(file.fs.unstrip_protocol(file.path)))
-
-
-def is_archive(path: str) -> bool:
-    """Tell by its name whether a file is an archive of files."""
-    return path.lower().endswith((".zip", ".tar", ".tar.gz", ".tgz"))
+    if is_local(file):
+        return file.path
+    name = str(file.fs.unstrip_protocol(file.path))
+    return name if getattr(file.fs, "names_are_safe", False) else strip_credentials(name)
 
 
 def strip_credentials(url: str) -> str:
@@ -55,7 +57,8 @@ def strip_credentials(url: str) -> str:
         if "://" in plain:
             plain = plain.partition("#")[0]
         address, mark, query = plain.partition("?")
-        parts.append(address if "=" in query else address + mark + query)
+        secret = "=" in query and "://" in plain
+        parts.append(address if secret else address + mark + query)
     return "::".join(parts)
 
 
@@ -152,16 +155,77 @@ def read_available(files: Sequence[File], offsets: Sequence[int], lengths: Seque
             batch = wanted[first : first + BATCH]
             starts = [offsets[k] for k in batch]
             stops = [offsets[k] + lengths[k] for k in batch]
-            got = fs.cat_ranges([files[k].path for k in batch], starts, stops, on_error="return")
+            got = _read_far(fs, [files[k].path for k in batch], starts, stops)
             for k, one in zip(batch, got, strict=True):
                 data[k] = _checked(one)
     return data
 
 
+def _read_far(fs: AbstractFileSystem, paths: list[str], starts: list[int], stops: list[int]) -> list[Any]:
+    """Read ranges of a remote store; those that fail for a reason that may pass are asked for again."""
+    got = _ask(fs, paths, starts, stops)
+    for attempt in range(options().retries):
+        again = [k for k, one in enumerate(got) if not isinstance(one, bytes) and may_pass(one)]
+        if not again:
+            break
+        pause(attempt)
+        more = _ask(fs, [paths[k] for k in again], [starts[k] for k in again], [stops[k] for k in again])
+        for k, one in zip(again, more, strict=True):
+            got[k] = one
+    return got
+
+
+def _ask(fs: AbstractFileSystem, paths: list[str], starts: list[int], stops: list[int]) -> list[Any]:
+    if is_http(fs):
+        return list(http_ranges(fs, paths, starts, stops))
+    try:
+        return list(fs.cat_ranges(paths, starts, stops, on_error="return"))
+    except Exception as error:  # noqa: BLE001  # stores have their own families; it is told with the name of the file
+        return [error] * len(paths)
+
+
+def sizes_of(files: Sequence[File]) -> list[int | OSError | None]:
+    """Lengths of files of one store; None where it does not tell, the error of what fails."""
+    if not files:
+        return []
+    fs = files[0].fs
+    known = {f.path: size for f in files if is_http(fs) and (size := known_size(fs, f.path)) is not None}
+    rest = [f.path for f in files if f.path not in known]
+    try:
+        known |= zip(rest, patiently(lambda: fs.sizes(rest)), strict=True) if rest else {}
+    except Exception:  # noqa: BLE001  # of one of many: each tells its own
+        known |= {path: _size(fs, path) for path in rest}
+    return [known[f.path] for f in files]
+
+
+def _size(fs: AbstractFileSystem, path: str) -> Any:
+    try:
+        return patiently(lambda: fs.size(path))
+    except Exception as error:  # noqa: BLE001
+        return _checked(error)
+
+
 def reason(error: Exception) -> str:
     """Say in a few words why the system refused, without the path (it stands elsewhere in the message)."""
+    if isinstance(error, ImagedataError):
+        return str(error)
+    status = getattr(error, "status", None)
+    if isinstance(status, int):  # of a web server
+        return f"the server answers {status} {getattr(error, 'message', '')}".rstrip()
     strerror = getattr(error, "strerror", None)
-    return str(strerror) if strerror else type(error).__name__
+    return str(strerror) if strerror else _WORDS.get(type(error).__name__, type(error).__name__)
+
+
+_WORDS = {
+    "ServerDisconnectedError": "the server closed the connection",
+    "ClientPayloadError": "the connection broke",
+    "SocketTimeoutError": "the server did not answer in time",
+    "ServerTimeoutError": "the server did not answer in time",
+    "TimeoutError": "the server did not answer in time",
+    "FSTimeoutError": "the server did not answer in time",
+    "NoCredentialsError": "there are no credentials: storage_options take them",
+}
+"""What errors of libraries mean that have no text of their own, or one with the address in it."""
 
 
 def _too_short(file: File, there: int, size: int, start: int) -> SourceError:
@@ -174,7 +238,7 @@ def _checked(got: object) -> bytes | OSError:
     if isinstance(got, OSError):
         return got
     # aiohttp, botocore and others have their own families; one kind is enough for those who call
-    error = OSError(type(got).__name__)
+    error = OSError(errno.EIO, reason(got) if isinstance(got, Exception) else type(got).__name__)
     error.__cause__ = got if isinstance(got, BaseException) else None
     return error
 

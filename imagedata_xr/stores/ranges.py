@@ -15,7 +15,7 @@ _INPUT = 1 << 18  # bytes read at a time
 _POINTS = 256  # resume points of a file at most, some 45 kB each
 
 GZIP_MAGIC = b"\x1f\x8b"
-GZIP, ANY = 31, 47  # what zlib calls window bits: gzip; zlib or gzip, whichever the first bytes say
+GZIP, ANY, BARE = 31, 47, -15  # zlib's window bits: gzip; zlib or gzip, as the first bytes say; deflate alone
 
 
 class Ranges(Protocol):
@@ -74,20 +74,21 @@ class Gzip:
 
     Unpacking begins at the nearest point passed before, so that reading volume after volume unpacks the file once.
     These points are kept in memory, belong to the process, and are not pickled. The packed bytes may begin inside of
-    the file, at byte `begin`, and be of zlib (`kind`).
+    the file, at byte `begin`, be of zlib or bare (`kind`), and end before the file does, at byte `end`.
     """
 
     compressed = True
 
-    def __init__(self, file: File, size: int = 0, begin: int = 0, kind: int = GZIP) -> None:
-        self.file, self.size, self.begin, self.kind = file, size, begin, kind
+    def __init__(self, file: File, size: int = 0, begin: int = 0, kind: int = GZIP, end: int | None = None) -> None:
+        self.file, self.size, self.begin, self.kind, self.end = file, size, begin, kind, end
+        self._apart = max(_STEP, size // _POINTS)
         self._points: list[_Point] = []
         self._lock = threading.Lock()
 
-    def __getstate__(self) -> tuple[File, int, int, int]:
-        return self.file, self.size, self.begin, self.kind
+    def __getstate__(self) -> tuple[File, int, int, int, int | None]:
+        return self.file, self.size, self.begin, self.kind, self.end
 
-    def __setstate__(self, state: tuple[File, int, int, int]) -> None:
+    def __setstate__(self, state: tuple[File, int, int, int, int | None]) -> None:
         self.__init__(*state)  # type: ignore[misc]
 
     def head(self, length: int) -> bytes:
@@ -122,9 +123,13 @@ class Gzip:
             The file is truncated or damaged.
         """
         stop = 0
-        for position, data in self._checked(0):
+        for position, data in self.blocks():
             stop = position + len(data)
         return stop
+
+    def blocks(self) -> Iterator[tuple[int, bytes]]:
+        """Give the whole content in blocks, with the place of each; its checksum is tested at the end."""
+        return self._checked(0)
 
     def _filled(self, offsets: Sequence[int], lengths: Sequence[int]) -> tuple[list[bytearray], int]:
         """Ranges, and up to where the content was seen (further than any range ends, unless it ends before)."""
@@ -160,7 +165,9 @@ class Gzip:
         state = point.state.copy() if point.state is not None else zlib.decompressobj(self.kind)
         with self.file.fs.open(self.file.path, "rb") as f:
             f.seek(self.begin + packed)
-            while raw := f.read(_INPUT):
+            left = -1 if self.end is None else self.end - self.begin - packed
+            while raw := f.read(_INPUT if left < 0 else min(_INPUT, left)):
+                left -= len(raw) if left > 0 else 0
                 while raw:
                     if state.eof:  # members may follow each other, with zeros between
                         rest = raw.lstrip(b"\0")
@@ -188,7 +195,8 @@ class Gzip:
             return max((p for p in self._points if p.out <= start), default=_Point(0, 0, None))
 
     def _remember(self, out: int, packed: int, state: Any) -> None:
-        apart = max(_STEP, self.size // _POINTS)
         with self._lock:
-            if not state.eof and out >= (self._points[-1].out if self._points else 0) + apart:
+            if not state.eof and out >= (self._points[-1].out if self._points else 0) + self._apart:
                 self._points.append(_Point(out, packed, state.copy()))
+                if len(self._points) > _POINTS:  # longer than was known: half of them, twice as far apart
+                    self._points, self._apart = self._points[1::2], 2 * self._apart

@@ -12,9 +12,11 @@ from typing import Any
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from ..errors import SourceError
-from .files import strip_credentials
+from ..errors import SourceError, warn
+from .archives_out import archive_target
+from .files import File, file_name, strip_credentials
 from .registry import Sink, StorageOptions, store_of
+from .uploads import AT_ONCE, AT_ONCE_BYTES, remove, upload
 
 __all__ = ["Sink", "check_target", "open_sink", "place_of_target", "special_sink"]
 
@@ -54,6 +56,8 @@ def open_sink(target: str, overwrite: bool, storage_options: StorageOptions = No
     """
     if (special := special_sink(target)) is not None:
         return special(overwrite, storage_options)
+    if (archive := archive_target(target, storage_options)) is not None:
+        return archive.sink(archive.check_folder(overwrite))
     fs, path = place_of_target(target, storage_options)
     if isinstance(fs, LocalFileSystem):
         return _LocalFolder(Path(path), overwrite)
@@ -64,6 +68,9 @@ def check_target(target: str, overwrite: bool, storage_options: StorageOptions =
     """Raise `FileExistsError` where a target may not be written, without touching it."""
     if special_sink(target) is not None:
         return  # it tells when writing begins, before anything is sent
+    if (archive := archive_target(target, storage_options)) is not None:
+        archive.check_folder(overwrite)
+        return
     fs, path = place_of_target(target, storage_options)
     if isinstance(fs, LocalFileSystem):
         _check_local(Path(path), overwrite)
@@ -186,34 +193,49 @@ def _check_remote(fs: Any, path: str, overwrite: bool) -> list[str]:
 
 
 class _RemoteFolder:
-    """Whole files are uploaded one by one; all are removed if one fails. Old files go when the new ones are there."""
+    """Files are uploaded many at once; all are removed if one fails. Old files go when the new ones are there."""
 
     def __init__(self, fs: Any, path: str, overwrite: bool) -> None:
         self.fs, self.path = fs, path
         self.old = _check_remote(fs, path, overwrite)
         # beside old files of the same names, new ones get names of their own
         self.prefix = f"{uuid.uuid4().hex[:8]}_" if self.old else ""
+        self.waiting: dict[str, bytes | Path] = {}
+        self.waiting_bytes = 0
+        self.folders: set[str] = set()
         self.done: list[str] = []
         fs.makedirs(path, exist_ok=True)
 
     def add(self, name: str, data: bytes | Path) -> None:
-        """Upload one file."""
+        """Take one file; it is uploaded with others."""
+        data = content(data)
         *folders, last = name.split("/")
         place = "/".join([self.path, *folders])
-        full = f"{place}/{self.prefix}{last}"
-        if folders:
+        if folders and place not in self.folders:
             self.fs.makedirs(place, exist_ok=True)
-        self.done.append(full)
-        self.fs.pipe_file(full, content(data))
+            self.folders.add(place)
+        self.waiting[f"{place}/{self.prefix}{last}"] = data
+        self.waiting_bytes += len(data)
+        if len(self.waiting) >= AT_ONCE or self.waiting_bytes >= AT_ONCE_BYTES:
+            self._send()
+
+    def _send(self) -> None:
+        self.done += self.waiting
+        group, self.waiting, self.waiting_bytes = self.waiting, {}, 0
+        if group:
+            upload(self.fs, group)
 
     def finish(self) -> tuple[str, ...]:
-        """Remove the old files."""
-        for name in self.old:
-            self.fs.rm_file(name)
-        return tuple(self.fs.unstrip_protocol(name) for name in self.done)
+        """Upload the rest, and remove the old files."""
+        self._send()
+        if left := remove(self.fs, self.old):
+            raise SourceError(
+                f"the new files of {file_name(File(self.fs, self.path))} are whole, but old ones could not be removed: "
+                f"{', '.join(left)}"
+            )
+        return tuple(file_name(File(self.fs, name)) for name in self.done)
 
     def abandon(self) -> None:
         """Remove everything that was uploaded."""
-        for name in self.done:
-            if self.fs.exists(name):
-                self.fs.rm_file(name)
+        if left := remove(self.fs, self.done):
+            warn(f"writing was given up, and these files could not be removed: {', '.join(left)}")

@@ -132,7 +132,7 @@ def store_name(fs: AbstractFileSystem) -> str | None:
     if isinstance(fs, LocalFileSystem):
         return "file"
     protocol = fs.protocol if isinstance(fs.protocol, str) else "|".join(fs.protocol)
-    if protocol in ("memory", "http|https", "zip", "tar", "reference", "gzip") or fs.storage_args:
+    if protocol in ("memory", "http|https", "zip", "tar", "reference", "gzip", "archive") or fs.storage_args:
         return None
     parts = _naming(fs.storage_options)
     return None if parts is None else f"{protocol}:{type(fs).__name__}:{parts}"

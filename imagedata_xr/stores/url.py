@@ -6,24 +6,28 @@ Addresses that need more than fsspec are those of stores of our own; see `imaged
 
 from __future__ import annotations
 
+import asyncio
 import glob
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from fsspec import AbstractFileSystem
+from fsspec.asyn import sync
 from fsspec.core import OpenFile, url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from ..errors import LabelError, NotFoundError, SourceError
+from ..options import options as current
 from . import registry
+from .address import ArchiveAddress, archive_address, chosen, is_archive, kind_of
+from .archives import open_archive
 from .files import (
     BATCH,
     File,
     file_name,
-    is_archive,
     is_local,
     local,
     read_available,
@@ -33,6 +37,7 @@ from .files import (
     reason,
     strip_credentials,
 )
+from .patience import may_pass, patiently, pause, real_error
 from .registry import StorageOptions, store_of
 
 __all__ = [
@@ -60,7 +65,7 @@ _NEVER_FOLDERS = (".dcm", ".ima", ".nii", ".nii.gz")
 
 FORMS = (
     "path/of/file", "path/of/folder", "pattern*.dcm", "file:///path", "https://host/file", "s3://bucket/folder",
-    "zip://member::path/a.zip",
+    "a.zip", "a.tar.gz?folder", "a.zip?first&second*", "s3://bucket/a.tar?member", "zip://member::https://host/a.zip?key=x",
 )  # fmt: skip
 """Addresses as a user may type them; stores of our own add theirs."""
 
@@ -79,8 +84,9 @@ def find(source: Source, storage_options: StorageOptions = None) -> list[File]:
     Parameters
     ----------
     source
-        A path, a folder (searched recursively), a glob, an fsspec URL or chain of these, an fsspec `OpenFile`, or a
-        list of any of them. Hidden files and folders below a folder are left out.
+        A path, a folder (searched recursively), a glob, an archive or what is meant of one, an fsspec URL or chain of
+        these, the address of a store of our own, an fsspec `OpenFile`, or a list of any of them. Hidden files and
+        folders below a folder are left out.
     storage_options
         Handed to fsspec for URLs.
 
@@ -120,6 +126,9 @@ def source_name(source: Source) -> str:
     names = list(dict.fromkeys(_name(one) for one in _flat(source)))
     if len(names) == 1:
         return names[0]
+    if all("?" in name for name in names) and len({name.partition("?")[0] for name in names}) == 1:
+        base, inside = names[0].partition("?")[0], [name.partition("?")[2] for name in names]
+        return base + (f"?{common}" if (common := os.path.commonpath(inside)) else "")
     if all("://" not in name for name in names):
         return os.path.commonpath(names)
     parts = [name.split("/") for name in names]
@@ -145,26 +154,64 @@ def _flat(source: Source) -> list[str | OpenFile | File]:
 
 
 def _find_each(sources: list[str | OpenFile | File], options: StorageOptions) -> Iterable[list[File]]:
-    """Find what each source stands for; addresses of one store that answers several requests at once, in threads."""
-    schemes = {s.partition("://")[0] for s in sources if isinstance(s, str) and "://" in s and "::" not in s}
-    alike = len(schemes) == 1 and all(isinstance(s, str) and "://" in s and "::" not in s for s in sources)
-    if len(sources) < 2 or not alike or not _answers_many(str(sources[0]), options):
+    """Find what each source stands for; addresses of one store that answers several requests at once, together."""
+    plain = [s for s in sources if isinstance(s, str) and _is_plain_url(s)]
+    if len(sources) < 2 or len(plain) < len(sources) or len({s.partition("://")[0] for s in plain}) > 1:
         return (_find_one(one, options) for one in sources)
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(min(BATCH, len(sources))) as pool:
-        return list(pool.map(lambda one: _find_one(one, options), sources))
-
-
-def _answers_many(url: str, options: StorageOptions) -> bool:
-    """Whether the store of an address, which all its addresses share, is one of fsspec's asynchronous ones."""
-    finder = next((finder for pattern, finder in _KINDS if pattern.match(url)), None)
-    if finder is not _find_url or store_of(url) is not None:
-        return False
     try:
-        return bool(url_to_fs(url, **(options or {}))[0].async_impl)
+        fs = url_to_fs(plain[0], **(options or {}))[0]
+        paths = [url_to_fs(one, **(options or {}))[1] for one in plain]
     except (ValueError, ImportError):  # said by the one who opens it
-        return False
+        return (_find_one(one, options) for one in sources)
+    if not getattr(fs, "async_impl", False):
+        return (_find_one(one, options) for one in sources)
+    told = _told_at_once(fs, paths)
+    pairs = zip(plain, paths, told, strict=True)
+    return [_found(fs, path, strip_credentials(one), info) for one, path, info in pairs]
+
+
+def _is_plain_url(source: str) -> bool:
+    """Whether an address names one thing of fsspec's, which need not be listed to be found."""
+    known = "://" in source and "::" not in source and not source.startswith("file://")
+    special = store_of(source) is not None or archive_address(source) is not None
+    return known and not special and not source.endswith("/") and not _has_magic(source)
+
+
+def _has_magic(path: str) -> bool:
+    """Whether a path is a pattern; on the web a question mark begins the query."""
+    web = path.startswith(("http://", "https://"))
+    return glob.has_magic(path.partition("?")[0] if web else path)
+
+
+def _told_at_once(fs: AbstractFileSystem, paths: Sequence[str]) -> list[Any]:
+    """What a store tells of files, or the errors, of 64 at once."""
+
+    async def together(some: Sequence[str]) -> list[Any]:
+        return await asyncio.gather(*(fs._info(path) for path in some), return_exceptions=True)
+
+    told: list[Any] = []
+    for first in range(0, len(paths), BATCH):
+        some = paths[first : first + BATCH]
+        got = sync(fs.loop, together, some)
+        for attempt in range(current().retries):
+            again = [k for k, one in enumerate(got) if may_pass(one)]
+            if not again:
+                break
+            pause(attempt)
+            for k, one in zip(again, sync(fs.loop, together, [some[k] for k in again]), strict=True):
+                got[k] = one
+        told += got
+    return told
+
+
+def _found(fs: AbstractFileSystem, path: str, name: str, info: Any) -> list[File]:
+    """Files under a path of which a store has told something."""
+    info = real_error(info) if isinstance(info, Exception) else info
+    if isinstance(info, FileNotFoundError):
+        raise NotFoundError(f"{name} does not exist") from info
+    if isinstance(info, Exception):
+        raise SourceError(f"{name} can't be listed: {reason(info)}") from info
+    return [File(fs, path)] if info["type"] != "directory" else _find_in(fs, path, name)
 
 
 def _find_one(source: str | OpenFile | File, options: StorageOptions) -> list[File]:
@@ -179,10 +226,44 @@ def _find_one(source: str | OpenFile | File, options: StorageOptions) -> list[Fi
         return _find_in(source.fs, source.path, _name(source))
     if (store := store_of(source)) is not None:
         return store.find(source, options)
+    if (address := archive_address(source)) is not None:
+        return _find_archived(address, options)
+    return _find_plain(source, options)
+
+
+def _find_plain(source: str, options: StorageOptions) -> list[File]:
     for pattern, finder in _KINDS:
         if pattern.match(source):
             return finder(source, options)
     return _find_local(source)
+
+
+def _find_archived(address: ArchiveAddress, options: StorageOptions) -> list[File]:
+    """List what is meant of an archive, or of each archive that a pattern matches."""
+    inner = archive_address(address.base)
+    within = inner is not None and inner.base != address.base
+    archives = _find_one(address.base, options) if within else _find_plain(address.base, options)
+    opened = [open_archive(file, address.kind) for file in archives]
+    picks = [chosen(one.members, address.members) for one in opened]
+    missing = [m for m in address.members if all(m in gone for _, gone in picks)]
+    name = _name_archived(address._replace(members=()))
+    if missing:
+        count = sum(len(one.members) for one in opened)
+        raise NotFoundError(
+            f"{name} has nothing called {missing[0]!r}, or that matches it, among its {count} files: what stands after "
+            "'?' is a file, a folder or a pattern, as they are called in the archive, and '&' parts several"
+        )
+    found = [File(one, path) for one, (paths, _) in zip(opened, picks, strict=True) for path in paths]
+    if not found:
+        raise NotFoundError(f"{name} is empty: it holds no file")
+    return found
+
+
+def _name_archived(address: ArchiveAddress) -> str:
+    base = _name(address.base)
+    if kind_of(address.base) in (address.kind, f"{address.kind}.gz") or (address.kind == "tar?" and is_archive(base)):
+        return str(ArchiveAddress(base, address.kind, address.members))
+    return f"{address.kind.rstrip('?')}://{'&'.join(address.members)}::{base}"
 
 
 def _find_url(url: str, options: StorageOptions) -> list[File]:
@@ -201,22 +282,26 @@ def _find_in(fs: AbstractFileSystem, path: str, name: str) -> list[File]:
     if isinstance(fs, LocalFileSystem):
         return _find_local(path)
     try:
-        if glob.has_magic(path) and not fs.exists(path):
-            tops = sorted(top for top in fs.glob(path) if "/." in path or not _hidden(top))
-            if not tops:
-                raise NotFoundError(f"Nothing matches {name}")
-        else:
-            tops = [path]
-        paths: list[str] = []
-        for top in tops:
-            paths += _files_below(fs, top)
-    except FileNotFoundError as error:
-        raise error if isinstance(error, NotFoundError) else NotFoundError(f"{name} does not exist") from error
-    except OSError as error:
-        raise SourceError(f"{name} can't be listed: {reason(error)}") from error
+        paths = patiently(lambda: _paths_in(fs, path, name))
+    except SourceError:
+        raise
+    except Exception as error:  # stores have their own families of errors
+        what = real_error(error)
+        if isinstance(what, FileNotFoundError):
+            raise NotFoundError(f"{name} does not exist") from error
+        raise SourceError(f"{name} can't be listed: {reason(what)}") from error
     if not paths:
         raise NotFoundError(f"{name} is empty: it holds no file")
     return [File(fs, p) for p in paths]
+
+
+def _paths_in(fs: AbstractFileSystem, path: str, name: str) -> list[str]:
+    tops = [path]
+    if _has_magic(path) and not fs.exists(path):
+        tops = sorted(top for top in fs.glob(path) if "/." in path or not _hidden(top))
+        if not tops:
+            raise NotFoundError(f"Nothing matches {name}")
+    return [p for top in tops for p in _files_below(fs, top)]
 
 
 def _files_below(fs: AbstractFileSystem, top: str) -> list[str]:
@@ -292,6 +377,8 @@ def _name(source: str | OpenFile | File) -> str:
         return file_name(source)
     if (store := store_of(source)) is not None:
         return store.name(source)
+    if (address := archive_address(source)) is not None and address != ArchiveAddress(source, address.kind):
+        return _name_archived(address)
     if source.startswith("file://") and "::" not in source:
         source = source.removeprefix("file://")
     if "://" in source or "::" in source:

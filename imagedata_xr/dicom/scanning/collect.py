@@ -6,8 +6,8 @@ import os
 from collections.abc import Generator
 from typing import TypeAlias
 
+from ...stores.files import File, file_name, read_available, reason, sizes_of
 from ...stores.unpacked import GZIP_MAGIC, unpacked
-from ...stores.url import File, file_name, read_available, reason
 from .columns import Columns
 from .reread import reread
 from .sniff import looks_like_dicom
@@ -196,22 +196,8 @@ def _check_pixels(walked: Walked, size: int) -> Generator[tuple[int, int], bytes
 
 def _sizes(files: list[File]) -> dict[str, int | OSError]:
     """Ask a store for the length of files."""
-    if not files:
-        return {}
-    fs = files[0].fs
-    try:
-        sizes = fs.sizes([f.path for f in files])
-    except OSError:
-        sizes = [_size(f) for f in files]
-    known = {f.path: size for f, size in zip(files, sizes, strict=True)}
-    for path in (path for path, size in known.items() if size is None):
-        known[path] = len(fs.cat_file(path))  # a server that does not tell
+    known: dict[str, int | OSError] = {}
+    for file, size in zip(files, sizes_of(files), strict=True):
+        # a server that does not tell
+        known[file.path] = len(file.fs.cat_file(file.path)) if size is None else size
     return known
-
-
-def _size(file: File) -> int | OSError | None:
-    try:
-        size: int | None = file.fs.size(file.path)
-    except OSError as error:
-        return error
-    return size

@@ -15,9 +15,11 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from ...errors import FormatError
-from ...stores.files import strip_credentials
+from ...stores.archives_out import archive_target
+from ...stores.files import File, file_name, strip_credentials
 from ...stores.sinks import Sink, content, open_sink, place_of_target, special_sink
 from ...stores.sinks import check_target as check_folder
+from ...stores.uploads import upload
 from .uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 
@@ -83,8 +85,14 @@ class OneFile:
     """A single file under the name that was asked for; it appears when it is whole."""
 
     def __init__(self, target: str, overwrite: bool, storage_options: Mapping[str, Any] | None = None) -> None:
-        self.fs, self.path = place_of_target(target, storage_options)
-        if self.fs.exists(self.path) and not overwrite:
+        self.archive = archive_target(target, storage_options, of_file=True)
+        if self.archive is not None:
+            self.fs, self.path = None, self.archive.path(target.rpartition("/")[2].rpartition("?")[2])
+            self.there = self.path in self.archive.names
+        else:
+            self.fs, self.path = place_of_target(target, storage_options)
+            self.there = bool(self.fs.exists(self.path))
+        if self.there and not overwrite:
             raise FileExistsError(f"{strip_credentials(target)} is there already: overwrite=True replaces it")
         self.data: bytes | None = None
 
@@ -100,9 +108,17 @@ class OneFile:
     def finish(self) -> tuple[str, ...]:
         """Let the file appear."""
         data = self.data or b""
+        if self.archive is not None:
+            sink = self.archive.sink([self.path] if self.there else [])
+            try:
+                sink.add(os.path.basename(self.path), data)
+                return sink.finish()
+            except BaseException:
+                sink.abandon()
+                raise
         if not isinstance(self.fs, LocalFileSystem):
-            self.fs.pipe_file(self.path, data)
-            return (str(self.fs.unstrip_protocol(self.path)),)
+            upload(self.fs, {self.path: data}, replaces=self.there)
+            return (file_name(File(self.fs, self.path)),)
         place = Path(self.path)
         place.parent.mkdir(parents=True, exist_ok=True)
         stage = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.part")
