@@ -15,6 +15,7 @@ from ..formats.seam import WriteOptions, Written, format_named, format_of_target
 from ..formats.writing import write
 from ..model.image import as_image
 from ..stores.address import archive_address
+from ..stores.registry import store_of
 from ..stores.url import source_name
 from .sources import as_source, numbered, read_options, reading_options
 from .talk import Counter, complain, say, size
@@ -163,7 +164,9 @@ def tell(written: Written) -> None:
     """Say what was written: files of a folder by their folder."""
     paths = written.paths
     if len(paths) > 1 and written.format == "dicom":
-        place = source_name(list(paths))
+        # what a store of our own gives is the address of each image, not of a place that holds them
+        own = store_of(paths[0]) is not None
+        place = paths[0].rpartition("/")[0] if own else source_name(list(paths))
     else:
         place = ", ".join(paths)
     noun = "file" if written.count == 1 else "files"
