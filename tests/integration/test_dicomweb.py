@@ -89,7 +89,8 @@ def test_a_study_and_a_patient_are_trees(archive: str) -> None:
         ("/studies/1*", SourceError, "wildcards"),
         ("/series/5", SourceError, "needs its study"),
         ("/studies", SourceError, "has the form"),
-        (f"/studies/{ANNA.study}/instances/5", SourceError, "has the form"),
+        (f"/studies/{ANNA.study}/instances/5", SourceError, "named by its UID"),
+        (f"/studies/{ANNA.study}/series/5/instances/1.2.3", NotFoundError, "no such image"),
     ],
 )
 def test_what_is_not_there_is_said(archive: str, path: str, error: type[Exception], said: str) -> None:
@@ -130,6 +131,9 @@ def test_written_and_read_back(web: str, tmp_path: Path) -> None:
     assert sorted(written.report.stored) == sorted(written.uids)
     found = xr.open_dataarray(f"{web}/studies/{ANNA.study}/series/{written.series}", engine="imagedata")
     np.testing.assert_array_equal(found, image + 7)
+    one = xr.open_dataarray(written.paths[0], engine="imagedata")
+    number = int(one.imd.header[0, 0].InstanceNumber) - 1
+    np.testing.assert_array_equal(one.values[0, 0], (image + 7).values.reshape(-1, 6, 8)[number])
     assert found.attrs["SeriesDescription"] == "plus 7"
     assert int(found.patient) == int(image.patient)
 

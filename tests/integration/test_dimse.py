@@ -101,7 +101,9 @@ def test_a_study_and_a_patient_are_trees(archive: Server) -> None:
         (f"/P-2/{ANNA.study}", NotFoundError, "no such study"),
         ("", SourceError, "whole archive"),
         ("/P*", SourceError, "wildcards"),
-        ("/a/b/c/d/e", SourceError, "are too many"),
+        (f"//{ANNA.study}/5/1.2.3", NotFoundError, "no such image"),
+        (f"//{ANNA.study}/5/7", SourceError, "named by its UID"),
+        ("/a/b/c/d/e/f", SourceError, "are too many"),
         ("/P-1//5", SourceError, "needs its study"),
         (f"//{ANNA.study}/brain", SourceError, "neither"),
     ],
@@ -262,8 +264,11 @@ def test_written_and_read_back(server: Server, tmp_path: Path) -> None:
     assert found.attrs["SeriesDescription"] == "plus 7"
     assert found.attrs["PatientID"] == "P-1"
     assert int(found.patient) == int(image.patient)
-    one = xr.open_dataarray(written.paths[0].rpartition("/")[0], engine="imagedata")
-    assert one.sizes == image.sizes
+    series = xr.open_dataarray(written.paths[0].rpartition("/")[0], engine="imagedata")
+    assert series.sizes == image.sizes
+    one = xr.open_dataarray(written.paths[0], engine="imagedata")
+    number = int(one.imd.header[0, 0].InstanceNumber) - 1
+    np.testing.assert_array_equal(one.values[0, 0], (image + 7).values.reshape(-1, 6, 8)[number])
 
 
 def test_old_uids_are_refused_unless_meant(archive: Server) -> None:

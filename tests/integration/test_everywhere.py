@@ -86,6 +86,11 @@ def _folder(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> Ite
     yield str(folder), str(tmp_path / "out"), {}
 
 
+def _zip(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> Iterator[Place]:
+    packed = shutil.make_archive(str(tmp_path / "in"), "zip", folder)
+    yield packed, str(tmp_path / "out.zip"), {}
+
+
 def _memory(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> Iterator[Place]:
     fs = fsspec.filesystem("memory")
     fs.put(str(folder), "/everywhere/in", recursive=True)
@@ -120,7 +125,7 @@ def _dicomweb(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> I
     yield f"{base}/studies/{ANNA.study}/series/{SERIES}", base, {}
 
 
-@pytest.mark.parametrize("place", ["folder", "memory", "s3", "dimse", "dicomweb"], indirect=True)
+@pytest.mark.parametrize("place", ["folder", "zip", "memory", "s3", "dimse", "dicomweb"], indirect=True)
 def test_the_same_work_everywhere(place: Place, folder: Path) -> None:
     expected = opened(folder)
     found = work(*place)

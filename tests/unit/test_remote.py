@@ -135,9 +135,9 @@ def test_an_archive_on_the_web_is_read_by_range(folder: Path, tmp_path: Path, we
 
 
 @pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    pytest.importorskip("s3fs")
-    server_module = pytest.importorskip("moto.server")
+def s3_server(require_module: Any) -> Iterator[str]:
+    require_module("s3fs")
+    server_module = require_module("moto.server")
     server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()

@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from ...errors import SourceError
 
-FORM = "dicom://host:port/AET[/patient[/study or accession number[/series or its number]]]"
+FORM = "dicom://host:port/AET[/patient[/study or accession number[/series or its number[/image]]]]"
 SCHEMES = {"dicom": False, "dicom+tls": True}
 """Schemes, and whether they mean an encrypted connection."""
 
@@ -31,6 +31,8 @@ class Address:
         Study Instance UID, or an accession number.
     series : str
         Series Instance UID, or a series number.
+    image : str
+        SOP Instance UID.
     tls : bool
         Whether the scheme demands an encrypted connection.
     """
@@ -41,6 +43,7 @@ class Address:
     patient: str = ""
     study: str = ""
     series: str = ""
+    image: str = ""
     tls: bool = False
 
     @property
@@ -103,17 +106,19 @@ def parse(url: str) -> Address:
         parts.pop()
     if not parts or not parts[0].strip():
         raise SourceError(f"the address of an archive has the form {FORM}: its application entity title is missing")
-    if len(parts) > 4:
+    if len(parts) > 5:
         raise SourceError(
             f"the address of an archive has the form {FORM}: {len(parts)} parts after the port are too many"
         )
     if len(parts[0].strip()) > 16:
         raise SourceError("an application entity title has at most 16 characters")
-    aet, patient, study, series = [*parts, "", "", ""][:4]
+    aet, patient, study, series, image = [*parts, "", "", "", ""][:5]
     if any(c in part for part in (patient, study, series) for c in "*?\\"):
         raise SourceError("wildcards in the address of an archive are not possible: leave the part empty for all")
     if series and not series.strip().isdigit() and not is_uid(series):
         raise SourceError("the series is neither a UID nor a series number")
     if series and not study:
         raise SourceError(f"the address of an archive has the form {FORM}: a series needs its study")
-    return Address(host, port, aet.strip(), patient, study, series.strip(), SCHEMES[scheme])
+    if image and not (is_uid(image) and series):
+        raise SourceError("an image is named by its UID, below its study and series")
+    return Address(host, port, aet.strip(), patient, study, series.strip(), image, SCHEMES[scheme])

@@ -8,6 +8,7 @@ from pydicom.uid import UID
 
 from ..files import File, local
 from ..registry import StorageOptions
+from .retrieve import paths_of
 from .send import ArchiveSink
 from .settings import Settings, settings_for
 from .web_address import FORM, SCHEMES, WebAddress, parse
@@ -27,12 +28,12 @@ class DicomWeb:
     def find(self, url: str, storage_options: StorageOptions) -> list[File]:
         """Fetch the series of an address, as far as they are not here; their files are local ones."""
         address, settings = connection(url, storage_options)
-        return [File(local(), str(path)) for held in fetch(address, settings) for path in held.values()]
+        return [File(local(), path) for path in paths_of(fetch(address, settings), address.image)]
 
     def name(self, url: str) -> str:
         """Address without the patient where the study says it too."""
         address = parse(url)
-        return address.below("" if address.study else address.patient, address.study, address.series)
+        return address.below("" if address.study else address.patient, address.study, address.series, address.image)
 
     def listing(self, url: str, storage_options: StorageOptions, identifiers: bool) -> list[dict[str, Any]]:
         """List what is directly below an address: studies of the service or a patient, series, images."""

@@ -27,12 +27,12 @@ class Dimse:
     def find(self, url: str, storage_options: StorageOptions) -> list[File]:
         """Fetch the series of an address, as far as they are not here; their files are local ones."""
         address, settings = connection(url, storage_options)
-        return [File(local(), path) for path in paths_of(fetch(address, settings))]
+        return [File(local(), path) for path in paths_of(fetch(address, settings), address.image)]
 
     def name(self, url: str) -> str:
         """Address without the patient where the study says it too."""
         address = parse(url)
-        return address.below("" if address.study else address.patient, address.study, address.series)
+        return address.below("" if address.study else address.patient, address.study, address.series, address.image)
 
     def listing(self, url: str, storage_options: StorageOptions, identifiers: bool) -> list[dict[str, Any]]:
         """List what is directly below an address; see `listing`."""

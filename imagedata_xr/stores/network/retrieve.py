@@ -26,7 +26,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from ...errors import SourceError
+from ...errors import NotFoundError, SourceError
 from ..implementation import CLASS_UID, VERSION_NAME
 from ..progress import Meter
 from .address import Address
@@ -248,6 +248,15 @@ class _Closing:
         self.server.shutdown()
 
 
-def paths_of(found: Iterable[Held]) -> list[str]:
-    """Files of fetched series, each series in the order of the archive."""
-    return [str(path) for series in found for path in series.values()]
+def paths_of(found: Iterable[Held], image: str) -> list[str]:
+    """Files of fetched series, each series in the order of the archive; of one image, where it is named.
+
+    Raises
+    ------
+    NotFoundError
+        None of them is that image.
+    """
+    paths = [str(path) for series in found for uid, path in series.items() if image in ("", uid)]
+    if not paths:
+        raise NotFoundError("the series has no such image")
+    return paths

@@ -8,7 +8,9 @@ from urllib.parse import quote, unquote, urlsplit
 from ...errors import SourceError
 from .address import is_uid
 
-FORM = "dicomweb+https://host/path[/patients/ID][/studies/UID or accession number[/series/UID or number]]"
+FORM = (
+    "dicomweb+https://host/path[/patients/ID][/studies/UID or accession number[/series/UID or number[/instances/UID]]]"
+)
 SCHEMES = {"dicomweb+https": "https", "dicomweb+http": "http"}
 
 
@@ -26,12 +28,15 @@ class WebAddress:
         Study Instance UID, or an accession number.
     series : str
         Series Instance UID, or a series number.
+    image : str
+        SOP Instance UID.
     """
 
     base: str
     patient: str = ""
     study: str = ""
     series: str = ""
+    image: str = ""
 
     @property
     def host(self) -> str:
@@ -73,7 +78,7 @@ def parse(url: str) -> WebAddress:
     if found.query or found.fragment:
         raise SourceError(f"an address of DICOMweb has the form {FORM}; ? and # in a part are %3F and %23")
     parts = [p for p in found.path.split("/") if p]
-    words = ("patients", "studies", "series")
+    words = ("patients", "studies", "series", "instances")
     first = next((k for k, p in enumerate(parts) if p in words), len(parts))
     base = "/".join([f"{found.scheme}://{found.netloc}", *parts[:first]])
     below = parts[first:]
@@ -81,11 +86,13 @@ def parse(url: str) -> WebAddress:
     order = [words.index(k) if k in words else -1 for k in below[::2]]
     if len(below) % 2 or -1 in order or order != sorted(set(order)):
         raise SourceError(f"an address of DICOMweb has the form {FORM}")
-    address = WebAddress(base, named.get("patients", ""), named.get("studies", ""), named.get("series", ""))
+    address = WebAddress(base, *(named.get(word, "") for word in words))
     if address.series and not address.study:
         raise SourceError(f"an address of DICOMweb has the form {FORM}: a series needs its study")
     if address.series and not address.series.isdigit() and not is_uid(address.series):
         raise SourceError("the series is neither a UID nor a series number")
+    if address.image and not (is_uid(address.image) and address.series):
+        raise SourceError("an image is named by its UID, below its study and series")
     if any(c in part for part in (address.patient, address.study) for c in "*?\\"):
         raise SourceError("wildcards in the address of an archive are not possible: leave the part out for all")
     return address
