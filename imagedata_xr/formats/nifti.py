@@ -13,6 +13,7 @@ import xarray as xr
 from ..errors import FormatError, SourceError
 from ..model.geometry import AXES
 from ..model.image import build
+from ..stores.files import stamped
 from ..stores.ranges import Gzip, Plain, open_ranges
 from ..stores.url import File, file_name
 from . import nifti_labels, nifti_write, sidecar, volumes
@@ -115,7 +116,7 @@ def _node(file: File, files: Sequence[File], options: ReadOptions, key: str | in
         partners = _beside(file, files, _VOXELS)
         if not partners:
             raise SourceError(f"{name} is the header of a pair, and the file with its voxels (.img) is missing")
-        voxels = next(iter(partners.values()))
+        voxels = stamped(next(iter(partners.values())))
     source = open_ranges(voxels, header.size)
     if not source.compressed:
         size = voxels.fs.info(voxels.path).get("size")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import NotFoundError, SourceError
+from ..stores.files import check_state, stamped
 from ..stores.ranges import ANY, Gzip, Plain, Ranges
 from ..stores.url import File, file_name, reason
 
@@ -23,7 +24,7 @@ def neighbour(file: File, name: str) -> File:
     found = File(file.fs, os.path.normpath(posixpath.join(posixpath.dirname(file.path.replace(os.sep, "/")), path)))
     if not file.fs.exists(found.path):
         raise NotFoundError(f"{file_name(file)} names the file {name!r} with its voxels, which is missing")
-    return found
+    return stamped(found)
 
 
 def size_of(file: File) -> int | None:
@@ -127,6 +128,7 @@ class Unpacked:
 
     def _load(self) -> bytes:
         name = file_name(self.file)
+        check_state(self.file)
         try:
             packed = self.file.fs.cat_file(self.file.path)[self.begin :]
             data = self._unpacked(packed)

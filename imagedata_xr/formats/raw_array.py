@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from ..model.lazy import axis_indices
+from ..stores.files import token_of
 from ..stores.ranges import Ranges
 
 
@@ -113,6 +114,11 @@ class RawArray:
         if self.wanted is not None:
             self.dtype = self.wanted
 
+    @property
+    def token(self) -> str:
+        """Digest of the state of the files."""
+        return token_of(part.file for part in _sources(self.source) if hasattr(part, "file"))
+
     def read(self, key: tuple[Any, ...]) -> NDArray[Any]:
         """Read rows of the planes that the key names, and no other byte."""
         at = [axis_indices(k, n) for k, n in zip(key, self.shape, strict=True)]
@@ -150,6 +156,10 @@ class RawArray:
             (r, np.frombuffer(d, dtype=self.stored).reshape(-1, height, *self.grid[2:]))
             for r, d in zip(runs, data, strict=True)
         ]
+
+
+def _sources(source: Any) -> list[Any]:
+    return [part for part, _ in source.parts] if hasattr(source, "parts") else [source]
 
 
 @dataclass

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import SeriesError, SourceError, warn
+from ..stores.files import stamped
 from ..stores.url import File
 from .seam import Node, ReadOptions
 
@@ -62,7 +63,7 @@ def read_each(
         # where names repeat (in several folders) only the number tells them apart
         key = stems[k] if stems.count(stems[k]) == 1 else k
         try:
-            nodes.append(node_of(files[k], key))
+            nodes.append(node_of(stamped(files[k]), key))
         except SourceError as error:
             if options.errors == "raise":
                 raise

@@ -14,7 +14,7 @@ from ..errors import GeometryError, LabelError
 from . import geometry
 from .geometry import AXES
 from .indexes import Space
-from .lazy import on_demand
+from .lazy import OnDisk, on_demand
 from .orders import LABELS
 from .repair import SEGMENT, TRAILING, put_indexes
 from .repair import repair as repair
@@ -91,7 +91,8 @@ def build(
     dims = [v.dim for v in volumes] + list(AXES)
     if len(data.shape) == len(dims) + 1:
         dims += TRAILING
-    image = xr.Variable(dims, on_demand(data), dict(attrs or {}), dict(encoding or {}))
+    kind = OnDisk if hasattr(data, "read") else xr.Variable
+    image = kind(dims, on_demand(data), dict(attrs or {}), dict(encoding or {}))
     variables: dict[str, xr.Variable] = {}
     for v in volumes:
         numbers = np.int64 if v.dim == SEGMENT else np.float64

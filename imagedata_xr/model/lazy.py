@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
@@ -37,6 +38,31 @@ class OnDemand(BackendArray):
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         """Read a part; called by xarray."""
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self.array.read)
+
+
+class OnDisk(xr.Variable):  # type: ignore[misc]
+    """A variable whose values are in files: its dask array is named after their state as well.
+
+    xarray names it after the address and the options. Files that changed would have the name that they had before, and
+    a cluster that still holds the old values, or a graph that holds both, would take one for the other.
+    """
+
+    __slots__ = ()
+
+    def chunk(self, chunks: Any = {}, *, from_array_kwargs: Any = None, **kwargs: Any) -> Any:  # noqa: B006
+        """Chunk as xarray does, under a name of its own."""
+        token, settings = _token(self._data), dict(from_array_kwargs or {})
+        if token and isinstance(settings.get("name"), str):
+            settings["name"] += f"-{token}"
+        out = super().chunk(chunks, from_array_kwargs=settings, **kwargs)
+        return xr.Variable(out.dims, out._data, out._attrs, out._encoding, fastpath=True)
+
+
+def _token(data: Any) -> str:
+    """Digest of the state of the files behind xarray's wrappers; empty where it is not known."""
+    while data is not None and not isinstance(data, OnDemand):
+        data = getattr(data, "array", None)
+    return "" if data is None else str(getattr(data.array, "token", ""))
 
 
 def on_demand(array: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -24,10 +25,25 @@ BATCH = 64
 
 
 class File(NamedTuple):
-    """A file: the filesystem that holds it and the path inside that filesystem."""
+    """A file: the filesystem that holds it and the path inside that filesystem.
+
+    Once it was opened, also its state then: its length and its time of change (ns), of local files. What is read of it
+    later has to be in that state.
+    """
 
     fs: AbstractFileSystem
     path: str
+    state: tuple[int, int] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same file, whatever its state."""
+        return isinstance(other, File) and self.path == other.path and self.fs == other.fs
+
+    def __hash__(self) -> int:
+        return hash(self[:2])
+
+    def __repr__(self) -> str:
+        return f"<file {file_name(self)}>"  # the options of a store may hold passwords
 
 
 @functools.cache
@@ -39,6 +55,48 @@ def local() -> LocalFileSystem:
 def is_local(file: File) -> bool:
     """Tell whether a file can be opened by the operating system under its path."""
     return isinstance(file.fs, LocalFileSystem)
+
+
+def stamped(file: File) -> File:
+    """Give a file with the state that it has now; as it is where that is known, and where it is not local."""
+    if file.state is not None or not is_local(file):
+        return file
+    try:
+        return file._replace(state=state_now(os.stat(file.path)))
+    except OSError:  # said by the one who reads it
+        return file
+
+
+def state_now(status: os.stat_result) -> tuple[int, int]:
+    """State of a file: its length, and its time of change in ns."""
+    return status.st_size, status.st_mtime_ns
+
+
+def token_of(files: Iterable[File]) -> str:
+    """Digest of the states of files, for names of tasks; empty where none is known."""
+    states = [file.state for file in files]
+    if not any(states):
+        return ""
+    return hashlib.blake2b(repr(states).encode(), digest_size=8).hexdigest()
+
+
+def check_state(file: File, status: os.stat_result | None = None) -> None:
+    """Raise `SourceError` where a file is no longer in the state in which it was opened.
+
+    Parameters
+    ----------
+    file
+    status
+        Of the open file, where it is.
+    """
+    if file.state is None:
+        return
+    try:
+        now = state_now(os.stat(file.path) if status is None else status)
+    except OSError as error:
+        raise SourceError(f"{file_name(file)} can't be read: {reason(error)}") from error
+    if now != file.state:
+        raise SourceError(f"{file_name(file)} has changed since it was opened: open the source again")
 
 
 def file_name(file: File) -> str:
@@ -91,6 +149,8 @@ def read_ranges(files: Sequence[File], offsets: Iterable[int], lengths: Iterable
     starts, sizes = list(offsets), list(lengths)
     data = read_available(files, starts, sizes)
     for file, start, size, got in zip(files, starts, sizes, data, strict=True):
+        if isinstance(got, SourceError):
+            raise got
         if isinstance(got, Exception):
             raise SourceError(f"{file_name(file)} can't be read: {reason(got)}") from got
         if len(got) < size:
@@ -131,7 +191,11 @@ def read_into(files: Sequence[File], offsets: Sequence[int], buffers: Sequence[m
                         os.close(fd)
                         fd = -1
                     path, fd = file.path, os.open(file.path, _READ_ONLY)
+                    if file.state is not None:
+                        check_state(file, os.fstat(fd))
                 there = _fill(path, fd, offset, buffer)
+            except SourceError:
+                raise
             except OSError as error:
                 raise SourceError(f"{file_name(file)} can't be read: {reason(error)}") from error
             if there < len(buffer):
@@ -147,9 +211,11 @@ def read_available(files: Sequence[File], offsets: Sequence[int], lengths: Seque
     remote: dict[AbstractFileSystem, list[int]] = {}
     for k, (file, offset, length) in enumerate(zip(files, offsets, lengths, strict=True)):
         if is_local(file):
-            data[k] = _read_local(file.path, offset, length)
+            data[k] = _read_local(file, offset, length)
         else:
             remote.setdefault(file.fs, []).append(k)
+    for k in {id(files[k].state): k for wanted in remote.values() for k in wanted if files[k].state}.values():
+        check_state(files[k])  # content that is unpacked from a local file
     for fs, wanted in remote.items():
         for first in range(0, len(wanted), BATCH):
             batch = wanted[first : first + BATCH]
@@ -243,9 +309,11 @@ def _checked(got: object) -> bytes | OSError:
     return error
 
 
-def _read_local(path: str, offset: int, length: int) -> bytes | OSError:
+def _read_local(file: File, offset: int, length: int) -> bytes | OSError:
     try:
-        with open(path, "rb", buffering=0) as f:
+        with open(file.path, "rb", buffering=0) as f:
+            if file.state is not None:
+                check_state(file, os.fstat(f.fileno()))
             f.seek(offset)
             parts = []
             while length > 0 and (part := f.read(length)):

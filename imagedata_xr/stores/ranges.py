@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from ..errors import SourceError
-from .files import File, file_name, read_available, read_ranges, reason
+from .files import File, check_state, file_name, read_available, read_ranges, reason
 
 _STEP = 1 << 22  # bytes unpacked at a time
 _INPUT = 1 << 18  # bytes read at a time
@@ -155,6 +155,8 @@ class Gzip:
             yield from self._blocks(start)
         except (zlib.error, EOFError) as error:
             raise SourceError(f"{file_name(self.file)} is damaged, it can't be unpacked: {error}") from error
+        except SourceError:
+            raise
         except OSError as error:
             raise SourceError(f"{file_name(self.file)} can't be read: {reason(error)}") from error
 
@@ -163,6 +165,7 @@ class Gzip:
         point = self._nearest(start)
         out, packed = point.out, point.packed
         state = point.state.copy() if point.state is not None else zlib.decompressobj(self.kind)
+        check_state(self.file)
         with self.file.fs.open(self.file.path, "rb") as f:
             f.seek(self.begin + packed)
             left = -1 if self.end is None else self.end - self.begin - packed

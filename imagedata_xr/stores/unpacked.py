@@ -25,7 +25,7 @@ _READERS = 16
 
 def unpacked(file: File) -> File:
     """Give the unpacked content of a gzip-compressed file as a file."""
-    return File(_over(file.fs), file.path)
+    return File(_over(file.fs), file.path, file.state)
 
 
 @lru_cache(maxsize=64)

@@ -187,3 +187,12 @@ def test_credentials_reach_workers_and_stand_nowhere_else(client: Client, tmp_pa
     nodes = xr.open_datatree(f"guarded://me:{PLAIN}@scans", engine="imagedata", storage_options=options)
     texts += [repr(d.encoding) + repr(d) for d in (whole, nodes, *(node.to_dataset() for node in nodes.subtree))]
     assert not [text for text in texts if PLAIN in text or KEY in text]
+
+
+def test_workers_see_that_a_file_changed(client: Client, tmp_path: Path) -> None:
+    tree = opened(made(tmp_path, 2), chunks={})
+    path = tmp_path / "1" / "0000.dcm"
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 2_000_000))
+    _, failures = tree.imd.map(cluster_jobs.mean_of, workers=client, errors="collect")
+    assert len(failures) == 1
+    assert "has changed since it was opened" in failures["message"].item()

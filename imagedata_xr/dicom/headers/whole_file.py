@@ -10,7 +10,7 @@ from functools import cache
 import pydicom
 
 from ...errors import SourceError
-from ...stores.url import File, file_name
+from ...stores.files import File, check_state, file_name
 from ..scanning.charsets import mend_pydicom
 
 
@@ -41,10 +41,13 @@ def read_dataset(file: File, pixels: bool) -> pydicom.Dataset:
     """
     mend_pydicom()
     try:
+        check_state(file)
         with file.fs.open(file.path, "rb") as stream:
             if not pixels:
                 return pydicom.dcmread(_Bounded(stream), stop_before_pixels=True, force=True)
             return pydicom.dcmread(_Bounded(stream), force=True)
+    except SourceError:
+        raise
     except trouble() as error:
         raise SourceError(f"{file_name(file)} can't be read: {type(error).__name__}: {error}") from error
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import FormatError, LabelError
 from ...formats.seam import ReadOptions
+from ...stores.files import stamped
 from ...stores.url import file_name
 from ..framing.frames import Frames
 from ..framing.segments import fractions, is_segmentation
@@ -59,7 +60,7 @@ def array_of(
     segments = is_segmentation(frames)
     formats, kind = _pixel_formats(scanned, segments)
     array = FrameArray(
-        scanned.files,
+        [file if file.state is not None else stamped(file) for file in scanned.files],
         scanned.syntaxes.map(sys.intern).rows(),  # one object: cheap to send to workers
         scanned.pixel_offset,
         scanned.pixel_length,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import SourceError
 from ...model.lazy import axis_indices
+from ...stores.files import token_of
 from ...stores.url import File, file_name
 from ..headers.header import PROCESS, met
 from .luts import ModalityLut, Palette
@@ -107,6 +108,11 @@ class FrameArray:
     def shape(self) -> tuple[int, ...]:
         """(volumes..., slice, row, col[, rgb])."""
         return (*self.file.shape, *self.plane_shape)
+
+    @property
+    def token(self) -> str:
+        """Digest of the state of the files."""
+        return token_of(self.files)
 
     def read(self, key: tuple[Any, ...]) -> NDArray[Any]:
         """Read the planes that a key names, and no others; see `imagedata_xr.model.lazy.LazyArray`."""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Generator
 from typing import TypeAlias
 
-from ...stores.files import File, file_name, read_available, reason, sizes_of
+from ...stores.files import File, file_name, read_available, reason, sizes_of, state_now
 from ...stores.unpacked import GZIP_MAGIC, unpacked
 from .columns import Columns
 from .reread import reread
@@ -47,13 +47,15 @@ class Collector:
         try:
             fd = os.open(file.path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
             try:
-                size = os.fstat(fd).st_size
+                status = os.fstat(fd)
+                size = status.st_size
                 buf = os.read(fd, self.first_read)
             finally:
                 os.close(fd)
         except OSError as error:
             self.refuse(file, error)
             return
+        file = File(file.fs, file.path, state_now(status))
         walked = self.at_once(buf, size)
         if walked is None:
             self.drive([(file, buf, size)] if buf[:2] != GZIP_MAGIC else self.unpack(file))
