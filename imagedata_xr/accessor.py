@@ -251,6 +251,45 @@ class ImageAccessor:
 
         return to_nibabel(self._image)
 
+    def to_references(
+        self,
+        url: str | os.PathLike[str],
+        base: str | None = None,
+        identifiers: bool = False,
+        overwrite: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Write references to the pixels in the DICOM files of an image: it opens anywhere without scanning them.
+
+        ``xr.open_dataset(url, engine="kerchunk")`` gives the same values and labels; then ``imd.repair()``. All planes
+        are read once, to be sure that readers of the references get these values.
+
+        Parameters
+        ----------
+        url : str or path
+            ``.json``, or ``.parquet`` for many files.
+        base : str, optional
+            Folder or URL under which the files will be found; by default where they are now.
+        identifiers : bool
+            Whether names, IDs, dates and UIDs stand there too. Paths of files always do.
+        overwrite : bool
+        storage_options : mapping, optional
+            For writing.
+
+        Returns
+        -------
+        Written
+
+        Raises
+        ------
+        FormatError
+            What references can't express: compressed or packed files, bits outside of Bits Stored that are in use,
+            colour by plane, a slope for each image; and an image that is not as it was opened.
+        """
+        from .formats.references import to_references
+
+        return to_references(self._image, url, base, identifiers, overwrite, storage_options)
+
     def write(
         self,
         url: str | os.PathLike[str],

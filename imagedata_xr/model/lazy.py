@@ -40,7 +40,7 @@ class OnDemand(BackendArray):
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self.array.read)
 
 
-class OnDisk(xr.Variable):  # type: ignore[misc]
+class OnDisk(xr.Variable):
     """A variable whose values are in files: its dask array is named after their state as well.
 
     xarray names it after the address and the options. Files that changed would have the name that they had before, and
@@ -49,7 +49,13 @@ class OnDisk(xr.Variable):  # type: ignore[misc]
 
     __slots__ = ()
 
-    def chunk(self, chunks: Any = {}, *, from_array_kwargs: Any = None, **kwargs: Any) -> Any:  # noqa: B006
+    def chunk(  # type: ignore[override]  # the other options are handed on as they come
+        self,
+        chunks: Any = {},  # noqa: B006
+        *,
+        from_array_kwargs: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         """Chunk as xarray does, under a name of its own."""
         token, settings = _token(self._data), dict(from_array_kwargs or {})
         if token and isinstance(settings.get("name"), str):
