@@ -49,10 +49,13 @@ class OnDisk(xr.Variable):
 
     __slots__ = ()
 
-    def chunk(  # type: ignore[override]  # the other options are handed on as they come
+    def chunk(  # type: ignore[override]  # the options of later ones are handed on as they come
         self,
         chunks: Any = {},  # noqa: B006
-        *,
+        name: Any = None,
+        lock: Any = None,
+        inline_array: Any = None,
+        chunked_array_type: Any = None,
         from_array_kwargs: Any = None,
         **kwargs: Any,
     ) -> Any:
@@ -60,7 +63,7 @@ class OnDisk(xr.Variable):
         token, settings = _token(self._data), dict(from_array_kwargs or {})
         if token and isinstance(settings.get("name"), str):
             settings["name"] += f"-{token}"
-        out = super().chunk(chunks, from_array_kwargs=settings, **kwargs)
+        out = super().chunk(chunks, name, lock, inline_array, chunked_array_type, settings, **kwargs)
         return xr.Variable(out.dims, out._data, out._attrs, out._encoding, fastpath=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import os
 import pickle
@@ -149,3 +150,21 @@ def test_the_variable_is_one_of_xarray(tmp_path: Path) -> None:
     assert type(chunked.variable) is xr.Variable
     assert chunked.chunks == ((1,), (1, 1, 1), (4,), (5,))
     assert chunked.equals(array)
+
+
+def test_a_variable_of_files_is_a_variable(tmp_path: Path) -> None:
+    """The class that names dask's arrays stays out of the way: of copies, pickles, selections, operations, chunks."""
+    array = open_image(save(image(3, 0), tmp_path / "a.dcm"))
+    values = array.copy().values
+    variable = array.variable
+    copies = [copy.copy(variable), copy.deepcopy(variable), pickle.loads(pickle.dumps(variable)), variable.copy()]
+    for same in [*copies, variable.isel(row=slice(None)), variable.transpose(..., "row", "col"), variable.chunk(row=1)]:
+        assert isinstance(same, xr.Variable)
+        np.testing.assert_array_equal(same.values, values)
+    assert type(variable + 1) is type(variable.mean("row")) is type(variable.chunk({})) is xr.Variable
+    assert type(variable.chunk({}, "name")) is type(variable.astype("f8")) is xr.Variable
+    line = variable.isel({d: 0 for d in variable.dims if d != "row"})
+    assert isinstance(line.to_index_variable(), xr.IndexVariable)
+    xr.testing.assert_identical(array, open_image(tmp_path / "a.dcm", chunks={}))
+    tree = xr.DataTree.from_dict({"/a": array.to_dataset(name="image")})
+    xr.testing.assert_identical(pickle.loads(pickle.dumps(tree)).a.image.load(), array.load())
