@@ -123,7 +123,7 @@ class Archive(AbstractFileSystem):  # type: ignore[misc]
         self._folders = _folders(self.members)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _again, (*self.file, self.kind, self.stamp)
+        return _again, (*self.file[:2], self.kind, self.stamp)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Archive) and self._key == other._key

@@ -367,7 +367,7 @@ def test_a_source_of_which_a_file_was_replaced_is_refused_and_nothing_is_left(
     image = image.load()
     other = make(tmp_path / "other", phantoms.mr(who=phantoms.BERT, uid="1.2.826.0.1.3680043.8.498.99"))
     shutil.copy(other[0], tmp_path / "in" / "01_02.dcm")
-    with pytest.raises(SourceError, match="another image"):
+    with pytest.raises(SourceError, match=r"another image|has changed"):
         headers(image, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
