@@ -296,6 +296,7 @@ class ImageAccessor:
         format: str | Sequence[str] | None = None,
         template: Any = None,
         geometry: Any = None,
+        kind: str | None = None,
         keep_uid: bool = False,
         series_number: int | None = None,
         series_description: str | None = None,
@@ -321,6 +322,9 @@ class ImageAccessor:
             Whose header the image gets.
         geometry : image or address, optional
             Where the image lies.
+        kind : {"segmentation", "parametric_map"}, optional
+            Write masks, numbers of segments or fractions as a DICOM segmentation, or floats as a DICOM parametric map
+            (extra ``seg``), in place of images.
         keep_uid : bool
             Keep the UIDs of the source; raises unless every image is unchanged.
         series_number, series_description, image_type : optional
@@ -345,7 +349,7 @@ class ImageAccessor:
         from .formats.writing import write
 
         options = WriteOptions(
-            keep_uid=keep_uid, series_number=series_number, series_description=series_description,
+            kind=kind, keep_uid=keep_uid, series_number=series_number, series_description=series_description,
             image_type=image_type, units=units, identifiers=identifiers, compute=compute, overwrite=overwrite,
             progress=progress, storage_options=storage_options, format_options=format_options or {},
         )  # fmt: skip

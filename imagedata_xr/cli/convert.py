@@ -31,6 +31,10 @@ from .talk import Counter, complain, say, size
 @reading_options
 @click.option("--template", metavar="PATH", help="Image whose patient, study and elements the result gets.")
 @click.option("--geometry", metavar="PATH", help="Image whose place in the patient the result gets.")
+@click.option(
+    "--kind", type=click.Choice(("segmentation", "parametric_map")),
+    help="Write a DICOM segmentation of masks or numbers of segments, or a parametric map, in place of images.",
+)  # fmt: skip
 @click.option("--series-number", type=click.IntRange(0), help="Of the new DICOM series.")
 @click.option("--series-description", help="Of the new DICOM series.")
 @click.option(
@@ -49,6 +53,7 @@ def convert(
     every: bool,
     template: str | None,
     geometry: str | None,
+    kind: str | None,
     series_number: int | None,
     series_description: str | None,
     sets: tuple[str, ...],
@@ -69,6 +74,7 @@ def convert(
     for name in formats:
         format_named(name)  # a wrong word is said before anything is read
     options = WriteOptions(
+        kind=kind,
         keep_uid=keep_uid,
         series_number=series_number,
         series_description=series_description,

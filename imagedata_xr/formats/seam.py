@@ -44,6 +44,7 @@ class ReadOptions:
 class WriteOptions:
     """What a user asks for when writing; see `imd.write` in the docs."""
 
+    kind: str | None = None
     keep_uid: bool = False
     series_number: int | None = None
     series_description: str | None = None

@@ -32,7 +32,7 @@ def write(
         raise FormatError(
             f"several formats ({', '.join(map(str, names))}) need '%p' in the path, which becomes their names"
         )
-    chosen = [_choose(da, target, name) for name in names]
+    chosen = [_choose(da, target, name, options.kind) for name in names]
     places = [_place(target, form, len(chosen) > 1) for form in chosen]
     try:
         results = [form.write(da, place, options) for form, place in zip(chosen, places, strict=True)]
@@ -65,11 +65,13 @@ def _place_in(address: ArchiveAddress, form: Format) -> str:
     return address.base + (f"?/{'&'.join(members)}" if members else "")
 
 
-def _choose(image: xr.DataArray, target: str, name: str | None) -> Format:
-    """Format by name, else by the extension, else that of the source, else DICOM."""
-    if name is not None:
-        return format_named(name)
-    found = format_of_target(target)
+def _choose(image: xr.DataArray, target: str, name: str | None, kind: str | None = None) -> Format:
+    """Format by name, else by the extension, else that of the source, else DICOM, which alone has kinds."""
+    found = format_of_target(target) if name is None else format_named(name)
+    if kind is not None:
+        if found is not None and found.name != "dicom":
+            raise FormatError(f"kind={kind!r} is one of DICOM's, and {found.name} has none: leave kind or the format out")
+        return format_named("dicom")
     if found is None and "source" in image.coords and not image.coords["source"].ndim:
         found = format_of_target(str(image.coords["source"].values.item()))
     return found or format_named("dicom")

@@ -150,9 +150,13 @@ class Series:
         put(ds, "ImageType", list(self.image_type) if self.image_type else image_type(base, sop_class))
         put(ds, "DerivationDescription", "Computed with imagedata_xr.")
         drop(ds, ["DerivationCodeSequence"])
+        self.put_dates(ds, series=sop_class != PET or not ds.get("SeriesDate"))  # of PET decay is corrected to it
+
+    def put_dates(self, ds: pydicom.Dataset, series: bool = True) -> None:
+        """Set when an instance, its content and its series were made."""
         put_moment(ds, self.now, "InstanceCreationDate", "InstanceCreationTime")
         put_moment(ds, self.now, "ContentDate", "ContentTime")
-        if sop_class != PET or not ds.get("SeriesDate"):  # that of PET is the time that decay is corrected to
+        if series:
             put_moment(ds, self.now, "SeriesDate", "SeriesTime")
 
     def put_pixels(self, ds: pydicom.Dataset, coded: Coded, sop_class: str, colour: bool) -> None:
@@ -250,7 +254,8 @@ def image_type(base: pydicom.Dataset, sop_class: str) -> list[str]:
     return ["DERIVED", "PRIMARY" if sop_class == PET else "SECONDARY", *rest]
 
 
-def _code(value: str, scheme: str, meaning: str) -> pydicom.Dataset:
+def code_item(value: str, scheme: str, meaning: str) -> pydicom.Dataset:
+    """Item of a code sequence (PS3.3 8.8)."""
     code = pydicom.Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
     return code
@@ -262,7 +267,7 @@ def _reference(base: pydicom.Dataset) -> pydicom.Dataset:
     put(item, "ReferencedSOPInstanceUID", base.get("SOPInstanceUID"))
     if (frame := base.get("ReferencedFrameNumber")) is not None:
         put(item, "ReferencedFrameNumber", frame)
-    item.PurposeOfReferenceCodeSequence = [_code(*_PURPOSE)]
+    item.PurposeOfReferenceCodeSequence = [code_item(*_PURPOSE)]
     return item
 
 
@@ -278,7 +283,7 @@ def _real_world(coded: Coded, units: str) -> pydicom.Dataset:
     put(item, "RealWorldValueIntercept", float(coding.intercept))
     put(item, "LUTExplanation", "values of the image")
     put(item, "LUTLabel", "RESCALE")
-    item.MeasurementUnitsCodeSequence = [_code("1", "UCUM", "no units")]
+    item.MeasurementUnitsCodeSequence = [code_item("1", "UCUM", "no units")]
     return item
 
 

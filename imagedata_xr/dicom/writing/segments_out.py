@@ -1,7 +1,8 @@
-"""Writing a segmentation: as it was read, or not at all."""
+"""Writing a segmentation: as it was read, or anew."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,63 +13,59 @@ from numpy.typing import NDArray
 from ...errors import FormatError
 from ...formats.seam import WriteOptions, Written
 from ...model.identity import instance_digest
-from ...stores.sinks import open_sink
 from ..framing.segments import CLASSES, LABEL_MAP
 from ..headers.header import Headers, is_renamed
-from .files_out import encode
+from .asked import Asked
 from .identity_out import Identity
+from .objects_out import Origin, write_one
 from .own_headers import OwnHeaders
 from .place_out import Place
 from .uids import new_uid
 from .unchanged import renamed
 
 
-def write_unchanged(
-    image: xr.DataArray, target: str, options: WriteOptions, headers: Headers | None, instances: NDArray[np.int64],
-    place: Place, identity: Identity,
+def write_segmentation(
+    image: xr.DataArray, origin: Origin, target: str, options: WriteOptions, asked: Asked,
+    anew: Callable[[], Written],
 ) -> Written:  # fmt: skip
-    """Write a segmentation that is what its source says, as the instance that it was.
+    """Write a segmentation as the instance that it was, where it is what its source says; anew otherwise.
 
     Parameters
     ----------
     image : xarray.DataArray
-        Canonical, with the dims (segment, slice, row, col).
+        Canonical, with the dims (segment, slice, row, col), or a part of one.
+    origin : Origin
+        Its ``instances`` have shape (segments, slices): digest of the frame of each plane; 0 for none.
     target : str
     options : WriteOptions
-    headers : Headers or None
-    instances : ndarray, shape (segments, slices)
-        Digest of the frame of each plane; 0 for none.
-    place : Place
-    identity : Identity
+    asked : Asked
+    anew : callable
+        Writes it as a new segmentation.
 
     Raises
     ------
     FormatError
-        The segmentation was changed, or its source can't be reached.
+        ``keep_uid`` is asked for and it was changed; or it can't be written anew.
     """
+    headers, instances, series = origin.headers, origin.instances, origin.series
     original = _original(headers, instances)
-    why = "its source is not known or not reachable"
+    why: str | None = "its source is not known or not reachable"
     if original is not None and headers is not None:
-        why = _change(image, original, headers, instances, place, identity) or ""
-    if original is None or why:
-        raise FormatError(
-            f"a segmentation is written as DICOM only as it was read, whole: {why}. zarr and netCDF keep all segments "
-            "of a changed one, NIfTI a single one, sel(segment=n)"
-        )
+        why = _change(image, original, headers, instances, series.place, series.identity)
+    if asked.segments is not None or asked.segmentation_type or asked.fractional_type:
+        why = "its segments are described anew"
+    if original is None or why is not None:
+        if options.keep_uid:
+            raise FormatError(
+                f"keep_uid=True, but the segmentation is not what its source says: {why}. Without keep_uid it becomes a "
+                "new one"
+            )
+        return anew()
     new = is_renamed(headers, int(instances[instances != 0][0]))
     other = options.series_number is not None or options.series_description is not None
     if not options.keep_uid and (other or not new):
         original = renamed(original, new_uid(), new_uid(), options.series_number, options.series_description)
-    folder = open_sink(target, options.overwrite, options.storage_options)
-    try:
-        data = encode(original, keep_meta=options.keep_uid and not new)
-        folder.add("IM_00001.dcm", data)
-        paths = folder.finish()
-    except BaseException:
-        folder.abandon()
-        raise
-    return Written("dicom", paths, 1, len(data), (str(original.SOPInstanceUID),), str(original.SeriesInstanceUID),
-                   getattr(folder, "report", None))  # fmt: skip
+    return write_one(original, target, options, asked, keep_meta=options.keep_uid and not new)
 
 
 def is_of_segmentation(image: xr.DataArray) -> bool:

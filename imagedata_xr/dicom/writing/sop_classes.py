@@ -107,12 +107,12 @@ def complete(ds: pydicom.Dataset, uid: str, slices: int, volumes: int, has_place
         _empty(ds, "PatientOrientation")
     if not ds.get("AnatomicRegionSequence"):  # one item, or none at all (PS3.3 10.5)
         drop(ds, ["AnatomicRegionSequence"])
-    _laterality(ds)
+    put_laterality(ds)
     filler = {MR: _mr, CT: _ct, PET: _pet, SC: _sc}.get(uid)
     return filler(ds, slices, volumes) if filler is not None else []
 
 
-def _laterality(ds: pydicom.Dataset) -> None:
+def put_laterality(ds: pydicom.Dataset) -> None:
     """Laterality is demanded, and may be empty, unless the body part is known to be unpaired (PS3.3 C.7.3.1)."""
     part = str(ds.get("BodyPartExamined", "") or "").strip()
     if not part:

@@ -23,15 +23,18 @@ from ...model.image import canonical, volume_dims
 from ...stores.registry import store_of
 from ..headers.header import Headers
 from ..headers.lookup import headers_by_source, headers_elsewhere, headers_of_planes
-from .asked import Asked, asked_of
+from .asked import KINDS, Asked, asked_of, check_kind
 from .derived import Series
 from .fields import from_attrs, moment
 from .files_out import check_target
 from .identity_out import Identity, identity_of
 from .job import Job
-from .labels_out import check_b_values, labels_of
+from .labels_out import Labels, check_b_values, labels_of
+from .masks_out import write_masks
+from .objects_out import Origin, need_highdicom
+from .parametric_out import write_map
 from .place_out import place_of
-from .segments_out import is_of_segmentation, write_unchanged
+from .segments_out import is_of_segmentation, write_segmentation
 from .uids import new_uid
 
 
@@ -65,10 +68,15 @@ def write(image: xr.DataArray, target: str, options: WriteOptions) -> Any:
     """
     _check_options(options)
     _check_old_uids(str(target), options)
+    whole = canonical(image)
+    of_segments = options.kind is None and is_of_segmentation(whole)
+    check_kind(KINDS[0] if of_segments else options.kind, options.format_options)
     asked, folder = asked_of(options.format_options, str(target))
     check_target(folder, options.overwrite, options.storage_options)
-    whole = canonical(image)
-    job = (_segmentation if is_of_segmentation(whole) else _job)(whole, folder, options, asked)
+    if options.kind is None:
+        job: Callable[[], Written] = (_segmentation if of_segments else _job)(whole, folder, options, asked)
+    else:
+        job = _object(whole, folder, options, asked)
     if options.compute:
         return job()
     from dask.delayed import delayed
@@ -99,13 +107,27 @@ def _check_old_uids(target: str, options: WriteOptions) -> None:
 
 
 def _segmentation(image: xr.DataArray, target: str, options: WriteOptions, asked: Asked) -> Callable[[], Written]:
-    """Segmentations are written as they were read."""
-    if asked != Asked():
-        raise FormatError(f"format_options {', '.join(options.format_options)} are not for segmentations")
+    """Segmentations are written as they were read, or anew where they were changed."""
+    origin = _origin(image, target, options, asked)
+    anew = partial(write_masks, image, origin, target, options, asked)
+    return partial(write_segmentation, image, origin, target, options, asked, anew)
+
+
+def _object(image: xr.DataArray, target: str, options: WriteOptions, asked: Asked) -> Callable[[], Written]:
+    """Segmentation or parametric map made from an image."""
+    if not image.size:
+        raise FormatError(f"the image is empty: its sizes are {dict(image.sizes)}")
+    if options.keep_uid:
+        raise FormatError(f"keep_uid=True keeps images as they are, and kind={options.kind!r} makes a new one of them")
+    need_highdicom(f"kind={options.kind!r}")
+    make = write_masks if options.kind == KINDS[0] else write_map
+    return partial(make, image, _origin(image, target, options, asked), target, options, asked)
+
+
+def _origin(image: xr.DataArray, target: str, options: WriteOptions, asked: Asked) -> Origin:
     headers, instances, _ = _own_headers(image)
-    identity = identity_of(image, from_attrs(image.attrs), image.attrs, _lineage(image, instances))
-    _check_identified(identity, target)
-    return partial(write_unchanged, image, target, options, headers, instances, place_of(image), identity)
+    attrs = from_attrs(image.attrs)
+    return Origin(headers, instances, attrs, _series(image, target, options, asked, headers, instances, attrs, None))
 
 
 def _job(image: xr.DataArray, target: str, options: WriteOptions, asked: Asked) -> Job:
@@ -127,9 +149,9 @@ def _job(image: xr.DataArray, target: str, options: WriteOptions, asked: Asked) 
             assigned[element.tag] = element
     identity = identity_of(image, attrs, image.attrs, _lineage(image, instances))
     _check_identified(identity, target)
-    series = Series(
+    return Series(
         place=place,
-        labels=labels,
+        labels=labels or Labels((instances.shape[0], instances.shape[1])),
         identity=identity,
         uid=new_uid(),
         frame_of_reference=place.frame_of_reference or new_uid(),
@@ -143,7 +165,6 @@ def _job(image: xr.DataArray, target: str, options: WriteOptions, asked: Asked) 
         keep_private=asked.keep_private,
         character_set=asked.character_set,
     )
-    return Job(image, target, options, asked, headers, instances, attrs, series)
 
 
 def _check_identified(identity: Identity, target: str) -> None:
