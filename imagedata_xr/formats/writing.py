@@ -70,7 +70,9 @@ def _choose(image: xr.DataArray, target: str, name: str | None, kind: str | None
     found = format_of_target(target) if name is None else format_named(name)
     if kind is not None:
         if found is not None and found.name != "dicom":
-            raise FormatError(f"kind={kind!r} is one of DICOM's, and {found.name} has none: leave kind or the format out")
+            raise FormatError(
+                f"kind={kind!r} is one of DICOM's, and {found.name} has none: leave kind or the format out"
+            )
         return format_named("dicom")
     if found is None and "source" in image.coords and not image.coords["source"].ndim:
         found = format_of_target(str(image.coords["source"].values.item()))

@@ -546,8 +546,25 @@ CHANGES: dict[str, Callable[[xr.DataArray], xr.DataArray]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_changed_one_is_refused_with_a_way_out(change: str, files: list[Path], tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore:segments of a segmentation are numbered")
+def test_a_changed_one_is_written_anew(change: str, files: list[Path], tmp_path: Path) -> None:
     a = opened(save(segmentation(files, MASKS), tmp_path / "seg.dcm"))
-    with pytest.raises(FormatError, match=r"only as it was read.*zarr and netCDF keep all segments"):
-        CHANGES[change](a).imd.write(tmp_path / "out")
+    new = CHANGES[change](a)
+    with pytest.raises(FormatError, match=r"keep_uid=True, but the segmentation is not what its source says"):
+        new.imd.write(tmp_path / "out", keep_uid=True)
     assert not (tmp_path / "out").exists()
+    done = new.imd.write(tmp_path / "out")
+    source, copy = pydicom.dcmread(tmp_path / "seg.dcm"), pydicom.dcmread(done.paths[0])
+    assert copy.SOPInstanceUID != source.SOPInstanceUID
+    back = opened(tmp_path / "out").imd.fill_like(new.isel(segment=0, drop=True) if "segment" in new.dims else new)
+    want = new.transpose("segment", ...).sortby("segment") if "segment" in new.dims else new.expand_dims("segment")
+    np.testing.assert_array_equal(back.values, want.values.reshape(back.shape))
+    np.testing.assert_allclose(back.imd.affine, new.imd.affine, atol=1e-6)
+    assert back.label.values.tolist() == want.label.values.ravel().tolist()
+    places = {
+        str(one.ReferencedSOPInstanceUID)
+        for frame in copy.PerFrameFunctionalGroupsSequence
+        for one in frame.DerivationImageSequence[0].SourceImageSequence
+    }
+    assert places <= {str(pydicom.dcmread(f).SOPInstanceUID) for f in files}  # still those of the images
+    assert copy.ReferencedSeriesSequence[0].SeriesInstanceUID == source.ReferencedSeriesSequence[0].SeriesInstanceUID

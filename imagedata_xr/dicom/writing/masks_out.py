@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -72,13 +73,34 @@ def write_masks(image: xr.DataArray, origin: Origin, target: str, options: Write
         top = int(image.attrs.get("MaximumFractionalValue") or 255)
         said = asked.fractional_type or str(image.attrs.get("SegmentationFractionalType") or FRACTIONAL_TYPES[0])
         fractional = {"fractional_type": said, "max_fractional_value": top if 0 < top <= 255 else 255}
-    descriptions = [hd.seg.SegmentDescription.from_dataset(item) for item in items]
+    descriptions = [hd.seg.SegmentDescription.from_dataset(item) for item in _plain(items)]
     ds = hd.seg.Segmentation(
         [source], masks.values, masks.kind, descriptions, content_label="SEGMENTATION",
         **naming(origin), **placing(origin, source), **fractional,
     )  # fmt: skip
+    ds.SegmentSequence = [*_background(ds, items), *items]
     refer(ds, origin, _DERIVATION)
     return write_one(finish(ds, origin, "Segmented with imagedata_xr."), target, options, asked)
+
+
+def _plain(items: Sequence[pydicom.Dataset]) -> list[pydicom.Dataset]:
+    """Copies of descriptions that highdicom takes: it demands an identified algorithm, which the standard does not."""
+    out = []
+    for item in items:
+        plain = copy.deepcopy(item)
+        plain.SegmentAlgorithmType = "MANUAL"
+        out.append(plain)
+    return out
+
+
+def _background(ds: pydicom.Dataset, items: Sequence[pydicom.Dataset]) -> list[pydicom.Dataset]:
+    """Description of the value 0, which highdicom makes for a label map; made like the segments."""
+    found = [item for item in ds.SegmentSequence if item.SegmentNumber == 0]
+    for item in found:
+        for keyword in ("SegmentAlgorithmType", "SegmentAlgorithmName"):
+            if keyword in items[0]:
+                item[keyword] = items[0][keyword]
+    return found
 
 
 # --- which segments ---------------------------------------------------------------------------------------------------
@@ -90,7 +112,7 @@ def masks_of(image: xr.DataArray, asked: Asked) -> Masks:
     Raises
     ------
     FormatError
-        They are no masks: colours, several volumes, values that are neither 0 and 1, numbers of segments, nor fractions.
+        They are no masks: colours, several volumes, or neither 0 and 1, nor numbers of segments, nor fractions.
     """
     if "rgb" in image.dims or image.dtype.kind not in "biuf":
         raise FormatError(f"a segmentation holds masks, and this image has {_what(image)}: compare it with something")
@@ -165,7 +187,9 @@ def _of_planes(values: NDArray[np.int64], numbers: Sequence[int], kind: str) -> 
             "image > 0"
         )
     if len(set(numbers)) != len(numbers) or min(numbers) < 1:
-        raise FormatError(f"the labels of 'segment' ({', '.join(map(str, numbers[:8]))}) are no numbers from 1 on, each once")
+        raise FormatError(
+            f"the labels of 'segment' ({', '.join(map(str, numbers[:8]))}) are no numbers from 1 on, each once"
+        )
     if not values.any():
         raise FormatError("all masks are empty: a segmentation without a pixel of a segment says nothing")
     if kind != "LABELMAP":
@@ -183,8 +207,8 @@ def _numbered(masks: Masks, items: list[pydicom.Dataset]) -> tuple[Masks, list[p
     new = numbers if masks.kind == "LABELMAP" else list(range(1, len(numbers) + 1))
     if new != numbers:
         warn(
-            f"segments of a segmentation are numbered from 1 on without gaps, so that {_pairs(numbers)}. They keep their "
-            "labels; format_options segmentation_type='label_map' keeps their numbers"
+            f"segments of a segmentation are numbered from 1 on without gaps, so that {_pairs(numbers)}. They keep "
+            "their labels; format_options segmentation_type='label_map' keeps their numbers"
         )
     if values.ndim == 3:
         values = np.searchsorted(numbers, values) + 1 if new != numbers else values

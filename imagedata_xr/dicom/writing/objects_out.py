@@ -1,8 +1,8 @@
 """What segmentations and parametric maps share: whose they are, where they lie, what they were made from.
 
 highdicom makes their frames and functional groups. It gets one header that says patient, study and place by the same
-rules as all derived images; what they were made from is written here, frame by frame, also where the source is a frame of
-a multi-frame instance, or where there is none.
+rules as all derived images; what they were made from is written here, frame by frame, also where the source is a
+frame of a multi-frame instance, or where there is none.
 """
 
 from __future__ import annotations
@@ -118,9 +118,9 @@ def placing(origin: Origin, source: pydicom.Dataset) -> dict[str, Any]:
     if place.positions is None or place.orientation is None:
         if origin.instances.shape[1] > 1:
             raise GeometryError(
-                f"the image has {origin.instances.shape[1]} slices without a place in the patient, and segmentations and "
-                "parametric maps say where each slice lies: imagedata_xr.from_array(..., spacing=...), assign_grid(other) "
-                "or geometry= says it"
+                f"the image has {origin.instances.shape[1]} slices without a place in the patient, and segmentations "
+                "and parametric maps say where each slice lies: imagedata_xr.from_array(..., spacing=...), "
+                "assign_grid(other) or geometry= says it"
             )
         return {}
     step = place.slice_step
@@ -263,9 +263,7 @@ def _source(item: pydicom.Dataset) -> pydicom.Dataset:
     out = _short(item)
     if (frame := item.get("ReferencedFrameNumber")) is not None:
         out.ReferencedFrameNumber = frame
-    out.PurposeOfReferenceCodeSequence = [
-        code_item("121322", "DCM", "Source Image for Image Processing Operation")
-    ]
+    out.PurposeOfReferenceCodeSequence = [code_item("121322", "DCM", "Source Image for Image Processing Operation")]
     out.SpatialLocationsPreserved = "YES"
     return out
 
@@ -301,12 +299,15 @@ def finish(ds: pydicom.Dataset, origin: Origin, derivation: str) -> pydicom.Data
     for element in series.assigned:
         if element.tag.group in _KEPT_GROUPS:
             ds[element.tag] = element
-    put_laterality(ds)
+    if str(ds.Modality) != "SEG":  # whose side is said by its segments
+        put_laterality(ds)
     set_charset(ds, series.character_set)
     return ds
 
 
-def write_one(ds: pydicom.Dataset, target: str, options: WriteOptions, asked: Asked, keep_meta: bool = False) -> Written:
+def write_one(
+    ds: pydicom.Dataset, target: str, options: WriteOptions, asked: Asked, keep_meta: bool = False
+) -> Written:
     """Write an object of one instance, and a DICOMDIR beside it where that is asked for."""
     folder = open_target(target, options.overwrite, options.storage_options)
     try:

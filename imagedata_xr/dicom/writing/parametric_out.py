@@ -36,8 +36,8 @@ def ucum(units: str) -> str:
     code = _UCUM.get(units.strip(), units.strip())
     if not _UNIT.fullmatch(code):
         raise FormatError(
-            f"units={units!r} are no code of UCUM, which has 1 to 16 characters and no spaces, such as 'um2/s', '/min', "
-            "'ms' or '1'"
+            f"units={units!r} are no code of UCUM, which has 1 to 16 characters and no spaces, such as 'um2/s', "
+            "'/min', 'ms' or '1'"
         )
     return code
 
@@ -102,7 +102,7 @@ def _mapping(values: NDArray[Any], image: xr.DataArray, origin: Origin, asked: A
 
     code = ucum(origin.series.units)
     unit = hd.sr.CodedConcept(code, "UCUM", "no units" if code == "1" else code)
-    label = asked.label or str(image.attrs.get("quantity") or "") or str(image.name or "")
+    label = asked.label or str(image.attrs.get("quantity") or "") or str("" if image.name is None else image.name)
     label = label if label and label != "image" else "values"
     if len(label) > 16:
         if asked.label:

@@ -218,8 +218,8 @@ def code_of(value: Any, what: str) -> tuple[str, str, str]:
     found = _known(value)
     if found is None:
         raise FormatError(
-            f"{what}: pydicom knows no such code, neither as 'scheme:value' nor as a word; (value, scheme, meaning) says "
-            "any, such as ('10200004', 'SCT', 'Liver')"
+            f"{what}: pydicom knows no such code, neither as 'scheme:value' nor as a word; (value, scheme, meaning) "
+            "says any, such as ('10200004', 'SCT', 'Liver')"
         )
     return found
 
@@ -232,7 +232,9 @@ def _known(text: str) -> tuple[str, str, str] | None:
     plain = text.replace(" ", "").casefold()
     for word, codes in words.items():
         for code, (meaning, _) in codes.items():
-            if (colon and code == value) or (not colon and plain in (word.casefold(), meaning.replace(" ", "").casefold())):
+            if (colon and code == value) or (
+                not colon and plain in (word.casefold(), meaning.replace(" ", "").casefold())
+            ):
                 return str(code), scheme if colon else "SCT", str(meaning)[:64]
     return None
 

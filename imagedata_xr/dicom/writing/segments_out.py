@@ -57,8 +57,8 @@ def write_segmentation(
     if original is None or why is not None:
         if options.keep_uid:
             raise FormatError(
-                f"keep_uid=True, but the segmentation is not what its source says: {why}. Without keep_uid it becomes a "
-                "new one"
+                f"keep_uid=True, but the segmentation is not what its source says: {why}. Without keep_uid it becomes "
+                "a new one"
             )
         return anew()
     new = is_renamed(headers, int(instances[instances != 0][0]))

@@ -138,9 +138,19 @@ def _job(image: xr.DataArray, target: str, options: WriteOptions, asked: Asked) 
         raise FormatError(f"the image is empty: its sizes are {dict(image.sizes)}")
     headers, instances, averaged = _own_headers(image)
     attrs = from_attrs(image.attrs)
-    place, labels = place_of(image), labels_of(image)
+    labels = labels_of(image)
     if headers is not None:
         check_b_values(labels, averaged, headers)
+    series = _series(image, target, options, asked, headers, instances, attrs, labels)
+    return Job(image, target, options, asked, headers, instances, attrs, series)
+
+
+def _series(
+    image: xr.DataArray, target: str, options: WriteOptions, asked: Asked, headers: Headers | None,
+    instances: NDArray[np.int64], attrs: pydicom.Dataset, labels: Labels | None,
+) -> Series:  # fmt: skip
+    """Whose the new series is, where it lies, and what it is called."""
+    place = place_of(image)
     edits = _words(image.attrs.get("assigned_elements"))
     keep = {tag_for_keyword(k) for k in edits} - {None}
     assigned = pydicom.Dataset()
@@ -151,7 +161,7 @@ def _job(image: xr.DataArray, target: str, options: WriteOptions, asked: Asked) 
     _check_identified(identity, target)
     return Series(
         place=place,
-        labels=labels or Labels((instances.shape[0], instances.shape[1])),
+        labels=labels if labels is not None else Labels((instances.shape[0], instances.shape[1])),
         identity=identity,
         uid=new_uid(),
         frame_of_reference=place.frame_of_reference or new_uid(),

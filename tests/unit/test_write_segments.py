@@ -1,0 +1,268 @@
+"""Masks, numbers of segments and fractions written as segmentations: judged by highdicom, SimpleITK and dciodvfy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import phantoms
+import pydicom
+import pytest
+import xarray as xr
+from numpy.typing import NDArray
+from phantoms import make, opened
+from segmented import series
+
+import imagedata_xr
+from imagedata_xr.dicom.writing.segment_items import cielab
+from imagedata_xr.errors import FormatError, GeometryError, ImagedataWarning
+
+
+@pytest.fixture(autouse=True)
+def _highdicom(require_module: Callable[[str], Any]) -> None:
+    require_module("highdicom")
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> xr.DataArray:
+    """An oblique CT of 6 slices."""
+    make(tmp_path / "ct", series())
+    return opened(tmp_path / "ct")
+
+
+@pytest.fixture
+def errors(require_program: Callable[[str], Path]) -> Callable[[str], list[str]]:
+    """Errors that `dciodvfy` finds in a file."""
+    program = require_program("dciodvfy")
+
+    def judge(path: str) -> list[str]:
+        done = subprocess.run([program, "-new", path], capture_output=True, text=True, check=False)
+        return [line for line in done.stderr.splitlines() if line.startswith("Error")]
+
+    return judge
+
+
+def as_made(path: str, image: xr.DataArray) -> NDArray[Any]:
+    """Masks by highdicom on the slices of an image, shape (slices, rows, cols, segments)."""
+    import highdicom as hd
+
+    volume = hd.seg.segread(path).get_volume(rescale_fractional=True)
+    out = np.zeros((*image.imd.patient_coords().x.shape, *volume.array.shape[3:]))
+    first = np.linalg.inv(image.imd.affine) @ volume.affine
+    for k in range(volume.array.shape[0]):
+        at = first @ [k, 0, 0, 1]
+        np.testing.assert_allclose(at, np.rint(at), atol=1e-4)
+        assert np.rint(at[1:3]).tolist() == [0, 0]
+        out[int(np.rint(at[0]))] = volume.array[k]
+    return out
+
+
+def labels_of(image: xr.DataArray) -> xr.DataArray:
+    """Numbers of segments, made of the values: 0, 1 and 2."""
+    return xr.where(image > image.mean(), 1, 0).astype("u2") + xr.where(image > image.mean() + 300, 1, 0).astype("u2")
+
+
+def carried(values: Any, image: xr.DataArray) -> xr.DataArray:
+    return (image * 0 + values).astype(np.asarray(values).dtype if hasattr(values, "dtype") else float)
+
+
+MADE: dict[str, Callable[[xr.DataArray], xr.DataArray]] = {
+    "bool": lambda a: a > a.mean(),
+    "integers": lambda a: (a > a.mean()).astype("u1"),
+    "floats": lambda a: (a > a.mean()).astype("f4"),
+    "numbers": lambda a: carried(labels_of(a), a),
+    "a crop": lambda a: (a > a.mean()).isel(row=slice(2, None), slice=slice(1, 5)),
+    "flipped": lambda a: (a > a.mean()).isel(slice=slice(None, None, -1), col=slice(None, None, -1)),
+}
+
+
+@pytest.mark.parametrize("made", MADE)
+def test_masks_come_back_by_highdicom_and_by_us(
+    made: str, image: xr.DataArray, tmp_path: Path, errors: Callable[[str], list[str]]
+) -> None:
+    mask = MADE[made](image)
+    done = mask.imd.write(tmp_path / "out", kind="segmentation", series_description="Masks")
+    assert errors(done.paths[0]) == []
+    straight = mask.sortby(["slice", "row", "col"])
+    theirs = as_made(done.paths[0], straight)
+    top = int(mask.max())
+    want = np.stack([straight.values[0] == n for n in range(1, top + 1)], axis=-1)
+    np.testing.assert_array_equal(theirs, want)
+    back = opened(tmp_path / "out").imd.fill_like(straight)
+    np.testing.assert_array_equal(back.values, np.moveaxis(want, -1, 0))
+    np.testing.assert_allclose(back.imd.affine, straight.imd.affine, atol=1e-6)
+    ds = pydicom.dcmread(done.paths[0])
+    assert ds.PatientName == "Müller^Zoé"
+    assert ds.StudyInstanceUID == image.attrs["StudyInstanceUID"]
+    assert ds.SeriesDescription == "Masks"
+
+
+def test_each_frame_says_which_image_it_was_made_from(image: xr.DataArray, tmp_path: Path) -> None:
+    done = (image > image.mean()).imd.write(tmp_path / "out", kind="segmentation")
+    ds = pydicom.dcmread(done.paths[0])
+    sources = [pydicom.dcmread(f) for f in sorted((tmp_path / "ct").iterdir())]
+    at = {str(s.SOPInstanceUID): [float(x) for x in s.ImagePositionPatient] for s in sources}
+    for frame in ds.PerFrameFunctionalGroupsSequence:
+        (one,) = frame.DerivationImageSequence[0].SourceImageSequence
+        place = frame.PlanePositionSequence[0].ImagePositionPatient
+        np.testing.assert_allclose(at[one.ReferencedSOPInstanceUID], place, atol=1e-3)
+    (listed,) = ds.ReferencedSeriesSequence
+    assert listed.SeriesInstanceUID == sources[0].SeriesInstanceUID
+    assert {str(i.ReferencedSOPInstanceUID) for i in listed.ReferencedInstanceSequence} == set(at)
+
+
+def test_simpleitk_reads_it_in_place(image: xr.DataArray, tmp_path: Path, require_module: Any) -> None:
+    sitk = require_module("SimpleITK")
+    mask = image > image.mean()
+    done = mask.imd.write(tmp_path / "out", kind="segmentation")
+    read = sitk.ReadImage(done.paths[0])
+    values = sitk.GetArrayFromImage(read) > 0
+    for k in (0, 3, 5):
+        where = read.TransformIndexToPhysicalPoint((4, 3, k))
+        here = mask.imd.sel_point(*where)
+        np.testing.assert_allclose([here.imd.patient_coords()[n].item() for n in "xyz"], where, atol=1e-3)
+        assert bool(values[k, 3, 4]) == bool(here.item())
+
+
+def test_fractions_come_back_within_half_a_step(
+    image: xr.DataArray, tmp_path: Path, errors: Callable[[str], list[str]]
+) -> None:
+    share = (image - image.min()) / (image.max() - image.min())
+    done = share.imd.write(tmp_path / "out", kind="segmentation", format_options={"fractional_type": "OCCUPANCY"})
+    assert errors(done.paths[0]) == []
+    assert pydicom.dcmread(done.paths[0]).SegmentationFractionalType == "OCCUPANCY"
+    np.testing.assert_allclose(as_made(done.paths[0], image)[..., 0], share.values[0], atol=0.5 / 255 + 1e-6)
+    np.testing.assert_allclose(opened(tmp_path / "out").values[0], share.values[0], atol=0.5 / 255 + 1e-6)
+
+
+def test_segments_are_described_as_asked(image: xr.DataArray, tmp_path: Path) -> None:
+    numbers = carried(labels_of(image), image)
+    described = [
+        {"label": "left kidney", "category": "Organ", "type": ("64033007", "SCT", "Kidney"), "color": (255, 0, 0),
+         "algorithm_type": "automatic", "algorithm_name": "thresholds", "tracking_id": "K1"},
+        {"label": "liver", "type": "SCT:10200004", "description": "all of it", "region": "Abdomen"},
+    ]  # fmt: skip
+    numbers.imd.write(tmp_path / "out", kind="segmentation", format_options={"segments": described})
+    table = opened(tmp_path / "out").imd.segments
+    assert table.label.values.tolist() == ["left kidney", "liver"]
+    assert table.type_code.values.tolist() == ["SCT:64033007", "SCT:10200004"]
+    assert table.category.values.tolist() == ["Organ", "Tissue"]
+    assert table.algorithm_type.values.tolist() == ["AUTOMATIC", "SEMIAUTOMATIC"]
+    assert table.algorithm_name.values.tolist() == ["thresholds", "not stated"]
+    assert table.description.values.tolist() == ["", "all of it"]
+    np.testing.assert_allclose(table.color.values[0], [54.29, 80.81, 69.89], atol=0.02)  # red of sRGB, white D50
+
+
+def test_coords_along_segment_describe_too(image: xr.DataArray, tmp_path: Path) -> None:
+    parts = xr.concat([image.isel(tag=0) > 0, image.isel(tag=0) > 300], "segment", coords="minimal", compat="override")
+    parts = parts.assign_coords(
+        segment=[1, 2], label=("segment", ["low", "high"]), type=("segment", ["Liver", "SCT:64033007"])
+    ).drop_vars("tag")
+    parts.imd.write(tmp_path / "out", kind="segmentation")
+    back = opened(tmp_path / "out")
+    assert back.label.values.tolist() == ["low", "high"]
+    assert back.imd.segments.type_code.values.tolist() == ["SCT:10200004", "SCT:64033007"]
+    np.testing.assert_array_equal(back.imd.fill_like(image).values, parts.transpose("segment", ...).values)
+
+
+def test_white_and_black_in_cielab() -> None:
+    half = round(128 / 255 * 65535)
+    assert cielab((0, 0, 0)) == [0, half, half]
+    np.testing.assert_allclose(cielab((255, 255, 255)), [65535, half, half], atol=20)
+
+
+def test_numbers_with_gaps_are_renumbered_with_a_word(image: xr.DataArray, tmp_path: Path) -> None:
+    numbers = carried(labels_of(image), image)
+    gaps = numbers.where(numbers != 1, 3).where(numbers != 2, 7).astype("u2")
+    with pytest.warns(ImagedataWarning, match=r"3 becomes 1, 7 becomes 2\. They keep their labels"):
+        gaps.imd.write(tmp_path / "out", kind="segmentation")
+    back = opened(tmp_path / "out")
+    assert back.label.values.tolist() == ["segment 3", "segment 7"]
+    np.testing.assert_array_equal(back.sel(segment=1).values, gaps.values[0] == 3)
+    gaps.imd.write(tmp_path / "map", kind="segmentation", format_options={"segmentation_type": "label_map"})
+    kept = opened(tmp_path / "map")
+    assert kept.segment.values.tolist() == [3, 7]
+    np.testing.assert_array_equal(kept.sel(segment=7).values, gaps.values[0] == 7)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "u1", "f8"])
+def test_without_a_source_it_lies_where_the_array_does(
+    dtype: str, tmp_path: Path, errors: Callable[[str], list[str]]
+) -> None:
+    data = (np.arange(60).reshape(3, 4, 5) % 7 == 3).astype(dtype)
+    array = imagedata_xr.from_array(data, spacing=(2, 1, 1.5), position=(3, 4, 5))
+    with pytest.warns(ImagedataWarning, match="patient of this image is not known"):
+        done = array.imd.write(tmp_path / "out.dcm", kind="segmentation")
+    assert errors(done.paths[0]) == []
+    back = opened(tmp_path / "out.dcm")
+    np.testing.assert_array_equal(back.values[0], data)
+    np.testing.assert_allclose(back.imd.affine, array.imd.affine)
+    np.testing.assert_array_equal(as_made(done.paths[0], array)[..., 0], data)
+
+
+def test_a_template_says_whose_it_is(image: xr.DataArray, tmp_path: Path) -> None:
+    array = imagedata_xr.from_array(np.eye(4)[None] > 0, spacing=(2, 1, 1))
+    done = array.imd.write(tmp_path / "out", kind="segmentation", template=image)
+    ds = pydicom.dcmread(done.paths[0])
+    assert ds.PatientID == "P-1"
+    assert ds.StudyInstanceUID == image.attrs["StudyInstanceUID"]
+    assert "ReferencedSeriesSequence" not in ds
+
+
+REFUSED: dict[str, tuple[Callable[[xr.DataArray], xr.DataArray], dict[str, Any], str]] = {
+    "values": (lambda a: a, {}, "lie from .*, and segments have the numbers 1 to 65535|fractions lie from 0 to 1"),
+    "nan": (lambda a: a.where(a > a.mean()), {}, "values are not finite"),
+    "nothing": (lambda a: a < -1e9, {}, "the mask is empty"),
+    "complex": (lambda a: a * 1j, {}, "a segmentation holds masks, and this image has values of type complex"),
+    "a word": (lambda a: a > 0, {"segments": [{"type": "Livver"}]}, "pydicom knows no such code"),
+    "a key": (lambda a: a > 0, {"segments": [{"name": "x"}]}, "name are none of the keys number, label"),
+    "too many": (lambda a: a > 0, {"segments": [{}, {}]}, "describe 2 segments, and the image has 1"),
+    "a number": (lambda a: a > 0, {"segments": {4: "x"}}, "describe the segment 4, and the image has 1"),
+    "a color": (lambda a: a > 0, {"segments": [{"color": "red"}]}, "whole numbers from 0 to 255"),
+    "algorithm": (lambda a: a > 0, {"segments": [{"algorithm_type": "x"}]}, "AUTOMATIC, SEMIAUTOMATIC, MANUAL"),
+    "type": (lambda a: a > 0, {"segmentation_type": "x"}, "binary, fractional, label_map"),
+    "sop class": (lambda a: a > 0, {"sop_class": "SC"}, "sop_class are not for kind='segmentation'"),
+    "a map's": (lambda a: a > 0, {"label": "ADC"}, "label are of a parametric map"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_no_mask_or_no_description_is_refused(what: str, image: xr.DataArray, tmp_path: Path) -> None:
+    change, options, text = REFUSED[what]
+    with pytest.raises(FormatError, match=text):
+        change(image).imd.write(tmp_path / "out", kind="segmentation", format_options=options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_several_volumes_slices_without_place_and_other_formats_are_refused(tmp_path: Path) -> None:
+    make(tmp_path / "mr", phantoms.mr(shape=(2, 3, 6, 8)))
+    mask = opened(tmp_path / "mr") > 500
+    with pytest.raises(FormatError, match=r"several volumes \(2 along 'tag'\).*isel\(tag=0\)"):
+        mask.imd.write(tmp_path / "out", kind="segmentation")
+    with pytest.raises(FormatError, match="nifti has none"):
+        mask.imd.write(tmp_path / "out.nii", kind="segmentation")
+    with pytest.raises(FormatError, match="kind='seg': 'segmentation' or 'parametric_map'"):
+        mask.imd.write(tmp_path / "out", kind="seg")
+    nowhere = imagedata_xr.from_array(np.ones((3, 4, 5), dtype=bool))
+    with pytest.raises(GeometryError, match="3 slices without a place"), pytest.warns(ImagedataWarning):
+        nowhere.imd.write(tmp_path / "out", kind="segmentation")
+
+
+def test_without_highdicom_the_extra_is_named(
+    image: xr.DataArray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    for kind in ("segmentation", "parametric_map"):
+        with pytest.raises(FormatError, match=r"imagedata-xr\[seg\]"):
+            (image > 0).imd.write(tmp_path / "out", kind=kind)
+
+
+def test_nothing_is_written_until_computed(image: xr.DataArray, tmp_path: Path) -> None:
+    later = (image > 0).imd.write(tmp_path / "out", kind="segmentation", compute=False)
+    assert not (tmp_path / "out").exists()
+    assert later.compute().count == 1
+    assert opened(tmp_path / "out").sizes["segment"] == 1
