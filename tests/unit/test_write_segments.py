@@ -61,13 +61,15 @@ def as_made(path: str, image: xr.DataArray) -> NDArray[Any]:
     return out
 
 
-def labels_of(image: xr.DataArray) -> xr.DataArray:
-    """Numbers of segments, made of the values: 0, 1 and 2."""
-    return xr.where(image > image.mean(), 1, 0).astype("u2") + xr.where(image > image.mean() + 300, 1, 0).astype("u2")
-
-
 def carried(values: Any, image: xr.DataArray) -> xr.DataArray:
-    return (image * 0 + values).astype(np.asarray(values).dtype if hasattr(values, "dtype") else float)
+    """Values with the labels of an image, its instances among them."""
+    out: xr.DataArray = image.copy(data=np.asarray(values))
+    return out
+
+
+def labels_of(image: xr.DataArray) -> Any:
+    """Numbers of segments, made of the values: 0, 1 and 2."""
+    return ((image > image.mean()).astype("u2") + (image > image.mean() + 300).astype("u2")).values
 
 
 MADE: dict[str, Callable[[xr.DataArray], xr.DataArray]] = {
