@@ -53,6 +53,11 @@ def held(key: str, keep: bool) -> Held:
     return found
 
 
+def versions(prefix: str, keep: bool) -> list[str]:
+    """Keys that begin with a prefix, under which something is here."""
+    return sorted(path.name for path in _root(keep).glob(f"{prefix}*") if "." not in path.name)
+
+
 class Incoming:
     """A series that is being fetched; its folder appears on `finish`, and nothing is left without it."""
 
@@ -71,9 +76,9 @@ class Incoming:
         """Remove what was not finished."""
         shutil.rmtree(self.stage, ignore_errors=True)
 
-    def path(self, uid: str) -> Path:
-        """Place for the file of an image; it counts once `took` is called."""
-        return self.stage / f"{len(self.names) + 1:06d}-{secrets.token_hex(4)}.dcm"
+    def path(self, uid: str, name: str = "") -> Path:
+        """Place for the file of an image, which may have a name; it counts once `took` is called."""
+        return self.stage / name if name else self.stage / f"{len(self.names) + 1:06d}-{secrets.token_hex(4)}.dcm"
 
     def took(self, uid: str, path: Path) -> None:
         """Note that the file of an image is whole."""
@@ -85,10 +90,10 @@ class Incoming:
         path.write_bytes(data)
         self.took(uid, path)
 
-    def share(self, others: Held) -> None:
-        """Take over images that are here already."""
+    def share(self, others: Held, named: bool = False) -> None:
+        """Take over images that are here already, with `named` under the names of their files."""
         for uid, path in others.items():
-            mine = self.path(uid)
+            mine = self.path(uid, path.name if named else "")
             try:
                 os.link(path, mine)
             except OSError:

@@ -113,10 +113,10 @@ class Client:
                     data=None if body is None else body(), **options,
                 )  # fmt: skip
             except requests.exceptions.SSLError as error:
-                raise SourceError(f"{self.address.server}: no encrypted connection: {_tls(error)}") from None
+                raise SourceError(f"{self.address.server}: no encrypted connection: {tls_reason(error)}") from None
             except requests.exceptions.RequestException as error:
                 if last or method != "GET":
-                    raise SourceError(f"{self.address.server} can't be reached: {_network(error)}") from None
+                    raise SourceError(f"{self.address.server} can't be reached: {network_reason(error)}") from None
                 continue
             if answer.status_code not in _PASSING or last or method != "GET":
                 return answer
@@ -134,7 +134,8 @@ def _meaning(code: int) -> str:
     }.get(code, f"the service fails with HTTP status {code}")
 
 
-def _tls(error: Exception) -> str:
+def tls_reason(error: Exception) -> str:
+    """Say why there is no encrypted connection."""
     text = str(error)
     if "Hostname mismatch" in text or "doesn't match" in text or "IP address mismatch" in text:
         return "its certificate is for another host"
@@ -143,7 +144,8 @@ def _tls(error: Exception) -> str:
     return "the handshake fails; the service may want a certificate of ours (cert=, key=)"
 
 
-def _network(error: Exception) -> str:
+def network_reason(error: Exception) -> str:
+    """Say why there is no connection."""
     kind = type(error).__name__
     return {"ConnectTimeout": "no answer in time", "ReadTimeout": "no answer in time"}.get(
         kind, "the connection is refused or was cut"

@@ -1,0 +1,1 @@
+"""XNAT: projects, subjects, experiments, scans and their resources as sources and targets."""
