@@ -84,11 +84,14 @@ def parse(url: str) -> XnatAddress:
         )
     if found.query or found.fragment:
         raise SourceError(f"an address of XNAT has the form {FORM}; ? and # in a part are written as %3F and %23")
-    parts = [unquote(part) for part in found.path.strip("/").split("/")] if found.path.strip("/") else []
+    parts = [unquote(part) for part in found.path.removeprefix("/").rstrip("/").split("/")]
+    parts = parts if any(parts) else []
     if any(part in (".", "..") or "/" in part or "\\" in part or not part.isprintable() for part in parts):
         raise SourceError(f"an address of XNAT has the form {FORM}, without '.', '..' and control characters")
     fixed = [*parts[: len(LEVELS)], *[""] * len(LEVELS)][: len(LEVELS)]
-    address = XnatAddress(found.scheme, found.netloc.lower(), *fixed, "/".join(p for p in parts[len(LEVELS) :] if p))
+    project, subject, experiment, scan, resource = fixed
+    path = "/".join(part for part in parts[len(LEVELS) :] if part)
+    address = XnatAddress(found.scheme, found.netloc.lower(), project, subject, experiment, scan, resource, path)
     given = [bool(part) for part in (*fixed, address.path)]
     without_subject = [given[0], *given[2:]]
     if without_subject != sorted(without_subject, reverse=True) or (address.subject and not address.project):

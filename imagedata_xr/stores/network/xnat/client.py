@@ -82,16 +82,16 @@ class Client:
 
     def json(self, path: Sequence[str], query: Mapping[str, str] | None = None) -> Any:
         """Ask for JSON."""
-        with self.request("GET", path, {**(query or {}), "format": "json"}, pages=False) as answer:
-            with contextlib.suppress(ValueError):
-                return answer.json()
+        asked = {**(query or {}), "format": "json"}
+        with self.request("GET", path, asked, pages=False) as answer, contextlib.suppress(ValueError):
+            return answer.json()
         raise SourceError(f"{self.address.server} does not answer with JSON: is it XNAT?")
 
     @contextmanager
     def request(
         self, method: str, path: Sequence[str], query: Mapping[str, str] | None = None, *,
-        accept: tuple[int, ...] = (), again: bool | None = None, pages: bool = True, body: Callable[[], Any] | None = None,
-        **options: Any,
+        accept: tuple[int, ...] = (), again: bool | None = None, pages: bool = True,
+        body: Callable[[], Any] | None = None, **options: Any,
     ) -> Iterator[requests.Response]:  # fmt: skip
         """Send a request; the answer is of success, or one of `accept`.
 

@@ -100,7 +100,7 @@ def contents_of(client: Client, address: XnatAddress) -> list[Resource]:
     """
     if not (address.subject or address.experiment):
         raise SourceError(
-            f"{address.server}: name an experiment or a subject of a project to read (imd ls {address.named} lists them)"
+            f"{address.server}: name an experiment or a subject to read (imd ls {address.named} lists them)"
         )
     places = [place for experiment in _experiments(client, address) for place in _scans(client, address, experiment)]
     with ThreadPoolExecutor(_LISTED) as pool:

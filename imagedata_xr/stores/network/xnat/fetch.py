@@ -167,6 +167,7 @@ def _as_zip(client: Client, resource: Resource, taking: _Taking) -> None:
         EOFError,
         ValueError,
         NotImplementedError,
+        SourceError,  # what else is wrong, the files one by one tell
     ) as error:
         _log.info("%s: a zip was damaged or cut (%s)", client.address.server, type(error).__name__)
     finally:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from hashlib import md5
 from pathlib import Path
+from typing import IO
 
 import pydicom
 
@@ -231,14 +231,13 @@ class _Scan:
             with tarfile.open(fileobj=pack, mode="w") as archive:
                 for image in self.images:
                     archive.add(image.path, image.name, filter=_anonymous)
-            size = pack.tell()
 
-            def body() -> Iterator[bytes]:
+            def body() -> IO[bytes]:
                 pack.seek(0)
-                return iter(partial(pack.read, 1 << 20), b"")
+                return pack
 
             query = {"extract": "true", "overwrite": "true", "format": "DICOM", "content": "RAW"}
-            headers = {"Content-Type": "application/x-tar", "Content-Length": str(size)}
+            headers = {"Content-Type": "application/x-tar"}
             with self.client.request("PUT", (*self.files, _TAR), query, again=True, body=body, headers=headers):
                 pass
 
