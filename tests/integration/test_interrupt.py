@@ -12,7 +12,8 @@ import pytest
 from series import series
 
 SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have what runs in the background ignore it
 from imagedata_xr.cli import main, talk
 
 def slow(self, done, total, plain=talk.Counter.__call__):
