@@ -7,6 +7,7 @@ import pickle
 import ssl
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -359,7 +360,9 @@ def test_written_is_what_the_client_library_reads(server: Standin, folder: Path,
         assert (row["xsiType"], row["UID"]) == ("xnat:mrScanData", written.series)
         with open(tmp_path / "pack.zip", "wb") as out:
             session.download_stream(f"{place}/6/resources/DICOM/files", out, format="zip")
-    np.testing.assert_array_equal(opened(tmp_path / "pack.zip"), image + 7)
+    with zipfile.ZipFile(tmp_path / "pack.zip") as pack:
+        pack.extractall(tmp_path / "unpacked")
+    np.testing.assert_array_equal(opened(tmp_path / "unpacked"), image + 7)
     np.testing.assert_array_equal(read(url(server, "/P/Mueller/E1/6")), image + 7)
 
 

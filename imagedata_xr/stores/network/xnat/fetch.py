@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b, md5
@@ -143,8 +144,6 @@ def _local_names(names: Iterable[str]) -> dict[str, str]:
 
 def _as_zip(client: Client, resource: Resource, taking: _Taking) -> None:
     """Fetch a resource as one zip; what does not arrive whole is left for another way."""
-    import requests
-
     pack = taking.incoming.stage / "incoming.zip"
     try:
         with (
@@ -161,17 +160,15 @@ def _as_zip(client: Client, resource: Resource, taking: _Taking) -> None:
                         why = taking.take(file, _pieces(stream))
                     if why:
                         _log.info("%s: a file of a zip is fetched again: %s", client.address.server, why)
-    except (
-        requests.exceptions.RequestException,
-        zipfile.BadZipFile,
-        EOFError,
-        ValueError,
-        NotImplementedError,
-        SourceError,  # what else is wrong, the files one by one tell
-    ) as error:
-        _log.info("%s: a zip was damaged or cut (%s)", client.address.server, type(error).__name__)
+    except _NO_ZIP as error:
+        # a server that makes none, or one that was damaged on its way: each file tells for itself what is wrong
+        _log.info("%s: no whole zip (%s)", client.address.server, type(error).__name__)
     finally:
         pack.unlink(missing_ok=True)
+
+
+# errors of requests and of this library are OSErrors
+_NO_ZIP = (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 def _file_of(entry: str, files: Mapping[str, Remote]) -> Remote | None:
