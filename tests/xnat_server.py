@@ -241,7 +241,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(200 if files.pop(name, None) is not None else 404)
         if not name and self.query.get("format") == "zip":
             out = io.BytesIO()
-            with zipfile.ZipFile(out, "w") as pack:
+            with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as pack:
                 for n, content in files.items():
                     pack.writestr(f"E1/scans/{number}-T1/resources/{label}/files/{n}", content)
             return self.data(out.getvalue(), chunked=True)
@@ -258,7 +258,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def data(self, content: bytes, chunked: bool) -> None:
         if self.how == "corrupt":
-            content = content[:-200] + bytes(200)
+            half = len(content) // 2
+            content = content[:half] + b"\xff" * 200 + content[half + 200 :]
         if self.how == "short":
             content = content[: len(content) // 2]
         cut = self.how == "cut"
