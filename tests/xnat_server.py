@@ -258,8 +258,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def data(self, content: bytes, chunked: bool) -> None:
         if self.how == "corrupt":
-            half = len(content) // 2
-            content = content[:half] + b"\xff" * 200 + content[half + 200 :]
+            at = len(content) // 2
+            content = content[:at] + b"\xff" * 200 + content[at + 200 :]
         if self.how == "short":
             content = content[: len(content) // 2]
         cut = self.how == "cut"
