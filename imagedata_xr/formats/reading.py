@@ -81,7 +81,9 @@ def _read_recognised(files: Sequence[File], options: ReadOptions) -> list[Node]:
             rest = [f for f in rest if id(f) not in taken]
     nodes = format_named("dicom").read(rest, options) if rest else []
     if not nodes:  # else pictures or NIfTI files that lie among DICOM files are strangers there
-        for form, mine in claimed:
+        # likewise those whose files lie beside images of others: a page that shows how they look, a report
+        main = [(f, m) for f, m in claimed if not getattr(f, "aside", False)]
+        for form, mine in main or claimed:
             nodes += form.read(mine, options)
     return nodes
 

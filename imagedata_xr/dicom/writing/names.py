@@ -1,4 +1,4 @@
-"""Names of written files: by the number of the image, the volume and the slice."""
+"""Names of DICOM files that are written, by a layout or a pattern."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import FormatError
+from ...formats import names
 
 LAYOUTS = {
     "single": "IM_%(image)05d.dcm",
@@ -22,27 +23,14 @@ _MEDIA = {
 }
 """The same with names that a DICOMDIR may refer to: eight capitals and digits each (PS3.10 section 8.2, 8.5)."""
 
-_FIELD = re.compile(r"%(?:\((image|volume|slice)\))?(?:0\d+)?d")
 _FILE_ID = re.compile(r"[A-Z0-9_]{1,8}(/[A-Z0-9_]{1,8}){0,7}")
 
 
 @dataclass(frozen=True)
-class Names:
-    """Pattern of file names.
-
-    Attributes
-    ----------
-    pattern : str
-        With the fields ``%(image)05d``, ``%(volume)d`` and ``%(slice)d``, all from 1; ``%d`` is the image. A slash
-        makes folders.
-    """
+class Names(names.Names):
+    """Pattern of file names, that of the layout ``"single"`` by default."""
 
     pattern: str = LAYOUTS["single"]
-
-    @staticmethod
-    def is_pattern(text: str) -> bool:
-        """Whether a name has a field."""
-        return _FIELD.search(text) is not None
 
     @classmethod
     def asked(cls, layout: Any, pattern: Any, dicomdir: bool) -> Names:
@@ -61,47 +49,13 @@ class Names:
                 raise FormatError(f"format_options layout={layout!r}: one of {', '.join(LAYOUTS)}")
             return cls(layouts[layout or "single"])
         found = cls(str(pattern))
-        found._check(dicomdir)
-        return found
-
-    def _check(self, dicomdir: bool) -> None:
-        rest = _FIELD.sub("", self.pattern)
-        if "%" in rest or not self.is_pattern(self.pattern):
+        found.check()
+        if dicomdir and not _FILE_ID.fullmatch(found.of(1, 1, 1)):
             raise FormatError(
-                f"names {self.pattern!r}: the fields are %(image)05d, %(volume)03d and %(slice)03d, or %05d for the "
-                "number of the image"
-            )
-        parts = self.pattern.replace("\\", "/").split("/")
-        if any(part in ("", ".", "..") or part != part.strip() for part in parts):
-            raise FormatError(f"names {self.pattern!r} lead out of the folder, or have an empty part")
-        if dicomdir and not _FILE_ID.fullmatch(self.of(1, 1, 1)):
-            raise FormatError(
-                f"names {self.pattern!r}: a DICOMDIR refers to files by parts of one to eight capitals, digits and _ "
+                f"names {found.pattern!r}: a DICOMDIR refers to files by parts of one to eight capitals, digits and _ "
                 f"each (PS3.10 section 8.5), such as {_MEDIA['single']!r}"
             )
-
-    def of(self, image: int, volume: int, slice: int) -> str:
-        """Name of an image; all numbers count from 1."""
-        numbers = {"image": image, "volume": volume, "slice": slice}
-        return _FIELD.sub(lambda m: ("%" + m.group(0).rpartition(")")[2].lstrip("%")) % numbers[m.group(1) or "image"],
-                          self.pattern)  # fmt: skip
-
-    def all_of(self, volumes: int, slices: int) -> list[list[str]]:
-        """Names of all images of a series, by volume and slice.
-
-        Raises
-        ------
-        FormatError
-            Two images would have one name.
-        """
-        names = [[self.of(v * slices + k + 1, v + 1, k + 1) for k in range(slices)] for v in range(volumes)]
-        flat = [name.lower() for row in names for name in row]
-        if len(set(flat)) < len(flat):
-            raise FormatError(
-                f"names {self.pattern!r} give {len(flat)} images only {len(set(flat))} names: "
-                "%(image)05d differs for each"
-            )
-        return names
+        return found
 
 
 DEFAULT_NAMES = Names()
