@@ -104,6 +104,7 @@ def test_overwrite_replaces_folders_of_images_only(image: xr.DataArray, tmp_path
         ({"dicomdir": "yes"}, "True"),
         ({"dicomdir": True, "names": "im_%05d.dcm"}, "capitals"),
         ({"layuot": "single"}, "layout"),
+        ({"multiframe": True}, "none of DICOM's"),
         ({"sop_class": "XX"}, "MR"),
     ],
 )

@@ -35,7 +35,6 @@ _MEANINGS = {
     "keep_private": "True to keep private elements in derived images",
     "character_set": "a Specific Character Set of derived images, such as 'ISO_IR 100'",
     "transfer_syntax": f"one of {', '.join(SYNTAXES)}, or the UID of one",
-    "multiframe": "True to write one multi-frame instance in place of one file per image",
     **{name: f"of a segmentation: {text}" for name, text in _OF_SEGMENTATIONS.items()},
     **{name: f"of a parametric map: {text}" for name, text in _OF_MAPS.items()},
 }
@@ -58,8 +57,6 @@ class Asked:
         Of derived images.
     transfer_syntax : str
         UID; empty for native pixels, and for unchanged ones as they are stored.
-    multiframe : bool
-        One multi-frame instance for all images.
     segments : optional
         Descriptions of segments; see `segment_items`.
     segmentation_type, fractional_type : str
@@ -75,7 +72,6 @@ class Asked:
     keep_private: bool = False
     character_set: str = "ISO_IR 192"
     transfer_syntax: str = ""
-    multiframe: bool = False
     segments: Any = None
     segmentation_type: str = ""
     fractional_type: str = ""
@@ -93,7 +89,7 @@ def check_kind(kind: str | None, options: Mapping[str, Any]) -> None:
     """
     if kind is not None and kind not in KINDS:
         raise FormatError(f"kind={kind!r}: {' or '.join(map(repr, KINDS))}, or None for images")
-    images = ("sop_class", "layout", "keep_private", "transfer_syntax", "multiframe")
+    images = ("sop_class", "layout", "keep_private", "transfer_syntax")
     for own, known in ((KINDS[0], _OF_SEGMENTATIONS), (KINDS[1], _OF_MAPS)):
         if kind != own and (odd := sorted(name for name in known if options.get(name) is not None)):
             raise FormatError(f"format_options {', '.join(odd)} are of a {own.replace('_', ' ')}: kind={own!r}")
@@ -120,7 +116,7 @@ def asked_of(options: Mapping[str, Any], target: str) -> tuple[Asked, str]:
         known = "; ".join(f"{name}: {meaning}" for name, meaning in _MEANINGS.items())
         raise FormatError(f"format_options {', '.join(sorted(map(repr, strange)))} are none of DICOM's; {known}")
     given = {name: value for name, value in options.items() if value is not None}
-    for name in ("dicomdir", "keep_private", "multiframe"):
+    for name in ("dicomdir", "keep_private"):
         if not isinstance(given.get(name, False), bool):
             raise _refused(name, given[name])
     if given.get("sop_class", "MR") not in CLASSES:
@@ -139,7 +135,6 @@ def asked_of(options: Mapping[str, Any], target: str) -> tuple[Asked, str]:
         keep_private=bool(given.get("keep_private", False)),
         character_set=check_charset(given.get("character_set", "ISO_IR 192")),
         transfer_syntax=syntax_of(given["transfer_syntax"]) if "transfer_syntax" in given else "",
-        multiframe=bool(given.get("multiframe", False)),
         segments=given.get("segments"),
         segmentation_type=given.get("segmentation_type", ""),
         fractional_type=given.get("fractional_type", ""),
