@@ -43,7 +43,7 @@ class Own:
     texts : dict
         n texts, several values joined by a backslash, empty where a plane says nothing.
     corner : ndarray, shape (n, 2), optional
-        Row and column of the stored matrix where a tile begins; None without tiles.
+        Row and column of the stored matrix where a tile begins, -1 for a plane that is no tile; None without tiles.
     matrix : ndarray, shape (n, 2), optional
         Rows and columns of each plane; None where it is the whole stored matrix.
     """
@@ -54,12 +54,16 @@ class Own:
     matrix: NDArray[np.int64] | None = None
 
     def take(self, rows: NDArray[np.intp]) -> Own:
-        """Return that of some of the planes."""
+        """Return that of some of the planes: without the columns in which only others say something."""
+        numbers = {k: v[rows] for k, v in self.numbers.items()}
+        chosen = rows.tolist()
+        texts = {k: [v[r] for r in chosen] for k, v in self.texts.items()}
+        tiled = self.corner is not None and self.matrix is not None and bool((self.corner[rows] >= 0).any())
         return Own(
-            {k: v[rows] for k, v in self.numbers.items()},
-            {k: [v[r] for r in rows.tolist()] for k, v in self.texts.items()},
-            None if self.corner is None else self.corner[rows],
-            None if self.matrix is None else self.matrix[rows],
+            {k: v for k, v in numbers.items() if not np.isnan(v).all()},
+            {k: v for k, v in texts.items() if any(v)},
+            self.corner[rows] if tiled and self.corner is not None else None,
+            self.matrix[rows] if tiled and self.matrix is not None else None,
         )
 
 

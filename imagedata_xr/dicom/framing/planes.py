@@ -161,7 +161,7 @@ def _joined(parts: list[tuple[int, Own]], matrix: NDArray[np.int64]) -> Own:
     for name in words:
         out.texts[name] = [text for n, own in parts for text in own.texts.get(name, [""] * n)]
     if any(own.corner is not None for _, own in parts):
-        out.corner, out.matrix, at = np.zeros((total, 2), dtype=np.intp), matrix, 0
+        out.corner, out.matrix, at = np.full((total, 2), -1, dtype=np.intp), matrix, 0
         for n, own in parts:
             if own.corner is not None and own.matrix is not None:
                 out.corner[at : at + n], out.matrix[at : at + n] = own.corner, own.matrix

@@ -75,7 +75,7 @@ def array_of(
     )
     if frames.own.corner is not None:
         rows, cols = (int(n) for n in frames.matrix[0])
-        array.size, array.corner = (rows, cols), frames.own.corner[np.maximum(index, 0)]
+        array.size, array.corner = (rows, cols), _corners(frames, array.count)[np.maximum(index, 0)]
     slope, intercept = np.ones(len(frames)), np.zeros(len(frames))
     scaled = options.mask_and_scale and not formats[0].colour and not segments
     if segments:
@@ -98,6 +98,19 @@ def array_of(
             "missing images can't be filled with NaN where the values are integers: leave mask_and_scale and dtype out"
         )
     return array
+
+
+def _corners(frames: Frames, count: NDArray[np.intp] | None) -> NDArray[np.intp]:
+    """Where each plane begins in its stored matrix; what numbers tiles of one file numbers frames of another."""
+    corner = frames.own.corner
+    assert corner is not None
+    whole = frames.file[corner[:, 0] < 0]
+    if count is not None and (count[whole] > 1).any():
+        raise FormatError(
+            "mosaics and multi-frame instances are mixed in one stack, which is no kind of image known here: "
+            "open the files of each kind by themselves"
+        )
+    return np.maximum(corner, 0)
 
 
 def _known_labels(frames: Frames, label: NDArray[np.int64], formats: list[PixelFormat]) -> NDArray[np.bool_]:
