@@ -165,6 +165,7 @@ def _diffusion(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, t
         first = np.take_along_axis(grid.index, filled.argmax(axis=-1)[..., None], axis=-1)[..., 0]
         tables = {name: np.where(first >= 0, values[first], np.nan) for name, values in columns.items()}
     _warn_of_lost_directions({name: np.asarray(t) for name, t in tables.items()})
+    _warn_of_bruker(frames)
     stacked = np.stack([np.asarray(t) for t in tables.values()])
     keep = [ax for ax in range(len(dims)) if not (stacked == stacked.take([0], axis=ax + 1)).all()] or [len(dims) - 1]
     pick = tuple(slice(None) if ax in keep else 0 for ax in range(len(dims)))
@@ -181,6 +182,16 @@ def _warn_of_lost_directions(tables: dict[str, NDArray[np.float64]]) -> None:
             f"{int(lost.sum())} of {lost.size} volumes are weighted by diffusion in a direction that their files do "
             "not give, or only in a comment in axes that are not documented: they are read with their b-value and "
             "without direction. Anonymization often loses it; read the originals, or export them as enhanced images"
+        )
+
+
+def _warn_of_bruker(frames: Frames) -> None:
+    """Say that directions of Bruker may not be those of the patient, since what is known of them is contradictory."""
+    makers = frames.coded_text("Manufacturer").values
+    if any(maker.upper().startswith("BRUKER") for maker in makers) and np.nan_to_num(frames.diffusion.vector).any():
+        warn(
+            "the diffusion directions of Bruker's images (0018,9089) may be along the axes of the gradients instead of "
+            "the patient's, and are read as the patient's: compare them with the protocol before they are used"
         )
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ...model.orders import DIRECTIONALITY
 from . import Columns, Diffusion
 
 IMAGING, MR1 = "Philips Imaging DD 001", "Philips MR Imaging DD 001"
 MR5, MR6 = "Philips MR Imaging DD 005", "Philips MR Imaging DD 006"
 LABEL_TYPE = (MR5, 0x2005, 0x29)
 """LABEL or CONTROL of spin labelling: what ASL Context is in the standard; empty or absent in other images."""
+
+GRADIENT = (MR5, 0x2005, 0x13)
+"""Number of the direction among those of one b-value."""
 
 
 def claims(manufacturer: str) -> bool:
@@ -19,7 +23,11 @@ def claims(manufacturer: str) -> bool:
 
 
 def diffusion(images: Columns) -> Diffusion:
-    """b-value and direction; (2001,1004) = "I" is an isotropic trace, or the image without weighting."""
+    """b-value and direction; (2001,1004) = "I" is an isotropic trace, or the image without weighting.
+
+    Weighted images without components of a direction whose directions are numbered (2005,1413) from 1 to more than 1 at
+    one b-value are of directions that are not known, and no traces.
+    """
     out = Diffusion.empty(len(images))
     out.b_value = images.numbers((IMAGING, 0x2001, 0x03))
     out.vector = np.stack([images.numbers((MR1, 0x2005, e)) for e in (0xB0, 0xB1, 0xB2)], axis=1)
@@ -30,6 +38,13 @@ def diffusion(images: Columns) -> Diffusion:
     for k, (b, letter) in enumerate(zip(out.b_value, letters, strict=True)):
         if letter and letter[0] == "I" and b > 0:
             out.directionality[k] = 3
+    number = images.numbers(GRADIENT)
+    silent = (out.b_value > 0) & np.isnan(out.vector).all(axis=1) & np.isnan(out.directionality)
+    silent &= np.isnan(images.numbers("DiffusionGradientOrientation", 3)).all(axis=1)
+    for b in np.unique(out.b_value[silent]):
+        rows = silent & (out.b_value == b)
+        if len(np.unique(number[rows & np.isfinite(number)])) > 1:
+            out.directionality[rows] = DIRECTIONALITY.index("DIRECTIONAL")
     return out
 
 
@@ -57,7 +72,7 @@ def volume_numbers(images: Columns) -> list[NDArray[np.float64]]:
     order = images.numbers((MR6, 0x2005, 0x96))
     if not (order > 0).all() or (_release(images) >= 11).any():
         order = np.zeros(len(images))
-    keys = ((MR5, 0x2005, 0x12), (MR5, 0x2005, 0x13), (IMAGING, 0x2001, 0x08), "TemporalPositionIdentifier")
+    keys = ((MR5, 0x2005, 0x12), GRADIENT, (IMAGING, 0x2001, 0x08), "TemporalPositionIdentifier")
     numbers = [images.numbers(key) for key in keys]
     return [label, order, *(np.zeros(len(images)) if np.isnan(n).any() else n for n in numbers)]
 
