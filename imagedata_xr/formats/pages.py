@@ -1,4 +1,4 @@
-"""Pages: pictures, and pages of documents, without a place in the patient, as the slices of an image.
+"""Pages: pictures without a place in the patient, as the slices of an image.
 
 A format says what pages its files have (`PageFormat.pages`), from their headers, and decodes some of them when they
 are asked for (`PageFormat.decode`). Pages of one size and kind become one image.
@@ -46,10 +46,6 @@ class Page:
         Whether each pixel is three values.
     spacing : tuple of float, optional
         Distance of rows and of columns, mm, where the file says one that can be believed.
-    volumes : int
-        Volumes that the pages of its file are said to be; 1 where nothing is said.
-    alone : bool
-        Whether its file is an image by itself, though other files lie beside it.
     """
 
     file: File
@@ -58,8 +54,6 @@ class Page:
     stored: np.dtype[Any]
     colour: bool = False
     spacing: tuple[float, float] | None = None
-    volumes: int = 1
-    alone: bool = False
 
     @property
     def kind(self) -> tuple[Any, ...]:
@@ -80,8 +74,6 @@ class PageFormat:
     name, extensions, description : as in `seam.Format`
     aside : bool
         Its files often lie beside images of other formats, and are only read where there are none of those.
-    magic : tuple of bytes
-        With which of these its files begin.
     reading : tuple of str
         Names of ``format_options``.
     """
@@ -90,7 +82,6 @@ class PageFormat:
     extensions: tuple[str, ...]
     description: str
     aside: ClassVar[bool] = True
-    magic: ClassVar[tuple[bytes, ...]] = ()
     reading: ClassVar[tuple[str, ...]] = ("volumes",)
 
     # --- what a format says of itself ---
@@ -179,7 +170,7 @@ class PageFormat:
 
     def _dataset(self, pages: list[Page], name: str, options: ReadOptions) -> Any:
         first, count = pages[0], len(pages)
-        volumes = options.format_options.get("volumes") or (first.volumes if first.alone else 1)
+        volumes = options.format_options.get("volumes") or 1
         if count % volumes:
             raise FormatError(f"{name} has {count} pages, which are not {volumes} volumes of equal size")
         spacings = {p.spacing for p in pages}
@@ -216,8 +207,8 @@ class _Group(NamedTuple):
 def _groups(pages: Sequence[Page]) -> dict[_Group, list[Page]]:
     found: dict[_Group, list[Page]] = {}
     for page in pages:
-        folder = page.file.path if page.alone else os.path.dirname(page.file.path)
-        found.setdefault(_Group((id(page.file.fs), page.alone, folder), page.kind), []).append(page)
+        place = (id(page.file.fs), os.path.dirname(page.file.path))
+        found.setdefault(_Group(place, page.kind), []).append(page)
     return found
 
 

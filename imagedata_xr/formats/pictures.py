@@ -83,7 +83,6 @@ class Png(_Pillow):
     name = "png"
     extensions: tuple[str, ...] = (".png",)
     description = "PNG pictures, one per slice; no place in the patient"
-    magic = (_PNG,)
     depths = (8, 16)
 
     def put(
@@ -109,7 +108,6 @@ class Jpeg(_Pillow):
     name = "jpeg"
     extensions: tuple[str, ...] = (".jpg", ".jpeg")
     description = "JPEG pictures, one per slice, with loss; no place in the patient"
-    magic = (b"\xff\xd8\xff",)
     writing = ("window", "quality")
     exact = Holds("JPEG", ("u1",))
     lossy = True

@@ -29,7 +29,7 @@ Spacing = tuple[float, float] | None
 
 
 class PictureWriter:
-    """What formats of pictures share in writing: one file per slice, or all pages in one file.
+    """What formats of pictures share in writing: one file per slice.
 
     Attributes
     ----------
@@ -41,10 +41,6 @@ class PictureWriter:
         Names of ``format_options``.
     lossy : bool
         Whether packing changes values.
-    many : bool
-        Whether one file holds several pages.
-    as_they_are : bool
-        Whether values are kept unless a window is asked for.
     """
 
     name: ClassVar[str]
@@ -53,20 +49,11 @@ class PictureWriter:
     exact: ClassVar[Holds] = Holds("PNG", ("u1", "u2"))
     writing: ClassVar[tuple[str, ...]] = ("window", "bits")
     lossy: ClassVar[bool] = False
-    many: ClassVar[bool] = False
-    as_they_are: ClassVar[bool] = False
 
     def put(
         self, pixels: NDArray[Any], place: Path, spacing: tuple[float, float] | None, how: Mapping[str, Any]
     ) -> None:
         """Write one picture."""
-        raise NotImplementedError
-
-    def put_all(
-        self, pages: Iterator[NDArray[Any]], place: Path, spacing: Spacing, out: Outgoing,
-        how: Mapping[str, Any],
-    ) -> None:  # fmt: skip
-        """Write all pages into one file."""
         raise NotImplementedError
 
     def write(self, image: Any, target: str, options: WriteOptions) -> Any:
@@ -88,7 +75,7 @@ class PictureWriter:
             raise FormatError(f"a file of {label} is called {' or '.join(self.extensions)}, not {called!r}")
         check_format_options(how, self.writing, f"writing {label}")
         out = _outgoing(image, label)
-        shown = Window.asked(out.image, how, self.depths, self.exact, self.as_they_are)
+        shown = Window.asked(out.image, how, self.depths, self.exact)
         names = self._names(called, extension, out)
         whole = Whole(str(target), names, [], options.overwrite, options.storage_options)
         whole.also = tuple(_stale(whole, called, extension, names))
@@ -105,7 +92,7 @@ class PictureWriter:
         if Names.is_pattern(called):
             pattern = Names(called)
             pattern.check()
-        elif self.many or count * slices == 1:
+        elif count * slices == 1:
             return [called]
         else:
             pattern = Names(_numbered(called, extension, count, slices))
@@ -149,14 +136,11 @@ def _save(form: PictureWriter, out: Outgoing, asked: Window, whole: Whole, optio
     spacing = spacing_of(out.image)
     with whole.files() as places:
         pages = _pages(out, shown, options)
-        if len(whole.names) == 1 and form.many:
-            form.put_all(pages, places[whole.names[0]], spacing, out, how)
-        else:
-            for name, page in zip(whole.names, pages, strict=True):
-                form.put(page, places[name], spacing, how)
+        for name, page in zip(whole.names, pages, strict=True):
+            form.put(page, places[name], spacing, how)
         said = _lost(out, spacing) + ([] if out.rgb else shown.said())
         if form.lossy:
-            said.insert(0, "JPEG packs with loss: values differ from those of the image, PNG and TIFF keep them")
+            said.insert(0, "JPEG packs with loss: values differ from those of the image, PNG has none")
         if said:
             warn(f"{label} pictures: {'; '.join(said)}")
         size = sum(places[n].stat().st_size for n in whole.names)

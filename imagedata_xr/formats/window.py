@@ -20,13 +20,11 @@ class Window:
     """How values become greys."""
 
     @staticmethod
-    def asked(
-        image: xr.DataArray, how: Mapping[str, Any], depths: tuple[int, ...], exact: Holds, as_they_are: bool
-    ) -> Window:
+    def asked(image: xr.DataArray, how: Mapping[str, Any], depths: tuple[int, ...], exact: Holds) -> Window:
         """Window of ``format_options``.
 
         ``window`` is ``(center, width)``, ``"minmax"``, or ``"none"`` for values as they are. Without it: as they are
-        where they are bool or were read from 8 bits, or where the format keeps all; else `WindowCenter` and
+        where they are bool or were read from 8 bits; else `WindowCenter` and
         `WindowWidth` of the attrs; else all values from the lowest to the highest.
 
         Raises
@@ -45,7 +43,7 @@ class Window:
             had = image.encoding.get("stored_dtype", str(image.dtype))
             small = had in ("bool", "uint8") and bits in (None, 8)
             found = _of_attrs(image.attrs)
-            if found is None and bits is None and (as_they_are or image.dtype == bool):
+            if found is None and bits is None and image.dtype == bool:
                 return Exact(exact)
             whole = found is None and small and image.dtype.kind in "biuf"
             why = "all values" if found is None else "the window of the attrs"
@@ -85,7 +83,7 @@ class Exact(Window):
     def settled(self, volumes: Volumes, fit: Fit) -> Window:
         """Find the type; raise `FormatError` where none of the format holds all values."""
         if fit.source == np.dtype(bool):
-            return Exact(self.holds, np.dtype(bool if "f4" not in self.holds.types else np.uint8))
+            return Exact(self.holds, np.dtype(bool))
         if fit.source.kind == "f" and not any(t.kind == "f" for t in self.holds.dtypes):
             return Exact(self.holds, _whole_numbers(volumes, self.holds))
         for volume in volumes():
@@ -108,8 +106,8 @@ def _whole_numbers(volumes: Volumes, holds: Holds) -> np.dtype[Any]:
             return dtype
     what = "whole numbers" if whole else "numbers that are not whole"
     raise FormatError(
-        f"the values are {what} from {low:g} to {high:g}, which {holds.name} can't keep as they are: TIFF can, or "
-        "format_options window=(center, width) shows a range of them"
+        f"the values are {what} from {low:g} to {high:g}, which {holds.name} can't keep as they are: NIfTI and NRRD "
+        "can, or format_options window=(center, width) shows a range of them"
     )
 
 

@@ -313,3 +313,19 @@ def test_a_place_is_given_by_another_image(tmp_path: Path) -> None:
         image.imd.write(str(tmp_path / "p" / "a.png"))
     back = load(tmp_path / "p", geometry=image)
     np.testing.assert_allclose(back.imd.affine, image.imd.affine)
+
+
+def test_the_command_converts_to_pictures_and_back(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from imagedata_xr.cli import main
+
+    image = series().isel(tag=[0])
+    image.imd.write(str(tmp_path / "a.nii.gz"))
+    run = CliRunner().invoke(main, ["convert", str(tmp_path / "p" / "a.png"), str(tmp_path / "a.nii.gz")])
+    assert run.exit_code == 0, run.output
+    assert sorted(p.name for p in (tmp_path / "p").iterdir()) == ["a_001.png", "a_002.png", "a_003.png"]
+    run = CliRunner().invoke(main, ["convert", str(tmp_path / "d"), str(tmp_path / "p")])
+    assert run.exit_code == 0, run.output
+    back = load(tmp_path / "d")
+    np.testing.assert_array_equal(back.values.ravel(), load(tmp_path / "p").values.ravel())
