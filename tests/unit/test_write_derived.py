@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from collections import OrderedDict
@@ -361,13 +362,21 @@ def test_a_source_that_was_replaced_is_not_taken_for_the_old_one(image: xr.DataA
     assert {(str(d.PatientName), d.PatientID, d.ImageType[0]) for d in done} == {("Müller^Zoé", "P-1", "DERIVED")}
 
 
+@pytest.mark.parametrize(
+    ("unseen", "why"), [(False, "has changed since it was opened"), (True, "holds another image since it was opened")]
+)
 def test_a_source_of_which_a_file_was_replaced_is_refused_and_nothing_is_left(
-    image: xr.DataArray, tmp_path: Path
+    image: xr.DataArray, tmp_path: Path, unseen: bool, why: str
 ) -> None:
+    """Where length and time of the file are as before, its UID tells."""
     image = image.load()
-    other = make(tmp_path / "other", phantoms.mr(who=phantoms.BERT, uid="1.2.826.0.1.3680043.8.498.99"))
-    shutil.copy(other[0], tmp_path / "in" / "01_02.dcm")
-    with pytest.raises(SourceError, match=r"another image|has changed"):
+    file = tmp_path / "in" / "01_02.dcm"
+    status, uid = file.stat(), pydicom.dcmread(file).SOPInstanceUID.encode()
+    data = file.read_bytes().replace(uid, uid[:-1] + (b"1" if uid[-1:] != b"1" else b"2"))
+    file.write_bytes(data)
+    later = status.st_mtime_ns + (0 if unseen else 2_000_000)
+    os.utime(file, ns=(status.st_atime_ns, later))
+    with pytest.raises(SourceError, match=why):
         headers(image, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
