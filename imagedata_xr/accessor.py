@@ -251,6 +251,30 @@ class ImageAccessor:
 
         return to_nibabel(self._image)
 
+    def load(self, **kwargs: Any) -> Any:
+        """Load the values in place, as xarray's ``load`` does, with no more memory than they need.
+
+        dask keeps all chunks until it has put them together: twice the image. Here each goes to its place at once. On
+        the workers of a `distributed.Client` dask's own way is taken.
+
+        Parameters
+        ----------
+        **kwargs
+            For dask, such as ``scheduler="synchronous"``.
+
+        Returns
+        -------
+        DataArray or Dataset
+            The same object.
+        """
+        from .model.loading import load
+
+        if isinstance(self._obj, xr.DataArray):
+            return load(self._obj, **kwargs)
+        for variable in self._obj.data_vars:
+            load(self._obj[variable], **kwargs)
+        return self._obj.load(**kwargs)
+
     def to_references(
         self,
         url: str | os.PathLike[str],

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ..model.lazy import LazyArray
 from ..model.orders import ORDERS, label_for
 from ..stores.ranges import Plain
 from ..stores.url import File, file_name, reason
-from . import mat_hdf, mat_scan
+from . import mat_hdf, mat_out, mat_scan
 from .carried import carry, compact
 from .fit import Fit, Holds
 from .incoming import Incoming, Loaded, Maker, check_place
@@ -101,20 +102,27 @@ class Mat(PlainFormat):
             check_room(places[0], out.image.nbytes)
             write_voxels(out, mat_hdf.hdf_sink(places[0], out, struct, level), options)
             return
-        narrow = Outgoing(out.image, out.affine, _holds(version))
-        voxels = load_voxels(narrow, options)
-        _check_size(version, voxels.nbytes)
+        save: Any = partial(
+            scipy.io.savemat, appendmat=False, format="4" if version == "4" else "5",
+            do_compression=version == "7", long_field_names=version != "4", oned_as="row",
+        )  # fmt: skip
+        check = partial(_check_size, version)
+        if version != "4" and not out.rgb and out.image.dtype.kind != "c":
+            save(others := BytesIO(), {STRUCT: struct})
+            shape = tuple(out.shape[k] for k in (1, 0, *range(2, len(out.shape))))
+            sink = mat_out.variable_sink(places[0], NAME, shape, version == "7", others.getvalue(), check)
+            write_voxels(out, sink, options)
+            return
+        # colours and imaginary parts come after all other numbers
+        voxels = load_voxels(Outgoing(out.image, out.affine, _holds(version)), options)
+        check(voxels.nbytes)
         array = voxels.transpose(2, 3, 1, 0, *range(4, voxels.ndim))
         array = array[..., 0] if out.count == 1 and not out.rgb else array
         if version == "4":
             text = {k: v for k, v in struct.items() if k in ("affine", "spacing", "orientation")}
-            content = {NAME: array[..., 0], **text, STRUCT: struct["json"]}
+            save(str(places[0]), {NAME: array[..., 0], **text, STRUCT: struct["json"]})
         else:
-            content = {NAME: array, STRUCT: struct}
-        scipy.io.savemat(
-            str(places[0]), content, appendmat=False, format="4" if version == "4" else "5",
-            do_compression=version == "7", long_field_names=version != "4", oned_as="row",
-        )  # fmt: skip
+            save(str(places[0]), {NAME: array, STRUCT: struct})
 
 
 # --- reading ------------------------------------------------------------------------------------------------------

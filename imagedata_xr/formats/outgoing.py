@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..errors import FormatError, warn
 from ..model import geometry
 from ..model.image import affine, as_image, axis_of, canonical, space_of, volume_dims
+from ..model.loading import values_of
 from . import timing
 from .fit import Fit, Holds
 from .seam import WriteOptions
@@ -156,8 +157,12 @@ def volumes_of(out: Outgoing) -> Iterator[NDArray[Any]]:
     for outer in np.ndindex(*counts[:-1]):
         for start in range(0, counts[-1], group):
             at = {**dict(zip(dims, outer, strict=False)), dims[-1]: slice(start, start + group)}
-            values = np.asarray(image.variable.isel(at).values)
-            yield from values[:, :, ::-1] if out.flipped else values
+            values = np.asarray(values_of(image.variable.isel(at)))
+            values = values[:, :, ::-1] if out.flipped else values
+            yield from values[:-1]
+            last = values[-1].copy() if len(values) > 1 else values[-1]
+            del values  # who holds the last volume shall not hold all of them while the next are read
+            yield last
 
 
 def _together(image: xr.DataArray, dim: str, lead: int) -> int:

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import xarray as xr
 
-BLOCK_BYTES = 64 * 2**20
+BLOCK_BYTES = 32 * 2**20
 
 
 def blocks(variable: xr.Variable, leading: int) -> Iterator[tuple[slice, ...]]:

@@ -16,6 +16,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from ...errors import FormatError, warn
 from ...formats.seam import WriteOptions, Written
 from ...model.image import volume_dims
+from ...model.loading import values_of
 from ...stores.sinks import Sink
 from ..headers.header import Headers, is_renamed
 from .asked import Asked
@@ -155,10 +156,15 @@ class Job:
         dims = volume_dims(self.image)
         shape = [self.image.sizes[d] for d in dims]
         for block in blocks(self.image.variable, len(dims) + 1):
-            values = self.image.variable[block].values
-            for place in np.ndindex(values.shape[: len(dims) + 1]):
+            values = values_of(self.image.variable[block])
+            places = list(np.ndindex(values.shape[: len(dims) + 1]))
+            for place in places:
                 at = tuple(b.start + i for b, i in zip(block, place, strict=True))
-                yield int(np.ravel_multi_index(at[:-1], shape)), at[-1], values[place]
+                plane = values[place]
+                if place == places[-1]:  # who holds it shall not hold the block while the next is read
+                    plane = plane.copy()
+                    del values
+                yield int(np.ravel_multi_index(at[:-1], shape)), at[-1], plane
 
     def _write_all(self, folder: Sink, unchanged: bool) -> tuple[list[str], int]:
         size, uids = 0, []
