@@ -46,6 +46,7 @@ def memory(folder: Path) -> None:
         ("load", "{}", "image.load()"),
         ("load, stored numbers", "{'mask_and_scale': False}", "image.load()"),
         ("load, chunked by dask", "{'chunks': {}}", "image.load()"),
+        ("imd.load, chunked by dask", "{'chunks': {}}", "image.imd.load()"),
         ("mean over the volumes, dask", "{'chunks': {}}", "image.mean(image.dims[0]).compute()"),
     ):
         opened, peak, size = grown(folder, options, evaluate)
