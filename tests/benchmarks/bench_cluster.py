@@ -48,7 +48,7 @@ def main(words: list[str]) -> None:
     ):
         source, out = cohort(Path(made) / "cohort", files), Path(made) / "out"
         tree = xr.open_datatree(source, engine="imagedata", chunks={})
-        with Client(cluster) as client:
+        with Client(cluster, set_as_default=False) as client:
 
             def convert(workers: Any) -> None:
                 written = tree.imd.write(out, "nifti", workers=workers, overwrite=True)
