@@ -15,7 +15,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from ..errors import FormatError, SourceError
 from ..stores.archives_out import archive_target
-from ..stores.sinks import place_of_target, special_sink
+from ..stores.sinks import special_sink
+from ..stores.targets import place_of_target
 from ..stores.uploads import remove, upload
 from ..stores.url import local, reason, strip_credentials
 

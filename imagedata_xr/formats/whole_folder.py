@@ -14,7 +14,8 @@ from typing import Any
 from fsspec.implementations.local import LocalFileSystem
 
 from ..errors import FormatError, SourceError
-from ..stores.sinks import place_of_target, special_sink
+from ..stores.sinks import special_sink
+from ..stores.targets import place_of_target
 from ..stores.uploads import remove, upload
 from ..stores.url import reason, strip_credentials
 

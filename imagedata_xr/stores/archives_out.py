@@ -24,6 +24,7 @@ from .archives import Archive, open_archive
 from .files import File, file_name, local
 from .members import checked_name
 from .registry import StorageOptions
+from .targets import place_of_target
 
 _LEVEL = 1  # of deflate: for images more costs several times as long, and saves a few per cent
 
@@ -100,8 +101,6 @@ class ArchiveTarget:
 
 def archive_target(target: str, storage_options: StorageOptions = None, of_file: bool = False) -> ArchiveTarget | None:
     """Take a target for a place in an archive: a folder, or that of a file (`of_file`); None for other targets."""
-    from .sinks import place_of_target
-
     address = archive_address(target)
     if address is None:
         return None

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from ..errors import SourceError, warn
 from .archives_out import archive_target
-from .files import File, file_name, strip_credentials
+from .files import File, file_name
 from .registry import Sink, StorageOptions, store_of
+from .targets import place_of_target
 from .uploads import AT_ONCE, AT_ONCE_BYTES, remove, upload
 
-__all__ = ["Sink", "check_target", "open_sink", "place_of_target", "special_sink"]
+__all__ = ["Sink", "check_target", "open_sink", "special_sink"]
 
 
 def special_sink(target: str) -> Callable[[bool, StorageOptions], Sink] | None:
@@ -27,15 +26,6 @@ def special_sink(target: str) -> Callable[[bool, StorageOptions], Sink] | None:
     if store is None:
         return None
     return lambda overwrite, options: store.sink(target, overwrite, options)
-
-
-def place_of_target(target: str, storage_options: StorageOptions = None) -> tuple[Any, str]:
-    """Filesystem and path of a target; `SourceError` for an address that leads nowhere."""
-    try:
-        fs, path = url_to_fs(os.fspath(target), **dict(storage_options or {}))
-    except (ValueError, ImportError) as error:
-        raise SourceError(f"{strip_credentials(str(target))} can't be written: {error}") from error
-    return fs, path
 
 
 def open_sink(target: str, overwrite: bool, storage_options: StorageOptions = None) -> Sink:

@@ -14,7 +14,7 @@ from pydicom.charset import convert_encodings
 from pydicom.dataset import Dataset
 from series import image, open_image, save
 
-from imagedata_xr.dicom.scanning.charsets import mend_pydicom
+from imagedata_xr.dicom.scanning.pydicom_charsets import mend_pydicom
 from imagedata_xr.errors import ImagedataWarning
 
 mend_pydicom()

@@ -11,7 +11,7 @@ import pydicom
 
 from ...errors import SourceError
 from ...stores.files import File, check_state, file_name
-from ..scanning.charsets import mend_pydicom
+from ..scanning.pydicom_charsets import mend_pydicom
 
 
 @cache

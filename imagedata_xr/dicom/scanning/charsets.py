@@ -1,38 +1,20 @@
-"""Character sets (PS3.3 C.12.1.1.2, PS3.5 section 6.1): what pydicom lacks, and text that does not fit its own."""
+"""Text that does not fit the character set of its file (PS3.3 C.12.1.1.2, PS3.5 section 6.1)."""
 
 from __future__ import annotations
 
-import functools
 import warnings
 from typing import TYPE_CHECKING
 
 from ...errors import warn
 from .coded import groups_of
 from .elements import CHARACTER_SET, LongValue, key_name, known_vr, text
+from .pydicom_charsets import mend_pydicom
 from .vr import Raw
 
 if TYPE_CHECKING:
     from .scan import Scan
 
 _TEXT = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
-
-
-@functools.cache
-def mend_pydicom() -> None:
-    """Teach pydicom what it lacks, once for the process; nothing that it reads rightly changes.
-
-    - ISO_IR 203 (Latin alphabet 9) is unknown to it.
-    - It takes Python to strip the escape sequences of ISO 2022 IR 58 (simplified Chinese), which Python does not: so
-      they stayed in the text, and were missing in what it wrote.
-    """
-    from pydicom import charset
-
-    for name in ("ISO_IR 203", "ISO 2022 IR 203"):
-        charset.python_encoding.setdefault(name, "iso8859_15")
-    charset.CODES_TO_ENCODINGS.setdefault(b"\x1b-b", "iso8859_15")
-    charset.ENCODINGS_TO_CODES.setdefault("iso8859_15", b"\x1b-b")
-    handled = tuple(one for one in charset.handled_encodings if one != "iso_ir_58")
-    charset.handled_encodings = handled  # type: ignore[assignment]
 
 
 def warn_of_odd_text(scanned: Scan) -> None:

@@ -149,7 +149,7 @@ def _encodings(character_set: Raw | None) -> list[str]:
     """Give Python's names of the character sets; the default repertoire where they are missing or unknown."""
     from pydicom.charset import convert_encodings, default_encoding
 
-    from .charsets import mend_pydicom
+    from .pydicom_charsets import mend_pydicom
 
     mend_pydicom()
     names = text(CHARACTER_SET, character_set) if character_set else ()

@@ -17,8 +17,9 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from ...errors import FormatError
 from ...stores.archives_out import archive_target
 from ...stores.files import File, file_name, strip_credentials
-from ...stores.sinks import Sink, content, open_sink, place_of_target, special_sink
+from ...stores.sinks import Sink, content, open_sink, special_sink
 from ...stores.sinks import check_target as check_folder
+from ...stores.targets import place_of_target
 from ...stores.uploads import upload
 from .uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
