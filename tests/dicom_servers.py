@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pydicom
 
@@ -121,6 +122,21 @@ def orthanc(folder: Path, tls: Path | None = None, move_to: int = 0, **changes: 
     with running([program, str(folder / "orthanc.json")], port, folder):
         wait_for_port(web)
         yield Server("orthanc", "ARCHIVE", port, web)
+
+
+def certificates_in(folder: Path, trustme: Any) -> dict[str, Path]:
+    """Authority, a server for 127.0.0.1, one of another name, a client, and an authority that nobody knows."""
+    folder.mkdir(exist_ok=True)
+    authority, stranger = trustme.CA(), trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    stranger.cert_pem.write_to_path(str(folder / "stranger.pem"))
+    for name, host in (("right", "127.0.0.1"), ("wrong", "archive.example"), ("client", "imagedata.example")):
+        (folder / name).mkdir()
+        issued = authority.issue_cert(host)
+        issued.private_key_pem.write_to_path(str(folder / name / "key.pem"))
+        issued.cert_chain_pems[0].write_to_path(str(folder / name / "cert.pem"))
+        authority.cert_pem.write_to_path(str(folder / name / "ca.pem"))
+    return {name: folder / name for name in ("ca.pem", "stranger.pem", "right", "wrong", "client")}
 
 
 def wait_for_port(port: int, seconds: float = 20.0) -> None:

@@ -95,7 +95,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def listing(self, rows: list[dict[str, Any]]) -> None:
         found = {"ResultSet": {"Result": [{k: str(v) for k, v in r.items()} for r in rows], "totalRecords": len(rows)}}
-        self.reply(200, json.dumps(found).encode(), "application/json")
+        content = json.dumps(found).encode()
+        if self.how == "cut":
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2])
+            self.close_connection = True
+            return
+        self.reply(200, content, "application/json")
 
     def user(self) -> str | None:
         basic = self.headers.get("Authorization", "")

@@ -15,7 +15,7 @@ import pydicom
 import pytest
 import xarray as xr
 from click.testing import CliRunner
-from dicom_servers import Server, dcmqrscp, fill, free_port, orthanc
+from dicom_servers import Server, certificates_in, dcmqrscp, fill, free_port, orthanc
 from phantoms import ANNA, ANNA_LATER, BERT, make, opened
 
 import imagedata_xr
@@ -418,19 +418,7 @@ def test_no_log_names_the_patient(archive: Server, caplog: pytest.LogCaptureFixt
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory, require_module: Any) -> dict[str, Path]:
-    """Authority, a server for 127.0.0.1, one of another name, a client, and an authority that nobody knows."""
-    trustme = require_module("trustme")
-    folder = tmp_path_factory.mktemp("certificates")
-    authority, stranger = trustme.CA(), trustme.CA()
-    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-    stranger.cert_pem.write_to_path(str(folder / "stranger.pem"))
-    for name, host in (("right", "127.0.0.1"), ("wrong", "archive.example"), ("client", "imagedata.example")):
-        (folder / name).mkdir()
-        issued = authority.issue_cert(host)
-        issued.private_key_pem.write_to_path(str(folder / name / "key.pem"))
-        issued.cert_chain_pems[0].write_to_path(str(folder / name / "cert.pem"))
-        authority.cert_pem.write_to_path(str(folder / name / "ca.pem"))
-    return {name: folder / name for name in ("ca.pem", "stranger.pem", "right", "wrong", "client")}
+    return certificates_in(tmp_path_factory.mktemp("certificates"), require_module("trustme"))
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ import xarray as xr
 from click.testing import CliRunner
 from dicom_servers import Server, fill, orthanc
 from phantoms import ANNA, make, opened
+from xnat_server import Scan, standin
 
 from imagedata_xr.cli import main
 
@@ -59,7 +60,7 @@ def found_again(target: str, series: str) -> str:
         return f"{target}/studies/{ANNA.study}/series/{series}"
     if target.startswith("dicom"):
         return f"{target}//{ANNA.study}/{series}"
-    return target
+    return f"{target}/901" if target.startswith("xnat") else target
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,17 @@ def _dicomweb(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> I
     yield f"{base}/studies/{ANNA.study}/series/{SERIES}", base, {}
 
 
-@pytest.mark.parametrize("place", ["folder", "zip", "memory", "s3", "dimse", "dicomweb"], indirect=True)
+def _xnat(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> Iterator[Place]:
+    request.getfixturevalue("require_module")("xnat")
+    with standin() as server:
+        files = {path.name: path.read_bytes() for path in folder.iterdir()}
+        scans = {"5": Scan({"type": "dynamic", "xsiType": "xnat:mrScanData"}, {"DICOM": files})}
+        server.experiments["STUDY", "X_S1", "P-1", "X_E1", "first"] = scans
+        session = f"xnat://127.0.0.1:{server.port}/STUDY/P-1/first"
+        yield f"{session}/5", session, {"username": "anna", "password": "sesame"}
+
+
+@pytest.mark.parametrize("place", ["folder", "zip", "memory", "s3", "dimse", "dicomweb", "xnat"], indirect=True)
 def test_the_same_work_everywhere(place: Place, folder: Path) -> None:
     expected = opened(folder)
     found = work(*place)

@@ -18,6 +18,7 @@ import pydicom
 import pytest
 import xarray as xr
 from click.testing import CliRunner
+from dicom_servers import certificates_in
 from phantoms import ANNA, make, opened
 from xnat_server import Scan, Standin, standin
 
@@ -278,6 +279,27 @@ def test_certificates_are_verified(
             assert not server.log  # no password was sent
 
 
+def test_a_certificate_of_ours_is_shown(folder: Path, tmp_path: Path, require_module: Any) -> None:
+    files = certificates_in(tmp_path / "certificates", require_module("trustme"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=files["ca.pem"])
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(files["right"] / "cert.pem", files["right"] / "key.pem")
+    own = {"cert": files["client"] / "cert.pem", "key": files["client"] / "key.pem"}
+    with standin(context) as server:
+        fill(server, folder)
+        assert read(url(server, SCAN), ca=files["ca.pem"], **own).sizes["slice"] == 10
+        with pytest.raises(SourceError, match=r"cut|certificate"):
+            read(url(server, SCAN), ca=files["ca.pem"], retries=0)
+
+
+def test_a_login_that_gets_stuck_leaves_no_session(server: Standin) -> None:
+    server.fail("GET /data/JSESSION", "503", 9)
+    with pytest.raises(SourceError, match="no session can be opened"):
+        read(url(server, SCAN))
+    assert server.count("services/auth") == 1
+    assert not server.sessions
+
+
 # --- what fails ----------------------------------------------------------------------------------------------------
 
 
@@ -416,6 +438,18 @@ def test_another_writer_of_the_same_number_is_left_alone(server: Standin, folder
     written = (opened(folder) + 1).imd.write(url(server, "/P//E1"), series_number=30, storage_options=ME)
     assert "/31/" in written.paths[0]
     assert {"30", "31"} <= set(scans)
+    assert set(scans["30"].fields) == {"xsiType"}  # what the other one may have said of it is not written over
+
+
+def test_files_of_one_name_are_all_sent(server: Standin, folder: Path) -> None:
+    from imagedata_xr.stores.network.xnat.store import Xnat
+
+    sink = Xnat().sink(url(server, "/P//E1/7"), False, ME)
+    for number, path in enumerate(sorted(folder.iterdir())[:3]):
+        sink.add(f"{number}/image.dcm", path)
+    assert len(set(sink.finish())) == 3
+    stored = server.experiments["P", "X_S1", "Mueller", "X_E1", "E1"]["7"].resources["DICOM"]
+    assert sorted(stored.values()) == sorted(p.read_bytes() for p in sorted(folder.iterdir())[:3])
 
 
 def test_images_of_nobody_and_of_another_study(server: Standin, folder: Path) -> None:

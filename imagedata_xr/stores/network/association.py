@@ -84,6 +84,41 @@ def associated(
         assoc.release()
 
 
+@contextmanager
+def listening(
+    settings: Settings, contexts: Sequence[PresentationContext], handlers: Sequence[tuple[Any, Callable[..., Any]]]
+) -> Iterator[None]:
+    """Run a server of ours on ``port``, for the associations that an archive opens by itself.
+
+    Parameters
+    ----------
+    settings : Settings
+        With ``tls`` the server encrypts too, shows our certificate, and wants one of the archive.
+    contexts : sequence of PresentationContext
+    handlers : sequence of (event, function)
+
+    Raises
+    ------
+    SourceError
+        The port can't be opened, or there is no certificate to show.
+    """
+    ae = entity(settings)
+    for one in contexts:
+        # the archive is the user of storage, and the provider of commitment that tells of itself
+        ae.add_supported_context(one.abstract_syntax, one.transfer_syntax, scu_role=True, scp_role=True)
+    secured = settings.own_context() if settings.tls else None
+    try:
+        server = ae.start_server(("", settings.port), block=False, evt_handlers=list(handlers), ssl_context=secured)
+    except OSError as error:
+        raise SourceError(
+            f"port={settings.port} can't be opened for the archive to connect to: {error.strerror or error}"
+        ) from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+
+
 def _connect(
     address: Address, settings: Settings, contexts: Sequence[Any], roles: Sequence[Any], handlers: Sequence[Any]
 ) -> Association:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from io import BytesIO
 from typing import Any
 
@@ -30,7 +30,7 @@ from ...errors import NotFoundError, SourceError
 from ..implementation import CLASS_UID, VERSION_NAME
 from ..progress import Meter
 from .address import Address
-from .association import MOST_CONTEXTS, NothingAcceptedError, associated, comment, context, entity, status_of
+from .association import MOST_CONTEXTS, NothingAcceptedError, associated, comment, context, listening, status_of
 from .query import Series, finding, images_of, series_of
 from .settings import Settings
 from .transfers import Held, Incoming, held, key_of
@@ -227,25 +227,12 @@ def _move(address: Address, settings: Settings, query: pydicom.Dataset, classes:
         )
     from pynetdicom import evt
 
-    ae = entity(settings)
-    for uid in dict.fromkeys(classes):
-        ae.add_supported_context(uid, [*_NATIVE, *_STORED])
-    try:
-        server = ae.start_server(("", settings.port), block=False, evt_handlers=[(evt.EVT_C_STORE, receive)])
-    except OSError as error:
-        raise SourceError(
-            f"port {settings.port} can't be opened for the archive to send to: {error.strerror}"
-        ) from error
-    with closing(_Closing(server)), associated(address, settings, [context(STUDY_ROOT_MOVE)]) as assoc:
+    stored = [context(uid, *_NATIVE, *_STORED) for uid in classes]
+    with (
+        listening(settings, stored, [(evt.EVT_C_STORE, receive)]),
+        associated(address, settings, [context(STUDY_ROOT_MOVE)]) as assoc,
+    ):
         return _run(assoc.send_c_move(query, settings.aet, STUDY_ROOT_MOVE), receive)
-
-
-class _Closing:
-    def __init__(self, server: Any) -> None:
-        self.server = server
-
-    def close(self) -> None:
-        self.server.shutdown()
 
 
 def paths_of(found: Iterable[Held], image: str) -> list[str]:

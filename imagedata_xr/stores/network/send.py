@@ -134,10 +134,8 @@ class ArchiveSink:
         SendError
             As before.
         """
-        rest = set(self.report.rest)
-        images = [image for image in self.images if image.uid in rest]
         try:
-            self.send(self.address, replace(self.settings, resend=True), images, self.report)
+            self.send(self.address, replace(self.settings, resend=True), self.images, self.report)
         except SendError as error:
             error.resume = self.resume
             raise
@@ -180,15 +178,16 @@ def send(address: Address, settings: Settings, images: Sequence[Image], report: 
     SendError
         Not all were stored.
     """
-    _greet(address, settings)
-    if not settings.resend:
-        _refuse_known(address, settings, images)
     pending = [image for image in images if image.uid not in {*report.stored, *report.warned}]
+    if pending:
+        _greet(address, settings)
+    if pending and not settings.resend:
+        _refuse_known(address, settings, images)
     for image in pending:
         forget(report, image.uid)
     report.not_sent += [image.uid for image in pending]
-    with Meter("sent", len(images)) as meter:
-        for _ in range(settings.retries + 1):
+    with Meter("sent", len(pending)) as meter:
+        for _ in range(settings.retries + 1 if pending else 0):
             pending = _attempt(address, settings, pending, report, meter)
             if not pending:
                 break
@@ -199,7 +198,8 @@ def send(address: Address, settings: Settings, images: Sequence[Image], report: 
             report,
         )
     if settings.commit:
-        commit(address, settings, [(image.sop_class, image.uid) for image in images], report)
+        open_ = [image for image in images if image.uid not in report.committed]
+        commit(address, settings, [(image.sop_class, image.uid) for image in open_], report)
 
 
 def _greet(address: Address, settings: Settings) -> None:

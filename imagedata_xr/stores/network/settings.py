@@ -85,8 +85,28 @@ class Settings:
         SourceError
             A file of certificates can't be used.
         """
+        return self._context(ssl.Purpose.SERVER_AUTH)
+
+    def own_context(self) -> ssl.SSLContext:
+        """TLS context for a server of ours, which shows our certificate and wants one of who connects.
+
+        Raises
+        ------
+        SourceError
+            There is no certificate to show, or a file of certificates can't be used.
+        """
+        if not self.cert:
+            raise SourceError(
+                f"the archive is to connect to our port={self.port}, which with encryption needs a certificate of ours "
+                "(cert=, key=)"
+            )
+        context = self._context(ssl.Purpose.CLIENT_AUTH)
+        context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+    def _context(self, purpose: ssl.Purpose) -> ssl.SSLContext:
         try:
-            context = ssl.create_default_context(cafile=self.ca or None)
+            context = ssl.create_default_context(purpose, cafile=self.ca or None)
             if self.cert:
                 context.load_cert_chain(self.cert, self.key or None)
         except (OSError, ssl.SSLError) as error:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ...errors import NotFoundError, SourceError
+from .exchange import exchange, new_session
 from .settings import Settings
 from .web_address import WebAddress
 
 if TYPE_CHECKING:
     import requests
 
-_log = logging.getLogger(__name__)
 _JSON = {"Accept": "application/dicom+json"}
 _PAGE = 1000
-_PASSING = (429, 500, 502, 503, 504)
-"""Answers of HTTP after which another try may help."""
 
 
 class Client:
@@ -27,18 +23,16 @@ class Client:
 
     def __init__(self, address: WebAddress, settings: Settings) -> None:
         try:
-            import requests
+            import requests  # noqa: F401
         except ImportError:
             raise SourceError("addresses of DICOMweb need requests: pip install 'imagedata-xr[net]'") from None
         self.address, self.settings = address, settings
-        self.session = requests.Session()
+        self.session = new_session(settings)
         self.session.trust_env = not (settings.token or settings.username)  # no other secrets from ~/.netrc
         if settings.token:
             self.session.headers["Authorization"] = f"Bearer {settings.token}"
         elif settings.username:
             self.session.auth = (settings.username, settings.password)
-        if settings.cert:
-            self.session.cert = (settings.cert, settings.key) if settings.key else settings.cert
 
     def __enter__(self) -> Client:
         """Give itself."""
@@ -76,8 +70,9 @@ class Client:
 
     @contextmanager
     def request(
-        self, method: str, path: str, accept: tuple[int, ...] = (), **options: Any
-    ) -> Iterator[requests.Response]:
+        self, method: str, path: str, *,
+        accept: tuple[int, ...] = (), body: Callable[[], Any] | None = None, **more: Any,
+    ) -> Iterator[requests.Response]:  # fmt: skip
         """Send a request, again where the trouble may pass; the answer is of success, or one of `accept`.
 
         Raises
@@ -87,7 +82,10 @@ class Client:
         SourceError
             For another failure; nothing that the service wrote is repeated, since it may name a patient.
         """
-        answer = self._send(method, path, options)
+        answer = exchange(
+            self.session, self.settings, self.address.server, method, f"{self.address.base}{path}",
+            again=method == "GET", body=body, allow_redirects=method == "GET", **more,
+        )  # fmt: skip
         try:
             if answer.status_code == 404 and 404 not in accept:
                 raise NotFoundError(f"{self.address.server} holds no such study, series or image")
@@ -96,32 +94,6 @@ class Client:
             yield answer
         finally:
             answer.close()
-
-    def _send(self, method: str, path: str, options: dict[str, Any]) -> requests.Response:
-        import requests
-
-        body: Callable[[], Any] | None = options.pop("body", None)
-        for attempt in range(self.settings.retries + 1):
-            last = attempt == self.settings.retries
-            if attempt:
-                time.sleep(min(0.5 * 2**attempt, 5.0))
-            try:
-                answer = self.session.request(
-                    method, f"{self.address.base}{path}", timeout=(self.settings.connect, self.settings.timeout),
-                    # with each request, since a variable of the environment would win over that of the session
-                    verify=self.settings.ca or True, stream=True, allow_redirects=method == "GET",
-                    data=None if body is None else body(), **options,
-                )  # fmt: skip
-            except requests.exceptions.SSLError as error:
-                raise SourceError(f"{self.address.server}: no encrypted connection: {tls_reason(error)}") from None
-            except requests.exceptions.RequestException as error:
-                if last or method != "GET":
-                    raise SourceError(f"{self.address.server} can't be reached: {network_reason(error)}") from None
-                continue
-            if answer.status_code not in _PASSING or last or method != "GET":
-                return answer
-            answer.close()
-        raise AssertionError("the loop returns or raises")
 
 
 def _meaning(code: int) -> str:
@@ -132,24 +104,6 @@ def _meaning(code: int) -> str:
         406: "the service can't give images as they are stored (406)",
         413: "the service refuses so much data at once (413)",
     }.get(code, f"the service fails with HTTP status {code}")
-
-
-def tls_reason(error: Exception) -> str:
-    """Say why there is no encrypted connection."""
-    text = str(error)
-    if "Hostname mismatch" in text or "doesn't match" in text or "IP address mismatch" in text:
-        return "its certificate is for another host"
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        return "its certificate is not accepted; ca= names a file of trusted ones"
-    return "the handshake fails; the service may want a certificate of ours (cert=, key=)"
-
-
-def network_reason(error: Exception) -> str:
-    """Say why there is no connection."""
-    kind = type(error).__name__
-    return {"ConnectTimeout": "no answer in time", "ReadTimeout": "no answer in time"}.get(
-        kind, "the connection is refused or was cut"
-    )
 
 
 def value(row: Mapping[str, Any], tag: str) -> str:

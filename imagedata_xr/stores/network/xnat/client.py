@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import json
 import logging
-import random
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -17,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from ....errors import NotFoundError, SourceError
+from ..exchange import exchange, new_session
 from ..settings import Settings
-from ..web_client import network_reason, tls_reason
 from .address import SCHEMES, XnatAddress
 from .credentials import is_alias, with_credentials
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 WORKERS = 8
 """Files that are fetched at once."""
-_PASSING = (429, 500, 502, 503, 504)
 
 
 class _Logger(logging.LoggerAdapter[logging.Logger]):
@@ -82,9 +80,20 @@ class Client:
 
     def json(self, path: Sequence[str], query: Mapping[str, str] | None = None) -> Any:
         """Ask for JSON."""
-        asked = {**(query or {}), "format": "json"}
-        with self.request("GET", path, asked, pages=False) as answer, contextlib.suppress(ValueError):
-            return answer.json()
+        import requests
+
+        asked, text = {**(query or {}), "format": "json"}, None
+        for _ in range(self.settings.retries + 1):
+            with (
+                self.request("GET", path, asked, pages=False) as answer,
+                contextlib.suppress(requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError),
+            ):
+                text = answer.content
+                break
+        if text is None:
+            raise SourceError(f"{self.address.server}: the connection was cut within a listing")
+        with contextlib.suppress(ValueError):
+            return json.loads(text)
         raise SourceError(f"{self.address.server} does not answer with JSON: is it XNAT?")
 
     @contextmanager
@@ -157,40 +166,17 @@ class Client:
         self, method: str, path: Sequence[str], query: Mapping[str, str] | None, again: bool,
         body: Callable[[], Any] | None, options: dict[str, Any],
     ) -> requests.Response:  # fmt: skip
-        url = f"{self.base}/data/{'/'.join(quote(part, safe='') for part in path)}"
-        return self._transfer(self.session.interface, method, url, again, body, params=query, **options)
+        below = f"/data/{'/'.join(quote(part, safe='') for part in path)}"
+        return self._exchange(self.session.interface, method, below, again, body, params=query, **options)
 
-    def _transfer(
-        self, http: requests.Session, method: str, url: str, again: bool, body: Callable[[], Any] | None, **options: Any
-    ) -> requests.Response:
-        import requests
-
-        tries = self.settings.retries + 1 if again else 1
-        for left in range(tries - 1, -1, -1):
-            why = ""
-            try:
-                answer = http.request(
-                    method, url, timeout=(self.settings.connect, self.settings.timeout), allow_redirects=False,
-                    # with each request, since a variable of the environment would win over that of the session
-                    verify=self.settings.ca or True, stream=True, data=None if body is None else body(), **options,
-                )  # fmt: skip
-            except requests.exceptions.SSLError as error:
-                why, left = f"no encrypted connection: {tls_reason(error)}", 0
-            except requests.exceptions.RequestException as error:
-                why = f"the server can't be reached: {network_reason(error)}"
-            except OSError:
-                why, left = f"the certificates in {self.settings.ca or 'the environment'} can't be used", 0
-            if why and not left:
-                # not within the except: the first error carries the request, which may hold a password
-                raise SourceError(f"{self.address.server}: {why}")
-            if not why:
-                if answer.status_code not in _PASSING or not left:
-                    return answer
-                answer.close()
-            tried = tries - left
-            wait = answer.headers.get("Retry-After", "") if not why else ""
-            time.sleep(min(float(wait) if wait.isdigit() else 0.2 * 2**tried * random.uniform(0.5, 1), 10.0))
-        raise AssertionError("the loop returns or raises")
+    def _exchange(
+        self, http: requests.Session, method: str, below: str, again: bool = True,
+        body: Callable[[], Any] | None = None, **options: Any,
+    ) -> requests.Response:  # fmt: skip
+        return exchange(
+            http, self.settings, self.address.server, method, f"{self.base}{below}", again=again, body=body,
+            allow_redirects=False, **options,
+        )  # fmt: skip
 
     def _login(self, before: int = 0) -> None:
         """Log in, unless another thread did so since `before`."""
@@ -203,10 +189,7 @@ class Client:
             from xnat.session import XNATSession
             from xnat.utils import JSessionAuth
 
-            http = requests.Session()
-            adapter = requests.adapters.HTTPAdapter(pool_maxsize=WORKERS)
-            http.mount("https://", adapter)
-            http.mount("http://", adapter)
+            http = new_session(self.settings, WORKERS)
             user = self._authenticate(http)
             http.auth = JSessionAuth()  # else requests looks for passwords by itself
             # in the requests of the client library too a variable of the environment must not win over ca=
@@ -220,6 +203,9 @@ class Client:
             except (requests.exceptions.RequestException, ValueError, OSError) as error:
                 why = type(error).__name__
             if why:
+                with contextlib.suppress(SourceError):  # what was logged in is not left behind
+                    self._exchange(http, "DELETE", "/data/JSESSION", False).close()
+                http.close()
                 raise SourceError(f"{self.address.server}: no session can be opened ({why})")
             self._logins += 1
 
@@ -230,13 +216,13 @@ class Client:
             from xnat.utils import JSessionAuth
 
             http.auth = HTTPBasicAuth(user, password) if user else JSessionAuth()
-            answer = self._transfer(http, "GET", f"{self.base}/data/JSESSION", True, None)
+            answer = self._exchange(http, "GET", "/data/JSESSION")
         else:
             from xnat.utils import JSessionAuth
 
             http.auth = JSessionAuth()
             form = {"username": user, "password": password}
-            answer = self._transfer(http, "PUT", f"{self.base}/data/services/auth", True, lambda: form)
+            answer = self._exchange(http, "PUT", "/data/services/auth", True, lambda: form)
         code, page = answer.status_code, answer.headers.get("Content-Type", "").lower()
         text = answer.text if "html" not in page else ""
         answer.close()

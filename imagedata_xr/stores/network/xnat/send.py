@@ -85,6 +85,8 @@ class XnatSink:
         uid, study, series, number, description, modality = (str(ds.get(k) or "") for k in _KEYWORDS)
         own = name.rpartition("/")[2]
         own = own if own.lower().endswith(".dcm") else f"{own}.dcm"
+        if any(own == image.name and series == image.series for image in self.images):
+            own = f"{len(self.images):06d}_{own}"
         self.images.append(Image(path, own, uid, study, series, number, description, modality))
 
     def finish(self) -> tuple[str, ...]:
@@ -115,10 +117,11 @@ class XnatSink:
                     places |= {image.uid: scan.address(image.name) for image in images}
             except BaseException as error:
                 left = [scan.number for scan in made if not scan.undo()]
+                told = f"What was made could not be removed again: scan {', '.join(left)} is incomplete"
                 if left and isinstance(error, SourceError):
-                    raise SourceError(
-                        f"{error}. What was made could not be removed again: scan {', '.join(left)} is incomplete"
-                    ) from None
+                    raise SourceError(f"{error}. {told}") from None
+                if left:
+                    warn(f"{self.address.server}: writing was given up. {told}")
                 raise
         self.report.stored += [image.uid for image in self.images]
         self.abandon()
@@ -189,13 +192,17 @@ class _Scan:
         for _ in range(_RACES):
             self.number = self._free()
             self.asked = True
-            with self.client.request("PUT", self.path, self._described(), again=True):
+            described = self._described()
+            # only its type at first: where somebody else makes the same scan meanwhile, nothing of theirs is changed
+            bare = {k: v for k, v in described.items() if "/" not in k}
+            with self.client.request("PUT", self.path, bare, again=True, accept=(409,)):
                 pass
             with self.client.request(
                 "PUT", (*self.path, "resources", self.label), {"format": "DICOM", "content": "RAW"}, accept=(409,)
             ) as answer:
-                if answer.status_code != 409:
-                    self.ours = True
+                self.ours = answer.status_code != 409
+            if self.ours:
+                with self.client.request("PUT", self.path, described, again=True):
                     return
             self.asked = False  # of somebody who was quicker with this number
             if self.at.scan:
