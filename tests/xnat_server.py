@@ -106,16 +106,19 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.reply(200, content, "application/json")
 
+    def session(self) -> str:
+        for part in self.headers.get("Cookie", "").split(";"):
+            key, _, value = part.strip().partition("=")
+            if key == "JSESSIONID":
+                return value
+        return ""
+
     def user(self) -> str | None:
         basic = self.headers.get("Authorization", "")
         if basic.startswith("Basic "):
             name, _, password = base64.b64decode(basic[6:]).decode().partition(":")
             return name if self.state.users.get(name, ("",))[0] == password else None
-        for part in self.headers.get("Cookie", "").split(";"):
-            key, _, value = part.strip().partition("=")
-            if key == "JSESSIONID":
-                return self.state.sessions.get(value, "")
-        return ""
+        return self.state.sessions.get(self.session(), "")
 
     def begin(self, user: str) -> None:
         key = uuid.uuid4().hex.upper()
@@ -155,9 +158,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(401, PAGE, "text/html")
         if self.parts == ["data", "JSESSION"]:
             if self.command == "DELETE":
-                self.state.sessions.clear()
+                self.state.sessions.pop(self.session(), None)
                 return self.reply(200)
-            return self.begin(user)
+            key = self.session()
+            return self.reply(200, key.encode()) if key in self.state.sessions else self.begin(user)
         if self.parts == ["data", "auth"]:
             return self.reply(200, f"User '{user or 'guest'}' is logged in".encode())
         if self.parts == ["data", "version"]:

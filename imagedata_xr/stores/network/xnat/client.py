@@ -58,6 +58,7 @@ class Client:
         self.address, self.settings = address, with_credentials(address, settings)
         self.base = f"{_transport(address, self.settings)}://{address.host}"
         self.session: Any = None
+        self.http: Any = None
         self._logins = 0
         self._lock = threading.Lock()
 
@@ -68,7 +69,8 @@ class Client:
 
     def __exit__(self, *exc: object) -> None:
         """Log out."""
-        self._logout()
+        session, self.session = self.session, None
+        self._logout(session)
 
     def rows(self, path: Sequence[str], columns: str = "") -> list[dict[str, str]]:
         """Ask for a listing: rows of texts."""
@@ -167,7 +169,7 @@ class Client:
         body: Callable[[], Any] | None, options: dict[str, Any],
     ) -> requests.Response:  # fmt: skip
         below = f"/data/{'/'.join(quote(part, safe='') for part in path)}"
-        return self._exchange(self.session.interface, method, below, again, body, params=query, **options)
+        return self._exchange(self.http, method, below, again, body, params=query, **options)
 
     def _exchange(
         self, http: requests.Session, method: str, below: str, again: bool = True,
@@ -183,8 +185,6 @@ class Client:
         with self._lock:
             if self._logins != before:
                 return
-            if self.session is not None:
-                self._logout()
             import requests
             from xnat.session import XNATSession
             from xnat.utils import JSessionAuth
@@ -196,7 +196,7 @@ class Client:
             http.request = partial(http.request, verify=self.settings.ca or True)  # type: ignore[method-assign]
             why = ""
             try:
-                self.session = XNATSession(
+                session = XNATSession(
                     server=self.base, logger=_log, interface=http, logged_in_user=user, keepalive=False,
                     default_timeout=(self.settings.connect, self.settings.timeout),
                 )  # fmt: skip
@@ -207,7 +207,10 @@ class Client:
                     self._exchange(http, "DELETE", "/data/JSESSION", False).close()
                 http.close()
                 raise SourceError(f"{self.address.server}: no session can be opened ({why})")
+            # other threads may be using the session that has ended, until they notice it too
+            before_it, self.session, self.http = self.session, session, http
             self._logins += 1
+            self._logout(before_it)
 
     def _authenticate(self, http: requests.Session) -> str:
         user, password = self.settings.username, self.settings.password
@@ -236,8 +239,7 @@ class Client:
             http.cookies.set("JSESSIONID", text.strip())
         return user or "guest"
 
-    def _logout(self) -> None:
-        session, self.session = self.session, None
+    def _logout(self, session: Any) -> None:
         if session is None:
             return
         import requests

@@ -6,10 +6,10 @@ import logging
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b, md5
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import quote
 
@@ -49,9 +49,34 @@ def fetch(address: XnatAddress, settings: Settings) -> list[Held]:
             return [_one(client, resource, meter) for resource in wanted]
 
 
+def fetch_files(client: Client, resource: tuple[str, ...], files: Sequence[Remote]) -> dict[str, Path]:
+    """Fetch files of a resource, as far as they are not here already and unchanged.
+
+    Parameters
+    ----------
+    client : Client
+    resource : tuple of str
+        Path of the resource below ``/data``.
+    files : sequence of Remote
+
+    Returns
+    -------
+    dict
+        Places here, by the names of the files.
+
+    Raises
+    ------
+    SourceError
+        As for `fetch`.
+    """
+    with Meter("fetched", len(files)) as meter:
+        here = _one(client, Resource(resource, tuple(files), False), meter)
+    return {uid.partition(" ")[2]: place for uid, place in here.items()}
+
+
 def _one(client: Client, resource: Resource, meter: Meter) -> Held:
-    settings, parts = client.settings, [*resource.path, "" if resource.whole else resource.files[0].name]
-    prefix = key_of(client.address.server, settings.username, "\0".join(parts))
+    settings = client.settings
+    prefix = key_of(client.address.server, settings.username, "\0".join(resource.path))
     files = {_uid(file): file for file in resource.files}
     sure = all(file.digest for file in resource.files)  # else only the content tells whether a file has changed
     here = held(_key(prefix, files), settings.keep) if sure else {}
