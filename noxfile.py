@@ -21,6 +21,7 @@ PROJECT = tomllib.loads((HERE / "pyproject.toml").read_text(encoding="utf-8"))["
 PROGRAMS = {  # used by some tests where they are installed
     "dciodvfy": "DICOM validator, in Debian's dicom3tools",
     "dcmdump": "DICOM reader, in Debian's dcmtk",
+    "dcmj2pnm": "shows DICOM images, in Debian's dcmtk",
     "Orthanc": "DICOM archive, in Debian's orthanc and orthanc-dicomweb",
     "octave-cli": "reader of MAT files, in Debian's octave",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from ..dicom.headers.as_read import ChangedError
 from ..errors import FormatError, GeometryError, warn
 from ..model.image import as_image, axis_of, canonical, space_of, volume_dims
 from .carried import NEVER, tells
@@ -23,9 +25,6 @@ from .seam import WriteOptions, Written, check_format_options
 from .several import extension_of
 from .whole import Whole
 from .window import Window
-
-Spacing = tuple[float, float] | None
-"""Distance of rows and of columns, mm."""
 
 
 class PictureWriter:
@@ -131,14 +130,26 @@ def _outgoing(image: Any, label: str) -> Outgoing:
 
 
 def _save(form: PictureWriter, out: Outgoing, asked: Window, whole: Whole, options: WriteOptions) -> Written:
-    label, how = out.holds.name, options.format_options
+    """Write by the window; anew by another where the values are not those that it is of."""
+    try:
+        return _put(form, out, asked, whole, options)
+    except ChangedError:
+        if asked.otherwise is None:
+            raise
+    return _put(form, out, asked.otherwise, whole, options)
+
+
+def _put(form: PictureWriter, out: Outgoing, asked: Window, whole: Whole, options: WriteOptions) -> Written:
+    label, how, image = out.holds.name, options.format_options, out.image
+    if asked.image is not None:
+        out = replace(out, image=asked.image)
     shown = asked if out.rgb else asked.settled(partial(volumes_of, out), Fit(out.image, form.exact))
-    spacing = spacing_of(out.image)
+    spacing = spacing_of(image)
     with whole.files() as places:
         pages = _pages(out, shown, options)
         for name, page in zip(whole.names, pages, strict=True):
             form.put(page, places[name], spacing, how)
-        said = _lost(out, spacing) + ([] if out.rgb else shown.said())
+        said = _lost(image) + ([] if out.rgb else shown.said())
         if form.lossy:
             said.insert(0, "JPEG packs with loss: values differ from those of the image, PNG has none")
         if said:
@@ -155,12 +166,12 @@ def _pages(out: Outgoing, shown: Window, options: WriteOptions) -> Iterator[NDAr
             options.progress(k + 1, out.count)
 
 
-def _lost(out: Outgoing, spacing: tuple[float, float] | None) -> list[str]:
+def _lost(image: xr.DataArray) -> list[str]:
     """Say what of the labels no picture holds."""
-    lost = [str(n) for n in out.image.coords if str(n) not in NEVER and not tells(str(n))]
-    dims = [str(d) for d in volume_dims(out.image) if out.image.sizes[d] > 1]
+    lost = [str(n) for n in image.coords if str(n) not in NEVER and not tells(str(n))]
+    dims = [str(d) for d in volume_dims(image) if image.sizes[d] > 1]
     lost = dims + [n for n in lost if n not in dims]
-    place = [] if space_of(out.image) is None else ["the place in the patient is not written"]
+    place = [] if space_of(image) is None else ["the place in the patient is not written"]
     return place + ([f"the labels {', '.join(lost)} are not written"] if lost else [])
 
 

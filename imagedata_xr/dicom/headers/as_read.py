@@ -36,6 +36,10 @@ _CHANGED = (
 )
 
 
+class ChangedError(SourceError):
+    """The values of an image are not those of its source any more."""
+
+
 @dataclass(frozen=True)
 class Rescale:
     """How stored values of one plane became values."""
@@ -195,7 +199,8 @@ def mapped(
     lead = image.transpose(*planes.dims, "row", "col")
     in_memory, lazily = lead.variable._in_memory, lead.chunks is not None
     if not in_memory and not lazily:
-        check = False  # what was not read yet can't have been changed
+        # what was not read yet can't have been changed, but integers may be the stored values
+        check = check and lead.dtype.kind != "f"
         lead = lead.chunk(_chunks(lead))
     elif lazily and check:
         lead = lead.chunk({"row": -1, "col": -1})  # so that each plane of the source is read once
@@ -246,7 +251,7 @@ class _Mapper:
         if not known.any():
             return numbers_
         if k < 0:
-            raise SourceError(f"an image has no instance in the source, so that its {_CHANGED}")
+            raise ChangedError(f"an image has no instance in the source, so that its {_CHANGED}")
         rescale = Rescale.of(self.planes.headers[k])
         stored = self._same(values, numbers_, known, k, window, rescale) if self.check else None
         if stored is None:
@@ -272,7 +277,7 @@ class _Mapper:
         stored = source.stored(instance)
         if stored is None:
             if not same_pixels(values, self.planes.headers[k], source, instance, False):
-                raise SourceError(
+                raise ChangedError(
                     f"the source is gone, and of its pixels only a digest is kept, which tells that {_CHANGED}. A part "
                     "of an image can't be compared by it"
                 )
@@ -282,7 +287,7 @@ class _Mapper:
         # values were rounded to their type when they were read
         slack = rescale.tolerance + 2.0**-22 * np.abs(wanted)
         if not (np.abs(numbers_ - wanted) <= slack)[known].all():
-            raise SourceError(f"the {_CHANGED}")
+            raise ChangedError(f"the {_CHANGED}")
         return np.asarray(stored, dtype=np.float64)
 
 

@@ -65,6 +65,41 @@ def modality_lut(ds: pydicom.Dataset) -> ModalityLut:
     return ModalityLut(first, values[:count])
 
 
+@dataclass(frozen=True)
+class VoiLut:
+    """VOI LUT (PS3.3 C.11.2.1.1): brightness, from 0 to 1, of whole values from `first` on; as `ModalityLut`."""
+
+    first: int
+    values: NDArray[np.float64]
+
+    def of(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Brightness of values; NaN stays so."""
+        known = ~np.isnan(values)
+        place = _place(np.rint(np.where(known, values, 0)), self.first, len(self.values))
+        return np.where(known, self.values[place], np.nan)
+
+
+def voi_lut(ds: pydicom.Dataset) -> VoiLut:
+    """Return the first VOI LUT of an instance.
+
+    Raises
+    ------
+    FormatError
+        It is incomplete.
+    """
+    try:
+        item = ds.VOILUTSequence[0]
+        count, first, bits = _descriptor(item.LUTDescriptor, ds)
+        values = _entries(item.LUTData, count, _big_endian(ds)).astype(np.float64)
+    except (AttributeError, IndexError, TypeError, ValueError):
+        raise FormatError("the VOI LUT of some images has no descriptor or no data") from None
+    if float(ds.get("RescaleIntercept") or 0) < 0 and first >= _LARGEST // 2:
+        first -= _LARGEST  # values after the rescale have a sign
+    if len(values) < count or not 8 <= bits <= 16:
+        raise FormatError(f"a VOI LUT announces {count} values of {bits} bits and has {len(values)}")
+    return VoiLut(first, np.clip(values[:count] / (2**bits - 1), 0, 1))
+
+
 def palette(ds: pydicom.Dataset) -> Palette:
     """Palette of an instance (PS3.3 sections C.7.6.3.1.5 and .6), of 16 bits the upper eight.
 
