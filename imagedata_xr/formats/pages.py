@@ -24,7 +24,7 @@ from ..stores.url import File, file_name
 from .incoming import Incoming, dataset
 from .raw_array import exact_cast, scaled
 from .seam import Facts, Node, ReadOptions, check_format_options
-from .several import extension_of, is_dicom
+from .several import extension_of, is_dicom, with_extension
 
 _AT_ONCE = 4  # files that are decoded at the same time
 _DIGITS = re.compile(r"(\d+)")
@@ -74,6 +74,8 @@ class PageFormat:
     name, extensions, description : as in `seam.Format`
     aside : bool
         Its files often lie beside images of other formats, and are only read where there are none of those.
+    by_extension : bool
+        Whether only files with one of the extensions lead to images of the format.
     reading : tuple of str
         Names of ``format_options``.
     """
@@ -82,6 +84,7 @@ class PageFormat:
     extensions: tuple[str, ...]
     description: str
     aside: ClassVar[bool] = True
+    by_extension: ClassVar[bool] = True
     reading: ClassVar[tuple[str, ...]] = ("volumes",)
 
     # --- what a format says of itself ---
@@ -112,7 +115,7 @@ class PageFormat:
 
         A damaged one is of the format: reading it says what is wrong.
         """
-        return [f for f in files if extension_of(f.path, self.extensions) and not is_dicom(Plain(f).head(132))]
+        return [f for f in with_extension(files, self.extensions) if not is_dicom(Plain(f).head(132))]
 
     def read(self, files: Sequence[File], options: ReadOptions) -> list[Node]:
         """Read headers. Pages of one folder, size and kind are one image, in the order of the numbers in their names.

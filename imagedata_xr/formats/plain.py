@@ -15,7 +15,7 @@ from .fit import Holds
 from .incoming import Incoming, Maker, dataset
 from .outgoing import Outgoing, outgoing
 from .seam import Facts, Node, ReadOptions, WriteOptions, Written, check_format_options
-from .several import extension_of, is_dicom, read_each, stem_of
+from .several import extension_of, is_dicom, read_each, stem_of, with_extension
 from .whole import Whole
 
 
@@ -34,6 +34,8 @@ class PlainFormat:
     ----------
     name, extensions, description : as in `seam.Format`
         The first extension is that of files that are written.
+    by_extension : bool
+        Whether only files with one of the extensions lead to images of the format; those that they name may have any.
     holds : Holds, optional
         What the files can hold; None for a format that is only read.
     reading, writing : tuple of str
@@ -43,6 +45,7 @@ class PlainFormat:
     name: ClassVar[str]
     extensions: tuple[str, ...]
     description: str
+    by_extension: ClassVar[bool] = True
     holds: ClassVar[Holds | None] = None
     reading: ClassVar[tuple[str, ...]] = ()
     writing: ClassVar[tuple[str, ...]] = ()
@@ -80,7 +83,9 @@ class PlainFormat:
 
     def recognise(self, files: Sequence[File]) -> list[File]:
         """Return files with an extension of the format that `is_ours`, and those that they name."""
-        mine = [f for f in files if extension_of(f.path, self.extensions) and self.is_ours(f)]
+        mine = [f for f in with_extension(files, self.extensions) if self.is_ours(f)]
+        if not mine:
+            return []
         chosen = {(id(f.fs), f.path) for f in mine}
         for f in mine:
             try:

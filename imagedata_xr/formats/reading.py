@@ -13,6 +13,7 @@ import xarray as xr
 from ..errors import ImagedataError, LabelError, NotFoundError, SeriesError, warn
 from ..stores.url import File, file_name, find, is_archive, source_name
 from .seam import Format, Node, ReadOptions, format_named, formats
+from .several import endings_of, may_be_of
 
 
 def find_nodes(source: Any, format: str | None, options: ReadOptions) -> list[Node]:
@@ -72,10 +73,12 @@ def _whole(source: Any, format: str | None, options: ReadOptions) -> list[Node] 
 
 def _read_recognised(files: Sequence[File], options: ReadOptions) -> list[Node]:
     """Files by format: those of a known extension to their format, all others to DICOM, which is asked first."""
-    rest = list(files)
+    rest, endings = list(files), endings_of(files)
     claimed: list[tuple[Format, list[File]]] = []
     for form in formats().values():
-        if form.name != "dicom" and (mine := form.recognise(rest)):
+        if form.name == "dicom" or (getattr(form, "by_extension", False) and not may_be_of(form.extensions, endings)):
+            continue
+        if mine := form.recognise(rest):
             claimed.append((form, mine))
             taken = {id(f) for f in mine}
             rest = [f for f in rest if id(f) not in taken]

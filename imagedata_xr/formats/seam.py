@@ -184,7 +184,10 @@ class Format(Protocol):
     description: str
 
     def recognise(self, files: Sequence[File]) -> list[File]:
-        """Return those of the files that this format reads, judged by name and first bytes."""
+        """Return those of the files that this format reads, judged by name and first bytes.
+
+        A format whose ``by_extension`` is true is not asked where no file has one of its `extensions`.
+        """
         ...
 
     def read(self, files: Sequence[File], options: ReadOptions) -> list[Node]:

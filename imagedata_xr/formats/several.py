@@ -19,6 +19,22 @@ def extension_of(path: str, extensions: Sequence[str]) -> str:
     return max((e for e in extensions if path.lower().endswith(e)), key=len, default="")
 
 
+def with_extension(files: Sequence[File], extensions: Sequence[str]) -> list[File]:
+    """Files whose names end with one of the extensions, whatever its case."""
+    ends = tuple(extensions)
+    return [f for f in files if f.path.lower().endswith(ends)]
+
+
+def may_be_of(extensions: Sequence[str], endings: set[str]) -> bool:
+    """Whether one of the extensions may be that of a file among those with these `endings_of`."""
+    return any("." not in e or e.lower().rpartition(".")[2] in endings for e in extensions)
+
+
+def endings_of(files: Sequence[File]) -> set[str]:
+    """What stands behind the last point in the names of files, in lower case."""
+    return {f.path.rpartition(".")[2].lower() for f in files}
+
+
 def stem_of(file: File, extensions: Sequence[str]) -> str:
     """Name of a file without folder and extension."""
     name = os.path.basename(file.path)

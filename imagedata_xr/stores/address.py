@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 _EXTENSIONS = {".zip": "zip", ".tar": "tar", ".tar.gz": "tar.gz", ".tgz": "tar.gz"}
+_ENDINGS = tuple(_EXTENSIONS)
 _NAMED = re.compile(r"(?P<base>.*?(?:\.zip|\.tar\.gz|\.tgz|\.tar))(?:\?(?P<members>.*))?", re.IGNORECASE | re.DOTALL)
 _CHAINED = re.compile(r"(?P<kind>zip|tar)://(?P<member>.*?)::(?P<base>.+)", re.IGNORECASE | re.DOTALL)
 
@@ -41,7 +42,10 @@ def kind_of(path: str) -> str | None:
     >>> kind_of("a.TGZ"), kind_of("a.nii.gz")
     ('tar.gz', None)
     """
-    return next((kind for end, kind in _EXTENSIONS.items() if path.lower().endswith(end)), None)
+    lower = path.lower()
+    if not lower.endswith(_ENDINGS):  # nearly all: asked of every file
+        return None
+    return next(kind for end, kind in _EXTENSIONS.items() if lower.endswith(end))
 
 
 def is_archive(path: str) -> bool:

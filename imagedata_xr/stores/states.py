@@ -15,7 +15,7 @@ import numpy as np
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from .files import File, is_local
+from .files import File, is_local, state_now
 
 STATE_BYTES = 20
 """Length of the digest of a state."""
@@ -54,10 +54,15 @@ def state_of(files: Sequence[File]) -> bytes | None:
         None where a change might go unseen: a file that is not there or was changed within the last two seconds (or in
         the future), or a store that tells neither when files were changed nor a tag of their content.
     """
-    return _local_state(files) if is_local(files[0]) else _remote_state(files)
+    return look_at(files)[0]
 
 
-def _local_state(files: Sequence[File]) -> bytes | None:
+def look_at(files: Sequence[File]) -> tuple[bytes | None, list[File]]:
+    """Give `state_of` files, and the local ones with the state that each has now."""
+    return _local_state(files) if is_local(files[0]) else (_remote_state(files), list(files))
+
+
+def _local_state(files: Sequence[File]) -> tuple[bytes | None, list[File]]:
     limit = (time.time() - RECENT) * 1e9
     try:
         # times of change of the inode too: they tell of other permissions, and nobody can set them back
@@ -65,10 +70,11 @@ def _local_state(files: Sequence[File]) -> bytes | None:
         numbers = np.array([(s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats], np.int64)
         inodes = np.array([s.st_ino for s in stats], np.uint64)
     except (OSError, OverflowError):
-        return None
+        return None, list(files)
+    now = [File(f.fs, f.path, state_now(s)) for f, s in zip(files, stats, strict=True)]
     if numbers[:, 1:].max() > limit:
-        return None
-    return blake2b(numbers.tobytes() + inodes.tobytes(), digest_size=STATE_BYTES).digest()
+        return None, now
+    return blake2b(numbers.tobytes() + inodes.tobytes(), digest_size=STATE_BYTES).digest(), now
 
 
 def _remote_state(files: Sequence[File]) -> bytes | None:

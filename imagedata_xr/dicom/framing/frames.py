@@ -89,6 +89,7 @@ class Frames:
     own: Own = field(default_factory=lambda: Own())
     _numbers: dict[tuple[object, int], NDArray[np.float64]] = field(default_factory=dict, init=False, repr=False)
     _words: dict[Name, Coded[tuple[str, ...] | None]] = field(default_factory=dict, init=False, repr=False)
+    _texts: dict[Name, Coded[str]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, scan: Scan) -> Frames:
@@ -164,12 +165,15 @@ class Frames:
 
     def coded_text(self, keyword: Name) -> Coded[str]:
         """Return the distinct values of `text`, and which of them each plane has."""
-        return self.words(keyword).map(lambda v: "\\".join(v) if v else "")
+        if keyword not in self._texts:
+            self._texts[keyword] = self.words(keyword).map(lambda v: "\\".join(v) if v else "")
+        return self._texts[keyword]
 
     def forget(self) -> None:
         """Forget what was decoded, after `own` was changed."""
         self._numbers.clear()
         self._words.clear()
+        self._texts.clear()
         for name in ("position", "orientation", "spacing"):
             self.__dict__.pop(name, None)
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from ...options import options
-from ...stores.states import STATE_BYTES, is_slow, state_of, store_name
+from ...stores.states import STATE_BYTES, is_slow, look_at, state_of, store_name
 from ...stores.url import File, is_local
 from . import cache_folder
 from .cache_entry import Entry, pack
@@ -60,9 +60,10 @@ def _recall(name: str, files: Sequence[File]) -> Scan | None:
         some = _packed_files(entry.stand_ins(), files)
         # a stand-in that changes between the look at all files and its reading is not what the others are equal to
         before = state_of(some) if some and is_local(some[0]) else None
-        if state_of(files) != content[:STATE_BYTES]:
+        state, now = look_at(files)
+        if state != content[:STATE_BYTES]:
             return None
-        found = entry.fill(collect(some)[0])
+        found = entry.fill(collect(some)[0], now)
         if some and is_local(some[0]) and state_of(some) != before:
             return None
     except (ValueError, KeyError, IndexError, TypeError):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ...stores.unpacked import Unpacked, unpacked
 from ...stores.url import File, file_name
-from .coded import Column, groups_of
+from .coded import Column, Table, groups_of, is_plain
 from .elements import Cell, LongValue
 from .patient_cells import withheld
 from .scan import Scan
@@ -143,13 +143,17 @@ class Entry:
         start = 8 + int.from_bytes(data[:8], "little")
         self._meta: dict[str, Any] = json.loads(data[8:start])
         self._blob = memoryview(data)[start:]
-        numbers = self._array(self._meta["files"]).tolist()
-        packed = set(self._meta["unpacked"])
-        # most often they are all of them, in their order
-        self.files = list(given) if numbers == list(range(len(given))) else [given[n] for n in numbers]
-        for k in packed:
-            self.files[k] = unpacked(self.files[k])
         self._given = given
+        self.files = self._chosen(given)
+
+    def _chosen(self, given: Sequence[File]) -> list[File]:
+        """Those of the files that were looked at which the scan holds, unpacked where they are to be."""
+        numbers = self._array(self._meta["files"]).tolist()
+        # most often they are all of them, in their order
+        files = list(given) if numbers == list(range(len(given))) else [given[n] for n in numbers]
+        for k in self._meta["unpacked"]:
+            files[k] = unpacked(files[k])
+        return files
 
     def _array(self, place: Sequence[Any]) -> NDArray[Any]:
         dtype, start, length = place
@@ -164,13 +168,15 @@ class Entry:
         """Files that have to be read again for the cells that were not kept."""
         return [self.files[k] for k in self._meta["stand_ins"]]
 
-    def fill(self, fresh: Scan) -> Scan | None:
+    def fill(self, fresh: Scan, now: Sequence[File]) -> Scan | None:
         """Give the whole scan.
 
         Parameters
         ----------
         fresh
             Scan of the stand-ins, in their order.
+        now
+            The files that were looked at, with their states.
 
         Returns
         -------
@@ -180,7 +186,7 @@ class Entry:
         meta = self._meta
         syntaxes = meta["syntaxes"]
         scan = Scan(
-            files=self.files,
+            files=self._chosen(now),
             columns=_Kept(self, fresh),
             syntax=[syntaxes[k] for k in self._array(meta["syntax"]).tolist()],
             implicit=self._array(meta["implicit"]).copy(),
@@ -234,34 +240,58 @@ class _Kept(Mapping[Key, Column]):
         self, key: Key, vrs: list[str], own: list[int], lengths: Any, values: Any, codes: Any, marks: Any, offsets: Any
     ) -> Column:
         entry, count = self._entry, len(self._row)
-        data = entry._bytes(values)
-        ends = np.cumsum(entry._array(lengths)).tolist()
-        starts = [0, *ends][: len(ends)]
-        words = [vrs[k] for k in own] if own else vrs * len(ends)
-        cells: list[Cell] = [(vr, data[a:b]) for vr, a, b in zip(words, starts, ends, strict=True)]
-        cells += [LongValue(vr, n, bytes.fromhex(digest), -1) for vr, n, digest in marks]
+        sizes = entry._array(lengths)
+        words = [vrs[k] for k in own] if own else vrs * len(sizes)
+        long = [LongValue(vr, n, bytes.fromhex(digest), -1) for vr, n, digest in marks]
+        table: Table = _PackedTable(key, entry._bytes(values), sizes, words, long)
         if codes is None:
-            rows = np.arange(1, 1 + len(cells), dtype=np.int32)
+            rows = np.arange(1, len(table), dtype=np.int32)
         else:
             kept = entry._array(codes)
             rows = np.where(kept >= _FIRST, kept.astype(np.int32) - (_FIRST - 1), 0)
         if len(rows) == 1:
             rows = np.broadcast_to(rows, (count,))
-        if len(rows) != count or (count and int(rows.max()) > len(cells)):
+        if len(rows) != count or (count and int(rows.max()) >= len(table)):
             raise ValueError("it has not one cell for each file")
-        table = [None, *cells]
-        if codes is not None and (is_open := kept == _OPEN).any():
-            fresh = self._fresh.column(key)
-            rows = np.where(is_open, fresh.codes[self._row] + np.int32(len(table)), rows)
-            table += fresh.table.cells
         places = None if offsets is None else entry._array(offsets)
-        return Column.of(key, table, rows, places)
+        if codes is None or not (is_open := kept == _OPEN).any():
+            return Column(table, rows, places)
+        fresh = self._fresh.column(key)
+        rows = np.where(is_open, fresh.codes[self._row] + np.int32(len(table)), rows)
+        return Column.of(key, table.cells + fresh.table.cells, rows, places)  # some are in both
 
     def __iter__(self) -> Iterator[Key]:
         return iter(self._packed)
 
     def __len__(self) -> int:
         return len(self._packed)
+
+
+class _PackedTable(Table):
+    """Cells of an entry, taken apart when they are first asked for: of most only whether they are plain is."""
+
+    __slots__ = ("_count", "_data", "_marks", "_sizes", "_vrs")
+
+    def __init__(self, key: Key, data: bytes, sizes: NDArray[Any], vrs: list[str], marks: list[LongValue]) -> None:
+        if len(vrs) != len(sizes) or int(sizes.sum()) != len(data):
+            raise ValueError("its values are not those that it announces")
+        super().__init__(key, [])
+        self._data, self._sizes, self._vrs, self._marks = data, sizes, vrs, marks
+        self._count = 1 + len(sizes) + len(marks)
+        self._plain = is_plain(data)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The distinct cells, None as the first."""
+        if not self._cells:
+            data, ends = self._data, np.cumsum(self._sizes).tolist()
+            starts = [0, *ends][: len(ends)]
+            own: list[Cell] = [(vr, data[a:b]) for vr, a, b in zip(self._vrs, starts, ends, strict=True)]
+            self._cells = [None, *own, *self._marks]
+        return self._cells
 
 
 def _key(written: Any) -> Key:

@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from ...errors import warn
-from .coded import groups_of
+from .coded import groups_of, is_plain
 from .elements import CHARACTER_SET, LongValue, key_name, known_vr, text
 from .pydicom_charsets import mend_pydicom
 from .vr import Raw
@@ -22,12 +22,14 @@ def warn_of_odd_text(scanned: Scan) -> None:
     sets = scanned.column(CHARACTER_SET).cells()
     odd: dict[str, str] = {}
     for key, column in scanned.columns.items():
+        if column.table.plain:
+            continue
         cells = column.cells()
         raws = [cell for cell in cells.values if isinstance(cell, tuple)]
-        if not any(known_vr(key, vr) in _TEXT for vr in {vr for vr, _ in raws}) or _plain([raw[1] for raw in raws]):
+        if not any(known_vr(key, vr) in _TEXT for vr in {vr for vr, _ in raws}):
             continue
         for cell, charset in groups_of(cells, sets)[0]:
-            if not isinstance(cell, tuple) or known_vr(key, cell[0]) not in _TEXT or _plain([cell[1]]):
+            if not isinstance(cell, tuple) or known_vr(key, cell[0]) not in _TEXT or is_plain(cell[1]):
                 continue
             known = None if isinstance(charset, LongValue) else charset
             if why := _trouble(known_vr(key, cell[0]), cell[1], known):
@@ -36,12 +38,6 @@ def warn_of_odd_text(scanned: Scan) -> None:
         names = ", ".join(sorted(odd)[:5]) + (f" and {len(odd) - 5} more" if len(odd) > 5 else "")
         whys = "; ".join(dict.fromkeys(odd.values()))
         warn(f"text of {names} may be wrong in some files: {whys}")
-
-
-def _plain(values: list[bytes]) -> bool:
-    """Whether they are the same in every character set."""
-    whole = b"".join(values)
-    return whole.isascii() and b"\x1b" not in whole
 
 
 def _name(key: object) -> str:

@@ -123,6 +123,11 @@ def used_codes(codes: NDArray[np.int32], count: int) -> tuple[NDArray[np.intp], 
     return used, anew[codes]
 
 
+def is_plain(data: bytes) -> bool:
+    """Whether bytes mean the same in every character set."""
+    return data.isascii() and b"\x1b" not in data
+
+
 class Table:
     """The distinct cells of an element, and what they mean once that was asked; columns taken of one share it.
 
@@ -134,12 +139,29 @@ class Table:
         No two of them equal; the first is None.
     """
 
-    __slots__ = ("_numbers", "_texts", "cells", "key")
+    __slots__ = ("_cells", "_numbers", "_plain", "_texts", "key")
 
     def __init__(self, key: Key, cells: list[Cell]) -> None:
-        self.key, self.cells = key, cells
+        self.key = key
+        self._cells: list[Cell] = cells
+        self._plain: bool | None = None
         self._numbers: dict[int, NDArray[np.float64]] = {}
         self._texts: dict[Raw | None, dict[int, tuple[str, ...] | None]] = {}
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The distinct cells, None as the first."""
+        return self._cells
+
+    @property
+    def plain(self) -> bool:
+        """Whether all values that are kept mean the same in every character set: ASCII without escape sequences."""
+        if self._plain is None:
+            self._plain = is_plain(b"".join([cell[1] for cell in self.cells if isinstance(cell, tuple)]))
+        return self._plain
 
     def numbers(self, width: int) -> NDArray[np.float64]:
         """Give the first `width` numbers of each cell, shape (cells, width); NaN where there are fewer."""
@@ -232,7 +254,7 @@ class Column(Sequence[Cell]):
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"<Column of {len(self)} files, {len(self.table.cells) - 1} values>"  # they may name the patient
+        return f"<Column of {len(self)} files, {len(self.table) - 1} values>"  # they may name the patient
 
     def take(self, rows: NDArray[np.intp]) -> Column:
         """Give the column of some of the files."""
@@ -253,7 +275,7 @@ class Column(Sequence[Cell]):
 
     def cells(self) -> Coded[Cell]:
         """Give the distinct cells and the codes of the files; marks of long values without their places."""
-        used, codes = used_codes(self.codes, len(self.table.cells))
+        used, codes = used_codes(self.codes, len(self.table))
         return Coded([self.table.cells[k] for k in used.tolist()], codes)
 
     def numbers(self, width: int) -> NDArray[np.float64]:
@@ -264,7 +286,7 @@ class Column(Sequence[Cell]):
     def texts(self, charsets: Column) -> Coded[tuple[str, ...] | None]:
         """Decode as texts of the files' character sets; None where a file lacks the element."""
         if charsets.constant or not len(self):
-            used, codes = used_codes(self.codes, len(self.table.cells))
+            used, codes = used_codes(self.codes, len(self.table))
             return Coded(self.table.texts(used.tolist(), _known(charsets[0]) if len(self) else None), codes)
         known: dict[tuple[int, int], int] = {}
         pairs = zip(self.codes.tolist(), charsets.codes.tolist(), strict=True)
