@@ -20,6 +20,7 @@ from .repair import SEGMENT, TRAILING, put_indexes
 from .repair import repair as repair
 from .repair import space_of as space_of
 from .repair import volume_dims as volume_dims
+from .variables import variable_of
 
 NAME = "image"
 
@@ -96,13 +97,13 @@ def build(
     variables: dict[str, xr.Variable] = {}
     for v in volumes:
         numbers = np.int64 if v.dim == SEGMENT else np.float64
-        variables[v.dim] = xr.Variable((v.dim,), np.asarray(v.values, dtype=numbers), dict(v.attrs))
+        variables[v.dim] = variable_of((v.dim,), np.asarray(v.values, dtype=numbers), dict(v.attrs))
     for name in AXES:
         a = axes[name]
         values = np.asarray(a.labels, dtype=np.float64)
-        variables[name] = xr.Variable((name,), values, {} if a.spacing is None else {"spacing": float(a.spacing)})
+        variables[name] = variable_of((name,), values, {} if a.spacing is None else {"spacing": float(a.spacing)})
     for name, (on, values) in (coords or {}).items():
-        variables[name] = xr.Variable(tuple(on), values, label_attrs(name))
+        variables[name] = variable_of(on, values, label_attrs(name))
     if space is not None:
         variables["geometry"] = space.to_variable()
     plain = xr.Coordinates(variables, indexes={})

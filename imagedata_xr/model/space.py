@@ -10,6 +10,7 @@ import xarray as xr
 from ..errors import LabelError
 from .geometry import check_direction
 from .identity import digest
+from .variables import variable_of
 
 DIRECTION_TOLERANCE = 1e-4  # components of unit vectors
 _COARSE = 3  # decimals of the direction in the digest: xarray compares that, the index judges finely
@@ -53,7 +54,7 @@ class Space:
         coarse = np.round(self.direction, _COARSE) + 0.0  # no -0.0
         value = digest("geometry", self.frame_of_reference, *(f"{x:.{_COARSE}f}" for x in coarse.ravel()))
         attrs = {"direction": self.direction.ravel().tolist(), "frame_of_reference": self.frame_of_reference}
-        return xr.Variable((), np.int64(value), attrs)
+        return variable_of((), np.int64(value), attrs)
 
     @classmethod
     def from_variable(cls, variable: xr.Variable) -> Space:
