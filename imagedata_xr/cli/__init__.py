@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from .. import __version__
-from .talk import DEBUG, failing, warnings_as_lines
+from ..options import set_options
+from .talk import DEBUG, Transfers, failing, warnings_as_lines
 
 __all__ = ["main"]
 
@@ -50,3 +51,4 @@ def main(ctx: click.Context, debug: bool) -> None:
     The output names no patient, unless --identifiers asks for it.
     """
     ctx.meta[DEBUG] = debug
+    ctx.with_resource(set_options(progress=Transfers(None)))

@@ -14,11 +14,12 @@ from ..formats.reading import open_one
 from ..formats.seam import WriteOptions, Written, format_named, format_of_target
 from ..formats.writing import write
 from ..model.image import as_image
+from ..options import set_options
 from ..stores.address import archive_address
 from ..stores.registry import store_of
 from ..stores.url import source_name
 from .sources import as_source, numbered, read_options, reading_options
-from .talk import Counter, complain, say, size
+from .talk import Counter, Transfers, complain, say, size
 
 
 @click.command(short_help="Write an image, or every image, in another format.")
@@ -70,6 +71,7 @@ def convert(
     if every and series_number is not None:
         raise click.UsageError("--series-number would give all series one number: it can't be used with --all")
     spare_sources(out, sources)
+    ctx.with_resource(set_options(progress=Transfers(progress)))
     elements = parsed(sets)
     for name in formats:
         format_named(name)  # a wrong word is said before anything is read

@@ -12,9 +12,10 @@ from ..errors import ImagedataError, NotFoundError, warn
 from ..formats.seam import WriteOptions, format_named
 from ..formats.writing import write
 from ..model.image import as_image
+from ..options import set_options
 from .convert import check_folder, extension_of, spare_sources, tell
 from .sources import numbered, read_options, reading_options
-from .talk import Counter, complain, say
+from .talk import Counter, Transfers, complain, say
 
 
 @click.command(short_help="Write every image without what identifies the patient.")
@@ -62,6 +63,7 @@ def deidentify(
     if any("=" not in pair for pair in pairs):
         raise click.UsageError("--map: OLD=NEW")
     spare_sources(out, sources)
+    ctx.with_resource(set_options(progress=Transfers(progress)))
     format_named(form)
     chosen = None if not options else [o for o in options if o != "none"]
     mapping = dict(pair.split("=", 1) for pair in pairs) or patient_id

@@ -8,6 +8,7 @@ import logging
 import re
 import shlex
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -123,6 +124,29 @@ class Counter:
             click.echo(f"\r{self.what} {done}/{total}", nl=done == total, err=True)
         else:
             click.echo(f"{self.what} {done}/{total}", err=True)
+
+
+class Transfers:
+    """Images and bytes that come from archives and stores, or go there, on stderr: as `Counter`."""
+
+    def __init__(self, shown: bool | None) -> None:
+        self.terminal = sys.stderr.isatty()
+        self.shown = self.terminal if shown is None else shown
+        self.last: tuple[str, int] = ("", -1)
+        self.next = 0.0
+
+    def __call__(self, what: str, done: int, total: int, count: int) -> None:
+        """Say how far it has come; nothing is said of what was here already."""
+        if not self.shown or not count:
+            return
+        text, whole = f"{what} {done}{f'/{total}' if total else ''}, {size(count)}", done == total
+        if self.terminal:
+            if whole or time.monotonic() >= self.next:
+                self.next = time.monotonic() + 0.1
+                click.echo(f"\r{text:<40}", nl=whole, err=True)
+        elif (at := (what, 10 * done // total if total else done)) != self.last:
+            self.last = at
+            click.echo(text, err=True)
 
 
 def size(count: float) -> str:

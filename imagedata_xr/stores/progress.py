@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import threading
 from types import TracebackType
+from typing import IO
 
 from ..options import options
+
+_PIECE = 1 << 20
+"""Bytes after which what is sent as a stream is told."""
 
 
 class Meter:
     """Counts what was transferred.
 
-    The option ``progress`` is called with what is done (``"fetched"``, ``"sent"``), how many of how many, and bytes.
+    The option ``progress`` is called with what is done (``"fetched"``, ``"sent"``, ``"uploaded"``), how many of how
+    many, and bytes. What it raises ends the transfer, as an error would.
 
     Parameters
     ----------
@@ -39,3 +44,26 @@ class Meter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Nothing is left to do."""
+
+
+class Metered:
+    """A file that is sent by HTTP from its beginning, and counted while it is read."""
+
+    def __init__(self, file: IO[bytes], meter: Meter) -> None:
+        self.file, self.meter = file, meter
+        self.size = file.seek(0, 2)
+        self.untold = 0
+        file.seek(0)
+
+    def __len__(self) -> int:
+        """Give its length, which is sent first."""
+        return self.size
+
+    def read(self, count: int = -1) -> bytes:
+        """Give some bytes."""
+        data = self.file.read(count)
+        self.untold += len(data)
+        if self.untold >= _PIECE or self.file.tell() == self.size:
+            told, self.untold = self.untold, 0
+            self.meter.add(0, told)
+        return data

@@ -13,6 +13,7 @@ from fsspec.implementations.local import LocalFileSystem
 from ..errors import SourceError, warn
 from .archives_out import archive_target
 from .files import File, file_name
+from .progress import Meter
 from .registry import Sink, StorageOptions, store_of
 from .targets import place_of_target
 from .uploads import AT_ONCE, AT_ONCE_BYTES, remove, upload
@@ -194,6 +195,7 @@ class _RemoteFolder:
         self.waiting_bytes = 0
         self.folders: set[str] = set()
         self.done: list[str] = []
+        self.meter = Meter("uploaded", 0)  # how many there will be is not known here
         fs.makedirs(path, exist_ok=True)
 
     def add(self, name: str, data: bytes | Path) -> None:
@@ -213,7 +215,7 @@ class _RemoteFolder:
         self.done += self.waiting
         group, self.waiting, self.waiting_bytes = self.waiting, {}, 0
         if group:
-            upload(self.fs, group)
+            upload(self.fs, group, meter=self.meter)
 
     def finish(self) -> tuple[str, ...]:
         """Upload the rest, and remove the old files."""

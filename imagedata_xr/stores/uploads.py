@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+import contextlib
+import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,17 +15,20 @@ from typing import Any
 from ..errors import SourceError
 from .files import File, file_name, reason
 from .patience import patiently
+from .progress import Meter
 
 AT_ONCE = 16
 """Files uploaded at once to a store that takes several."""
 
 AT_ONCE_BYTES = 64 << 20
+_ENDS_IN = 30.0
+"""Seconds that a store has to end what was interrupted."""
 
 _WHOLE = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory", "http", "https", "webdav")
 """Stores where what is put appears when it has arrived, and not before."""
 
 
-def upload(fs: Any, files: Mapping[str, bytes | Path], replaces: bool = False) -> None:
+def upload(fs: Any, files: Mapping[str, bytes | Path], replaces: bool = False, meter: Meter | None = None) -> None:
     """Put files on a store, all of them or none.
 
     On stores where half a file could be seen under its name (such as ftp, sftp), each gets another name first.
@@ -33,6 +40,8 @@ def upload(fs: Any, files: Mapping[str, bytes | Path], replaces: bool = False) -
         Content, or local path, by path on the store.
     replaces : bool
         Whether some of them are there already, which stay until all new ones have arrived.
+    meter : Meter, optional
+        Counts them; by default one of their own.
 
     Raises
     ------
@@ -45,9 +54,10 @@ def upload(fs: Any, files: Mapping[str, bytes | Path], replaces: bool = False) -
     new: list[str] = []
     moved: list[str] = []
     try:
+        counts = meter or Meter("uploaded", len(files))
         for group in _groups(files):
             new += [places[path] for path in group if not (direct and replaces)]
-            _put(fs, {places[path]: files[path] for path in group})
+            _put(fs, {places[path]: files[path] for path in group}, counts)
         if not direct:
             for path, place in places.items():
                 fs.mv(place, path)
@@ -89,22 +99,63 @@ def _groups(files: Mapping[str, bytes | Path]) -> list[list[str]]:
             groups.append([])
             total = 0
         groups[-1].append(path)
-        total += len(data) if isinstance(data, bytes) else data.stat().st_size
+        total += _length(data)
     return groups
 
 
-def _put(fs: Any, files: Mapping[str, bytes | Path]) -> None:
+def _length(data: bytes | Path) -> int:
+    return len(data) if isinstance(data, bytes) else data.stat().st_size
+
+
+def _put(fs: Any, files: Mapping[str, bytes | Path], meter: Meter) -> None:
     contents = {path: data for path, data in files.items() if isinstance(data, bytes)}
     places = {path: data for path, data in files.items() if not isinstance(data, bytes)}
     if contents:
-        patiently(lambda: fs.pipe(contents))
+        patiently(lambda: _called(fs, "pipe_file", list(contents.items())))
+        meter.add(len(contents), sum(map(len, contents.values())))
     if getattr(fs, "async_impl", False) and len(places) > 1:
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(lambda one: _put_file(fs, *one), places.items()))
+            for data in pool.map(lambda one: _put_file(fs, *one), places.items()):
+                meter.add(1, _length(data))
     else:
         for path, place in places.items():
-            _put_file(fs, path, place)
+            meter.add(1, _length(_put_file(fs, path, place)))
 
 
-def _put_file(fs: Any, path: str, place: Path) -> None:
-    patiently(lambda: fs.put_file(str(place), path))
+def _put_file(fs: Any, path: str, place: Path) -> Path:
+    patiently(lambda: _called(fs, "put_file", [(str(place), path)]))
+    return place
+
+
+def _called(fs: Any, method: str, each: Sequence[tuple[Any, Any]]) -> Any:
+    """Call a method of a store once for each pair, at once where it can; after an interrupt all have come to their end.
+
+    fsspec lets go of what runs in its own thread, which then goes on behind the back of who cleans up.
+    """
+    if not getattr(fs, "async_impl", False) or fs.asynchronous:
+        for pair in each:
+            getattr(fs, method)(*pair)
+        return None
+    ended = threading.Event()
+
+    async def run() -> None:
+        try:
+            calls = (getattr(fs, f"_{method}")(*pair) for pair in each)
+            for one in await asyncio.gather(*calls, return_exceptions=True):  # none is left running
+                if isinstance(one, BaseException):
+                    raise one
+        finally:
+            ended.set()
+
+    future = asyncio.run_coroutine_threadsafe(run(), fs.loop)
+    try:
+        while True:
+            with contextlib.suppress(concurrent.futures.TimeoutError):
+                return future.result(1)  # with a limit, since a wait without one can't be interrupted everywhere
+            if future.done():
+                return future.result()  # a time-out of its own
+    except BaseException:
+        if not future.done():
+            future.cancel()
+            ended.wait(_ENDS_IN)
+        raise

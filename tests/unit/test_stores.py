@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import sys
+import time
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -9,6 +13,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from series import open_image, series
 
@@ -16,6 +21,7 @@ from imagedata_xr.errors import FormatError, IdentityError, ImagedataWarning, So
 from imagedata_xr.stores import registry
 from imagedata_xr.stores.files import File
 from imagedata_xr.stores.registry import Store, store_of
+from imagedata_xr.stores.uploads import upload
 
 
 class Box:
@@ -108,3 +114,52 @@ def test_other_formats_do_not_go_there(tmp_path: Path, box: Box) -> None:
 def test_a_wrong_address_is_answered_with_those_that_there_are(box: Box) -> None:
     with pytest.raises(SourceError, match=r"an address is path/of/file, .*s3://bucket/folder.*box://name"):
         open_image("nosuch://host/a")
+
+
+# --- an interrupt ----------------------------------------------------------------------------------------------------
+
+
+class Slow(AsyncFileSystem):  # type: ignore[misc]
+    """A store where each upload takes a while, and nobody hurries it."""
+
+    protocol = "memory"
+    cachable = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.there: dict[str, bytes] = {}
+
+    async def _pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **more: Any) -> None:
+        await asyncio.sleep(0.4)
+        self.there[path] = value
+
+    async def _put_file(self, lpath: str, rpath: str, mode: str = "overwrite", **more: Any) -> None:
+        await asyncio.sleep(0.4)
+        self.there[rpath] = Path(lpath).read_bytes()
+
+    async def _info(self, path: str, **more: Any) -> dict[str, Any]:
+        if path not in self.there:
+            raise FileNotFoundError(path)
+        return {"name": path, "type": "file", "size": len(self.there[path])}
+
+    async def _rm_file(self, path: str, **more: Any) -> None:
+        del self.there[path]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of another kind")
+@pytest.mark.parametrize("local", [False, True])
+def test_nothing_appears_after_an_interrupted_upload(tmp_path: Path, local: bool) -> None:
+    place = tmp_path / "a"
+    place.write_bytes(b"1")
+    fs = Slow()
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            upload(fs, {"a": place if local else b"1"})
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    time.sleep(0.6)
+    assert fs.there == {}
+    upload(fs, {"a": place if local else b"1"})
+    assert fs.there == {"a": b"1"}

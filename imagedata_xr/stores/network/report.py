@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
-from ...errors import SourceError
+from ...errors import SourceError, warn
 
 
 @dataclass
@@ -63,6 +65,16 @@ def forget(report: Report, uid: str) -> None:
     for listed in (report.not_sent, report.unknown):
         if uid in listed:
             listed.remove(uid)
+
+
+@contextmanager
+def told_if_interrupted(address: Any, report: Report) -> Iterator[None]:
+    """Warn of what is in an archive already when sending is interrupted: nothing can be taken back there."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        warn(f"{address.server}: sending was interrupted: {report.summary()}")
+        raise
 
 
 class SendError(SourceError):

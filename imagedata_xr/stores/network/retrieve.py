@@ -144,6 +144,10 @@ def _run(answers: Iterator[Any], receive: _Receiver) -> str:
     last: Any = None
     for answer in answers:
         last = answer[0]
+        if receive.error is not None:
+            raise receive.error
+    if receive.error is not None:
+        raise receive.error
     if receive.why:
         return receive.why
     code = status_of(last)
@@ -184,9 +188,17 @@ class _Receiver:
     def __init__(self, incoming: Incoming, series: str, meter: Meter) -> None:
         self.incoming, self.series, self.meter = incoming, series, meter
         self.why = ""
+        self.error: Exception | None = None
 
     def __call__(self, event: Any) -> int:
         """Take one image; the status for the archive."""
+        try:
+            return self._take(event)
+        except Exception as error:  # noqa: BLE001  # of whoever is told of progress; pynetdicom would log it and go on
+            self.error = error
+            return 0xA700
+
+    def _take(self, event: Any) -> int:
         request = event.request
         uid = str(request.AffectedSOPInstanceUID)
         try:

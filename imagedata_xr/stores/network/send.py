@@ -22,7 +22,7 @@ from .address import Address
 from .association import MOST_CONTEXTS, NothingAcceptedError, associated, comment, context, status_of
 from .commitment import commit
 from .query import finding, held_already
-from .report import Report, SendError, forget
+from .report import Report, SendError, forget, told_if_interrupted
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def send(address: Address, settings: Settings, images: Sequence[Image], report: 
     for image in pending:
         forget(report, image.uid)
     report.not_sent += [image.uid for image in pending]
-    with Meter("sent", len(pending)) as meter:
+    with Meter("sent", len(pending)) as meter, told_if_interrupted(address, report):
         for _ in range(settings.retries + 1 if pending else 0):
             pending = _attempt(address, settings, pending, report, meter)
             if not pending:
@@ -274,10 +274,10 @@ def _send_all(assoc: Association, images: Sequence[Image], report: Report, meter
             if (image.sop_class, image.syntax) not in accepted:
                 report.failed[image.uid] = _not_accepted(image)
                 continue
+            report.unknown.append(image.uid)  # until there is an answer, which may never come
             try:
                 answer = assoc.send_c_store(image.path, msg_id=number % 65535 or 1)
             except (RuntimeError, OSError):  # the connection is gone
-                report.unknown.append(image.uid)
                 continue
             if _note(report, image, answer):
                 again.add(image.uid)
@@ -295,8 +295,8 @@ def _note(report: Report, image: Image, answer: Any) -> bool:
     """Note the status of an image; returns whether another try may help (PS3.4 B.2.3)."""
     code = status_of(answer)
     if code is None:
-        report.unknown.append(image.uid)
         return False
+    forget(report, image.uid)
     if code == 0x0000:
         report.stored.append(image.uid)
     elif code in _WARNINGS or 0xB000 <= code <= 0xBFFF or code in (0x0001, 0x0107, 0x0116):

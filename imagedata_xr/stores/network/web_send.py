@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import NotFoundError, SourceError
 from ..progress import Meter
 from .query import Series
-from .report import Report, SendError, forget
+from .report import Report, SendError, forget, told_if_interrupted
 from .settings import Settings
 from .web_address import WebAddress
 from .web_client import Client, value
@@ -38,16 +38,17 @@ def send(address: WebAddress, settings: Settings, images: Sequence[Image], repor
     if settings.commit:
         raise SourceError("DICOMweb has no storage commitment: commit=True is for dicom:// addresses")
     with Client(address, settings) as client, Meter("sent", len(images)) as meter:
-        if not settings.resend:
-            _refuse_known(client, images)
         pending = [image for image in images if image.uid not in {*report.stored, *report.warned}]
+        if not settings.resend:
+            _refuse_known(client, pending)
         for image in pending:
             forget(report, image.uid)
         report.not_sent += [image.uid for image in pending]
-        for tries_left in range(settings.retries, -1, -1):
-            pending = _attempt(client, pending, report, meter, tries_left)
-            if not pending:
-                break
+        with told_if_interrupted(address, report):
+            for tries_left in range(settings.retries, -1, -1):
+                pending = _attempt(client, pending, report, meter, tries_left)
+                if not pending:
+                    break
     if not report.complete:
         raise SendError(
             f"{address.server}: {report.summary()}. The report of this error tells what became of each image; its "
@@ -81,15 +82,14 @@ def _attempt(client: Client, images: Sequence[Image], report: Report, meter: Met
             forget(report, image.uid)
             report.unknown.append(image.uid)
         try:
-            answer = _post(client, batch)
+            answer = _post(client, batch, meter)
         except SourceError as error:
             if not tries_left:
                 raise SendError(f"{error}; {report.summary()}", report) from None
             again |= {image.uid for image in batch}
             continue
         again |= _note(batch, answer, report)
-        for image in batch:
-            meter.add(1, image.path.stat().st_size)
+        meter.add(len(batch))
     return [image for image in images if image.uid in again]
 
 
@@ -106,7 +106,7 @@ def _batches(images: Sequence[Image]) -> Iterator[list[Image]]:
         yield batch
 
 
-def _post(client: Client, batch: Sequence[Image]) -> dict[str, Any]:
+def _post(client: Client, batch: Sequence[Image], meter: Meter) -> dict[str, Any]:
     boundary = uuid.uuid4().hex
     kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
     headers = {"Content-Type": kind, "Accept": "application/dicom+json"}
@@ -116,6 +116,7 @@ def _post(client: Client, batch: Sequence[Image]) -> dict[str, Any]:
             yield f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
             with open(image.path, "rb") as file:
                 while piece := file.read(_PIECE):
+                    meter.add(0, len(piece))
                     yield piece
             yield b"\r\n"
         yield f"--{boundary}--\r\n".encode()

@@ -128,8 +128,8 @@ class _Taking:
         """Files that are still to come."""
         return [file for name, file in self.files.items() if name not in self.done]
 
-    def take(self, file: Remote, pieces: Iterable[bytes]) -> str:
-        """Write a file; returns what is wrong with it, or nothing."""
+    def take(self, file: Remote, pieces: Iterable[bytes], counted: bool = False) -> str:
+        """Write a file, whose bytes may be counted already; returns what is wrong with it, or nothing."""
         path = self.incoming.path("", self.places[file.name])
         digest, size = md5(usedforsecurity=False), 0
         with open(path, "wb") as out:
@@ -145,7 +145,7 @@ class _Taking:
             return "its digest is not the listed one"
         self.incoming.took(_uid(file, digest.hexdigest()), path)
         self.done.add(file.name)
-        self.meter.add(1, size)
+        self.meter.add(1, 0 if counted else size)
         return ""
 
 
@@ -177,12 +177,13 @@ def _as_zip(client: Client, resource: Resource, taking: _Taking) -> None:
         ):
             for piece in answer.iter_content(_PIECE):
                 out.write(piece)
+                taking.meter.add(0, len(piece))
         with zipfile.ZipFile(pack) as archive:
             for entry in archive.infolist():
                 file = _file_of(entry.filename, taking.files)
                 if file is not None and file.name not in taking.done:
                     with archive.open(entry) as stream:
-                        why = taking.take(file, _pieces(stream))
+                        why = taking.take(file, _pieces(stream), True)
                     if why:
                         _log.info("%s: a file of a zip is fetched again: %s", client.address.server, why)
     except _NO_ZIP as error:

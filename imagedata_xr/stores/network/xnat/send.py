@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
-from typing import IO
 
 import pydicom
 
 from ....errors import NotFoundError, SourceError, warn
-from ...progress import Meter
+from ...progress import Meter, Metered
 from ..report import Report
 from ..settings import Settings
 from .address import XnatAddress
@@ -175,17 +174,17 @@ class _Scan:
         """Make the scan, send the images, and compare what is listed then."""
         self._make()
         wanted = {listed.name: listed for listed in (image.listed for image in self.images)}
-        self._send_all()
+        self._send_all(meter)
         if wrong := self._wrong(wanted):
             # a server that does not unpack, or lost some: the rest one by one
-            self._send_each([image for image in self.images if image.name in wrong])
+            self._send_each([image for image in self.images if image.name in wrong], meter)
             wrong = self._wrong(wanted)
         if wrong:
             raise SourceError(
                 f"{self.at.server}: {len(wrong)} of {len(wanted)} files are not stored as they were sent, though the "
                 "server reports no failure: this user may not be allowed to write there. Nothing is left of them"
             )
-        meter.add(len(self.images), sum(listed.size or 0 for listed in wanted.values()))
+        meter.add(len(self.images))
 
     def _make(self) -> None:
         """Make scan and resource, under a number that nobody uses."""
@@ -232,30 +231,29 @@ class _Scan:
         }  # fmt: skip
         return {"xsiType": kind, "req_format": "qs", **{f"{kind}/{k}": v for k, v in fields.items() if v}}
 
-    def _send_all(self) -> None:
+    def _send_all(self, meter: Meter) -> None:
         """Send all images as one tar, which the server unpacks."""
         with tempfile.TemporaryFile(dir=self.images[0].path.parent) as pack:
             with tarfile.open(fileobj=pack, mode="w") as archive:
                 for image in self.images:
                     archive.add(image.path, image.name, filter=_anonymous)
 
-            def body() -> IO[bytes]:
-                pack.seek(0)
-                return pack
+            def body() -> Metered:
+                return Metered(pack, meter)
 
             query = {"extract": "true", "overwrite": "true", "format": "DICOM", "content": "RAW"}
             headers = {"Content-Type": "application/x-tar"}
             with self.client.request("PUT", (*self.files, _TAR), query, again=True, body=body, headers=headers):
                 pass
 
-    def _send_each(self, images: Sequence[Image]) -> None:
+    def _send_each(self, images: Sequence[Image], meter: Meter) -> None:
         for image in images:
             query = {"overwrite": "true", "format": "DICOM", "content": "RAW"}
             headers = {"Content-Type": "application/octet-stream"}
             with self.client.request(
                 "PUT", (*self.files, image.name), query, again=True, body=image.path.read_bytes, headers=headers
             ):
-                pass
+                meter.add(0, image.path.stat().st_size)
 
     def _wrong(self, wanted: dict[str, Remote]) -> set[str]:
         """Names of files that the server does not list as they were sent."""
