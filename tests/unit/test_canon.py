@@ -23,7 +23,57 @@ def image(**elements: Any) -> Dataset:
     return ds
 
 
-def test_a_comment_gives_the_b_value_and_no_direction(tmp_path: Path) -> None:
+AXIAL, SAGITTAL, CORONAL = (1, 0, 0, 0, 1, 0), (0, 1, 0, 0, 0, -1), (1, 0, 0, 0, 0, -1)
+COMMENTS = ["b=0(0.000,0.000,0.000)", "b=1500(0.600,0.000,0.800)", "b=1500(0.000,1.000,0.000)"]
+
+
+def commented(folder: Path, orientation: tuple[int, ...] = AXIAL, **elements: Any) -> Path:
+    n = np.cross(orientation[:3], orientation[3:])
+    return series(
+        folder,
+        3,
+        2,
+        lambda v, k: {
+            "Manufacturer": "CANON_MEC",
+            "ImageComments": COMMENTS[v],
+            "InPlanePhaseEncodingDirection": "COL",
+            "ImageOrientationPatient": list(orientation),
+            "ImagePositionPatient": (3.0 * k * n).tolist(),
+            **elements,
+        },
+    )
+
+
+# as dcm2niix and dicm2nii put them, up to their sign: (y, x, -z) along row, column and normal
+@pytest.mark.parametrize(
+    ("orientation", "want"),
+    [(AXIAL, [[0, 0.6, -0.8], [1, 0, 0]]), (SAGITTAL, [[0.8, 0, -0.6], [0, 1, 0]])],
+)
+def test_the_direction_of_a_comment_is_put_into_patient_axes_and_said_to_be_doubtful(
+    orientation: tuple[int, ...], want: list[list[float]], tmp_path: Path
+) -> None:
+    with pytest.warns(ImagedataWarning, match="directions of Canon's images stand in Image Comments"):
+        da = open_image(commented(tmp_path, orientation))
+    assert da.b_value.values.tolist() == [0, 1500, 1500]
+    np.testing.assert_allclose(da.imd.bvecs[1:], want)
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"InPlanePhaseEncodingDirection": "ROW"},
+        {"InPlanePhaseEncodingDirection": None},
+        {"Manufacturer": "TOSHIBA_MEC"},
+    ],
+)
+def test_a_direction_whose_axes_nobody_knows_is_lost_aloud(elements: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.warns(ImagedataWarning, match="2 of 3 volumes are weighted by diffusion in a direction"):
+        da = open_image(commented(tmp_path, **elements))
+    assert da.b_value.values.tolist() == [0, 1500, 1500]
+    assert da.diffusion_directionality.values.tolist() == [0, 1, 1]
+
+
+def test_a_coronal_comment_gives_the_b_value_and_no_direction(tmp_path: Path) -> None:
     scan = scanned(
         tmp_path, image(ImageComments="b=0(0.000,0.000,0.000)"), image(ImageComments="b=1500(0.445,0.000,0.895)")
     )

@@ -165,7 +165,7 @@ def _diffusion(frames: Frames, grid: Grid, dims: tuple[str, ...]) -> dict[str, t
         first = np.take_along_axis(grid.index, filled.argmax(axis=-1)[..., None], axis=-1)[..., 0]
         tables = {name: np.where(first >= 0, values[first], np.nan) for name, values in columns.items()}
     _warn_of_lost_directions({name: np.asarray(t) for name, t in tables.items()})
-    _warn_of_bruker(frames)
+    _warn_of_doubt(frames)
     stacked = np.stack([np.asarray(t) for t in tables.values()])
     keep = [ax for ax in range(len(dims)) if not (stacked == stacked.take([0], axis=ax + 1)).all()] or [len(dims) - 1]
     pick = tuple(slice(None) if ax in keep else 0 for ax in range(len(dims)))
@@ -185,13 +185,21 @@ def _warn_of_lost_directions(tables: dict[str, NDArray[np.float64]]) -> None:
         )
 
 
-def _warn_of_bruker(frames: Frames) -> None:
-    """Say that directions of Bruker may not be those of the patient, since what is known of them is contradictory."""
-    makers = frames.coded_text("Manufacturer").values
-    if any(maker.upper().startswith("BRUKER") for maker in makers) and np.nan_to_num(frames.diffusion.vector).any():
+def _warn_of_doubt(frames: Frames) -> None:
+    """Say that directions may not be those of the patient, where what is known of them is thin or contradictory."""
+    makers = {maker.upper() for maker in frames.coded_text("Manufacturer").values}
+    told = np.nan_to_num(frames.diffusion.vector).any(axis=1)
+    if any(maker.startswith("BRUKER") for maker in makers) and told.any():
         warn(
             "the diffusion directions of Bruker's images (0018,9089) may be along the axes of the gradients instead of "
             "the patient's, and are read as the patient's: compare them with the protocol before they are used"
+        )
+    commented = told & np.isnan(frames.numbers("DiffusionGradientOrientation", 3)).any(axis=1)
+    if any(maker.startswith("CANON") for maker in makers) and commented.any():
+        warn(
+            "the diffusion directions of Canon's images stand in Image Comments (0020,4000) only, in axes of the image "
+            "that are not documented, and are read as other converters do: compare them with the protocol before they "
+            "are used, or export enhanced images"
         )
 
 
