@@ -158,6 +158,15 @@ def _line(
     return numbers, [Volumes(values, _attrs(order, values, sources))]
 
 
+def _repeats(columns: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Number each volume among those of equal values, as they follow each other, shape (n,)."""
+    group = np.unique(np.column_stack(columns), axis=0, return_inverse=True)[1].ravel()
+    order = np.argsort(group, kind="stable")
+    out = np.empty(len(group))
+    out[order] = np.arange(len(group)) - np.searchsorted(group[order], group[order], side="left")
+    return out
+
+
 def _grid(
     shape: Sequence[int],
     orders: Sequence[Order],
@@ -177,9 +186,11 @@ def _grid(
         table = numbers.reshape(tuple(shape), order="F")
         marks = [_along(k, o, table, labels, name) for k, o in enumerate(orders)]
     else:
-        if loose := [o.name for o in orders if not o.scalar]:
+        loose = [o.name for o in orders if not o.scalar]
+        if loose and loose != ["none"]:
             raise SortError(f"the volumes of {name} can't be arranged by {loose[0]!r} together with other orders")
-        columns = [_values(o, labels, name) for o in orders]
+        known = {o.name: _values(o, labels, name) for o in orders if o.scalar}
+        columns = [known[o.name] if o.scalar else _repeats(list(known.values())) for o in orders]
         uniques = [np.unique(c, return_inverse=True) for c in columns]
         marks = [u for u, _ in uniques]
         table = np.full([u.size for u in marks], -1, dtype=np.intp)

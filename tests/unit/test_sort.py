@@ -224,6 +224,41 @@ def test_auto_is_none_for_a_single_volume(tmp_path: Path) -> None:
     assert (a.shape[:2], a.tag.attrs["order"]) == ((1, 4), "none")
 
 
+def test_echoes_without_a_clock_are_a_grid_with_what_counts_their_repetitions(tmp_path: Path) -> None:
+    def vary(v: int, k: int) -> Elements:
+        return {"EchoTime": (10, 30)[v % 2], "AcquisitionTime": "101500"}
+
+    def counted(v: int, k: int) -> Elements:
+        return {**vary(v, k), "TemporalPositionIdentifier": v // 2 + 1}
+
+    with pytest.warns(ImagedataWarning, match="6 volumes lie at the same places"):
+        da = open_image(series(tmp_path / "numbered", 6, 2, vary))
+    named = open_image(series(tmp_path / "counted", 6, 2, counted))
+    assert da.dims[:2] == ("volume", "echo_time")
+    assert named.dims[:2] == ("temporal_position_identifier", "echo_time")
+    assert named.temporal_position_identifier.values.tolist() == [1, 2, 3]
+    for image in (da, named):
+        assert image.shape[:3] == (3, 2, 2)
+        assert image.echo_time.values.tolist() == [10, 30]
+        assert places(image) == straight(6, 2)
+
+
+def test_a_grid_with_numbers_comes_back_from_a_format_of_one_axis(tmp_path: Path) -> None:
+    series(tmp_path / "in", 6, 2, lambda v, k: {"EchoTime": (10, 30)[v % 2], "AcquisitionTime": "101500"})
+    with pytest.warns(ImagedataWarning, match="6 volumes"):
+        da = open_image(tmp_path / "in")
+    da.imd.write(tmp_path / "a.nii.gz")
+    back = open_image(tmp_path / "a.nii.gz")
+    assert back.dims == da.dims
+    assert (back.values == da.values).all()
+
+
+def test_echoes_of_unequal_number_are_no_grid(tmp_path: Path) -> None:
+    da = open_image(series(tmp_path, 5, 2, lambda v, k: {"EchoTime": (10, 30)[v % 2], "AcquisitionNumber": v + 1}))
+    assert da.dims[0] == "tag"
+    assert da.echo_time.values.tolist() == [10, 30, 10, 30, 10]
+
+
 def test_auto_order_limits_what_may_be_found(tmp_path: Path) -> None:
     folder = series(tmp_path, 3, 2, lambda v, k: {**timed(v, k), "EchoTime": 9 - v})
     assert open_image(folder).tag.attrs["order"] == "te"

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...model.orders import ORDERS, Order, parse_order
+from ...model.orders import ORDERS, Order, label_for, parse_order
 from .clock import tells_apart
-from .keys import Keys
+from .keys import NUMBERED, Keys
 from .naming import named_order
 
 
@@ -49,7 +49,7 @@ def find_orders(keys: Keys, allowed: Sequence[str] | None = None) -> list[Order]
     if allowed is None and keys.companions and keys.clock is not None:
         # label and control, or two detectors, that share a clock are no volumes of one time course
         found += [] if tells_apart(keys.clock.seconds, keys.slot) else keys.companions
-    orders = _timed(keys, found, may) or [ORDERS["none"]]
+    orders = _timed(keys, found, may) or (_numbered(keys, found) if allowed is None else []) or [ORDERS["none"]]
     named = named_order(keys, orders[0]) if len(orders) == 1 and allowed is None else None
     return orders if named is None else [named]
 
@@ -79,6 +79,22 @@ def _timed(keys: Keys, found: list[Order], may: set[str]) -> list[Order]:
     if _fills(keys, found, clock=True):
         return [ORDERS[name], *found]
     return [ORDERS[name]] if tells_apart(clock.seconds, keys.slot) else []
+
+
+def _numbered(keys: Keys, found: list[Order]) -> list[Order]:
+    """A grid of what varies with the number of the repetition, where nothing times them."""
+    if not found or not keys.numbered or not _fills(keys, found, clock=True):
+        return []
+    for keyword in NUMBERED:
+        label = label_for(keyword)
+        counted = Order(keyword, label.coord, label)
+        if not np.isnan(keys.values(counted)).any() and _fills(keys, [counted, *found]):
+            return [counted, *found]
+    place = keys.slot
+    for order in found:
+        group, values = keys.groups(order)
+        place = place * len(values) + group
+    return [ORDERS["none"], *found] if tells_apart(keys.instance_number, place) else []
 
 
 def _fills(keys: Keys, orders: list[Order], clock: bool = False) -> bool:

@@ -80,8 +80,8 @@ def sort(
         orders = find_orders(keys, auto_order)
     elif len(orders) > 1 and len({o.dim for o in orders}) < len(orders):
         raise LabelError(f"the orders {[o.name for o in orders]} would give one dim twice")
-    if len(orders) > 1 and any(o.by == "instance" for o in orders):
-        raise LabelError("order 'none' numbers all volumes and can't be one of several orders")
+    if any(o.by == "instance" for o in orders) and any(o.by == "rank" for o in orders):
+        raise LabelError("order 'none' numbers all volumes of equal values, and can't stand beside a clock")
     for order in orders:
         keys.require(order)
     if len(orders) == 1:
@@ -149,14 +149,22 @@ def _several_orders(keys: Keys, orders: list[Order], missing: str, duplicates: s
             slot = slot * len(values[k]) + numbers[k]
     if ranked:
         k = ranked[0]
-        seconds = keys.seconds(orders[k])
-        numbers[k] = rank(slot, seconds, keys.instance_number)
-        start = np.full(int(numbers[k].max()) + 1, np.inf)
-        np.minimum.at(start, numbers[k], seconds)
-        values[k] = start * order_factor(orders[k])
+        numbers[k], values[k] = _ranks(keys, orders[k], slot)
     index = _table(keys.slot, numbers, [len(v) for v in values], keys.slices)
     index, kept = _complete(index, keys, orders, missing)
     return Grid(index, orders, [values[0][kept], *values[1:]], keys.clock)
+
+
+def _ranks(keys: Keys, order: Order, slot: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Number each frame among those of equal place and values, by a clock or as acquired, and the value of each."""
+    if order.by == "instance":
+        numbers = rank(slot, *keys.acquired)
+        return numbers, np.arange(int(numbers.max()) + 1, dtype=np.float64)
+    seconds = keys.seconds(order)
+    numbers = rank(slot, seconds, keys.instance_number)
+    start = np.full(int(numbers.max()) + 1, np.inf)
+    np.minimum.at(start, numbers, seconds)
+    return numbers, start * order_factor(order)
 
 
 def _table(slot: NDArray[np.intp], numbers: list[NDArray[np.intp]], sizes: list[int], slices: int) -> NDArray[np.intp]:

@@ -36,7 +36,8 @@ def warn_of_unnamed(frames: Frames, volumes: list[Volumes], coords: Labels) -> N
     count = int(np.prod([np.size(v.values) for v in volumes]))
     if count < 2:
         return
-    known = any(v.attrs["order"] != "none" for v in volumes) or _all_differ(volumes[0], coords)
+    unnamed = [v for v in volumes if v.attrs["order"] == "none" and np.size(v.values) > 1]
+    known = all(_all_differ(v, coords) for v in unnamed)
     lost = "b_value" not in coords and np.isnan(frames.diffusion.b_value).all() and _looks_weighted(frames)
     if lost:
         warn(
