@@ -48,3 +48,10 @@ def test_the_order_in_which_frames_are_stored_means_nothing(
     for v in range(len(B)):
         for k in range(SLICES):
             np.testing.assert_array_equal(a.values[v, k], mf.values(mf.Frame(k, v)))
+
+
+def test_whole_numbers_of_functional_groups_are_whole_numbers(tmp_path: Path) -> None:
+    timing = {"MRTimingAndRelatedParametersSequence": {"EchoTrainLength": 12, "RepetitionTime": 2500.0, "FlipAngle": 15}}
+    path = mf.save(mf.instance([mf.Frame(k, groups=timing) for k in range(3)]), tmp_path / "a.dcm")
+    attrs = open_image(str(path)).attrs
+    assert (attrs["EchoTrainLength"], type(attrs["EchoTrainLength"])) == (12, int)

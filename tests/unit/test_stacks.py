@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,28 @@ def test_noise_of_positions_is_no_line_of_its_own(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     folder = series(tmp_path, 3, 4, lambda v, k: {"ImagePositionPatient": rng.normal((0, 0, 3 * k), 1e-5).tolist()})
     assert places(open_image(folder)) == straight(3, 4)
+
+
+def alternating(v: int, k: int) -> Elements:
+    return {"ImagePositionPatient": [-10.0 + 3 * (k % 2), 5.0, 3.0 * k]}
+
+
+def test_slices_that_alternate_in_their_plane_are_said(tmp_path: Path) -> None:
+    series(tmp_path, 1, 8, alternating)
+    with pytest.warns(ImagedataWarning, match="8 slices lie on 2 parallel lines in turns, up to 3 mm apart"):
+        tree = xr.open_datatree(tmp_path, engine="imagedata")
+    images = [node["image"] for node in tree.subtree if "image" in node.data_vars]
+    assert [a.sizes["slice"] for a in images] == [4, 4]
+    np.testing.assert_allclose([a.imd.affine[:3, 3] for a in images], [[-10, 5, 0], [-7, 5, 3]])
+
+
+@pytest.mark.parametrize("place", [lambda k: (30.0 * (k % 2), 3.0 * (k // 2)), lambda k: (30.0 * (k // 4), 3.0 * k)])
+def test_stacks_side_by_side_and_after_one_another_are_nothing_to_say(tmp_path: Path, place: Any) -> None:
+    series(tmp_path, 1, 8, lambda v, k: {"ImagePositionPatient": [place(k)[0], 5.0, place(k)[1]]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tree = xr.open_datatree(tmp_path, engine="imagedata")
+    assert sum("image" in node.data_vars for node in tree.subtree) == 2
 
 
 def test_an_image_off_the_line_is_another_stack(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.datadict import keyword_for_tag
+from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.multival import MultiValue
 
 from ...model.orders import label_for
@@ -168,7 +168,8 @@ def _own_constants(frames: Frames, elsewhere: frozenset[str]) -> dict[str, Any]:
         else:
             values = frames.own.numbers[keyword][0]
             said = np.atleast_1d(frames.numbers(keyword, np.size(values))[0])
-            out[keyword] = None if np.isnan(said).any() else float(said[0]) if said.size == 1 else said.tolist()
+            plain = None if np.isnan(said).any() else [_plain(v, dictionary_VR(keyword)) for v in said.tolist()]
+            out[keyword] = plain[0] if plain is not None and len(plain) == 1 else plain
     return out
 
 
@@ -198,10 +199,13 @@ def attr_value(element: pydicom.DataElement) -> Any:
     return _plain(value, element.VR)
 
 
+_WHOLE = frozenset(("IS", "US", "SS", "UL", "SL", "UV", "SV"))
+
+
 def _plain(value: Any, vr: str) -> Any:
     if value is None or value == "":
         return ""
-    if vr == "IS" or vr in ("US", "SS", "UL", "SL", "UV", "SV"):
+    if vr in _WHOLE and value == int(value):
         return int(value)
     return float(value) if vr in NUMERIC else str(value)
 

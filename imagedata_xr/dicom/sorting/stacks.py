@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import LabelError, SeriesError
+from ...errors import LabelError, SeriesError, warn
 from ...model.geometry import normal
 from ...model.identity import PATIENT_KEYS, patient_digest, series_digest
 from ..framing.frames import Frames
@@ -190,6 +190,7 @@ def stacks_of(series: Series, split: str | Sequence[str] | None = None) -> list[
         named = dict(zip(features, key, strict=True))
         place = named["place"] == "yes"
         lines = _lines(part) if place else [np.arange(len(part), dtype=np.intp)]
+        _warn_of_turns(part, lines)
         for j, line in enumerate(lines):
             line_name = {"line": str(j)} if len(lines) > 1 else {}
             for slab, slab_name in slabs_of(part.take(line)) if place else [(part.take(line), {})]:
@@ -275,6 +276,31 @@ def _lines(frames: Frames) -> list[NDArray[np.intp]]:
     beside = p - along[:, None] * n
     number = _cluster_rows(beside, near)
     return [np.flatnonzero(number == k).astype(np.intp) for k in range(int(number.max()) + 1)]
+
+
+def _warn_of_turns(frames: Frames, lines: list[NDArray[np.intp]]) -> None:
+    """Say that slices lie on several lines in turns, as those of one volume do whose positions are odd."""
+    if len(lines) < 2 or len(frames) < 4:
+        return
+    line = np.empty(len(frames), dtype=np.intp)
+    for k, rows in enumerate(lines):
+        line[rows] = k
+    n, near = normal(frames.orientation[0]), position_tolerance(frames)
+    along = frames.position @ n
+    order = np.argsort(along, kind="stable")
+    new = np.concatenate([[True], np.diff(along[order]) > near])
+    if len({(int(a), int(b)) for a, b in zip(np.cumsum(new), line[order], strict=True)}) > int(new.sum()):
+        return  # several lines have a slice at one height: stacks side by side
+    turns = int((np.diff(line[order][new]) != 0).sum())
+    if turns < max(2 * (len(lines) - 1), len(lines), int(new.sum()) // 2):
+        return
+    beside = frames.position - along[:, None] * n
+    far = float(np.linalg.norm(beside - beside[0], axis=1).max())
+    warn(
+        f"{int(new.sum())} slices lie on {len(lines)} parallel lines in turns, up to {far:.3g} mm apart in their plane: "
+        f"they are read as {len(lines)} images, each with its own gaps. If they are of one volume, their positions are "
+        "wrong, or the patient was moved between them"
+    )
 
 
 def _name(stacks: list[Stack]) -> None:
