@@ -51,7 +51,9 @@ def test_the_order_in_which_frames_are_stored_means_nothing(
 
 
 def test_whole_numbers_of_functional_groups_are_whole_numbers(tmp_path: Path) -> None:
-    timing = {"MRTimingAndRelatedParametersSequence": {"EchoTrainLength": 12, "RepetitionTime": 2500.0, "FlipAngle": 15}}
+    timing = {
+        "MRTimingAndRelatedParametersSequence": {"EchoTrainLength": 12, "RepetitionTime": 2500.0, "FlipAngle": 15}
+    }
     path = mf.save(mf.instance([mf.Frame(k, groups=timing) for k in range(3)]), tmp_path / "a.dcm")
     attrs = open_image(str(path)).attrs
     assert (attrs["EchoTrainLength"], type(attrs["EchoTrainLength"])) == (12, int)

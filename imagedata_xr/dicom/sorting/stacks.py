@@ -297,9 +297,9 @@ def _warn_of_turns(frames: Frames, lines: list[NDArray[np.intp]]) -> None:
     beside = frames.position - along[:, None] * n
     far = float(np.linalg.norm(beside - beside[0], axis=1).max())
     warn(
-        f"{int(new.sum())} slices lie on {len(lines)} parallel lines in turns, up to {far:.3g} mm apart in their plane: "
-        f"they are read as {len(lines)} images, each with its own gaps. If they are of one volume, their positions are "
-        "wrong, or the patient was moved between them"
+        f"{int(new.sum())} slices lie on {len(lines)} parallel lines in turns, up to {far:.3g} mm apart in their "
+        f"plane: they are read as {len(lines)} images, each with its own gaps. If they are of one volume, their "
+        "positions are wrong, or the patient was moved between them"
     )
 
 
