@@ -237,10 +237,10 @@ def test_echoes_without_a_clock_are_a_grid_with_what_counts_their_repetitions(tm
     assert da.dims[:2] == ("volume", "echo_time")
     assert named.dims[:2] == ("temporal_position_identifier", "echo_time")
     assert named.temporal_position_identifier.values.tolist() == [1, 2, 3]
-    for image in (da, named):
-        assert image.shape[:3] == (3, 2, 2)
-        assert image.echo_time.values.tolist() == [10, 30]
-        assert places(image) == straight(6, 2)
+    for each in (da, named):
+        assert each.shape[:3] == (3, 2, 2)
+        assert each.echo_time.values.tolist() == [10, 30]
+        assert places(each) == straight(6, 2)
 
 
 def test_a_grid_with_numbers_comes_back_from_a_format_of_one_axis(tmp_path: Path) -> None:
