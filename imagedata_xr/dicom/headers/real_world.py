@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from ...errors import LabelError
 from ..pixels.value_type import ValueRange, natural_type
-from .as_read import Change, Planes, Rescale, mapped, planes_of_image
+from .as_read import Change, Planes, mapped, planes_of_image
 from .private import private, raw_private
+from .rescale import Rescale
 from .suv import ENHANCED, KINDS, suv_factors
 from .value_maps import ValueMap, choose, maps_of
 

@@ -15,12 +15,13 @@ _RENAMED = {
     "FrameType": "ImageType",
     "FrameLaterality": "ImageLaterality",
     "FrameComments": "ImageComments",
+    "FrameAcquisitionNumber": "AcquisitionNumber",
     "ExposureTimeInms": "ExposureTime",
     "XRayTubeCurrentInmA": "XRayTubeCurrent",
     "ExposureInmAs": "Exposure",
-    "RespiratoryTriggerDelayTime": "TriggerTime",
-    "NominalCardiacTriggerDelayTime": "TriggerTime",
-    "CardiacTriggerDelayTime": "TriggerTime",
+    "RRIntervalTimeNominal": "NominalInterval",
+    "TransmitterFrequency": "ImagingFrequency",
+    "MRAcquisitionPhaseEncodingStepsInPlane": "NumberOfPhaseEncodingSteps",
 }
 _PASSED_OVER = ("ReferencedImageSequence", "DerivationImageSequence", "IconImageSequence")
 _WHOLE = ("RealWorldValueMappingSequence",)
@@ -112,10 +113,28 @@ def _lift(item: pydicom.Dataset, header: pydicom.Dataset) -> None:
             put(header, name, value, element.VR if name == keyword else None)
 
 
+def _gated(value: Any, header: pydicom.Dataset) -> None:
+    """Trigger time of a frame that waited for the heart, which a classic header may say of such images alone."""
+    if value in (None, ""):
+        return
+    put(header, "TriggerTime", value)
+    if str(header.get("CardiacSynchronizationTechnique") or "") != "NONE":
+        put_gating(header)
+
+
+def put_gating(header: pydicom.Dataset) -> None:
+    """Say that an image is gated by the heart (PS3.3 C.8.3.1.1.3): Trigger Time is of such images alone."""
+    options = header.get("ScanOptions") or []
+    words = [options] if isinstance(options, str) else [str(o) for o in options]
+    if not {"CG", "PPG"} & set(words):
+        put(header, "ScanOptions", [*words, "CG"])
+
+
 def _acquired(value: Any, header: pydicom.Dataset) -> None:
     text = str(value or "")
     zone = next((i for i in range(8, len(text)) if text[i] in "+-"), len(text))
     if len(text) >= 8:
+        put(header, "AcquisitionDateTime", text)
         put(header, "AcquisitionDate", text[:8])
         put(header, "AcquisitionTime", text[8:zone])
 
@@ -137,6 +156,7 @@ def _phase_encoding(value: Any, header: pydicom.Dataset) -> None:
 
 _SPECIAL: dict[str, Callable[[Any, pydicom.Dataset], None]] = {
     "FrameAcquisitionDateTime": _acquired,
+    "NominalCardiacTriggerDelayTime": _gated,
     "InversionTimes": _inverted,
     "DiffusionGradientDirectionSequence": _gradient,
     "InPlanePhaseEncodingDirection": _phase_encoding,
@@ -155,5 +175,7 @@ def _name_sequence(header: pydicom.Dataset) -> None:
     if not header.get("SequenceVariant"):
         found = [code for key, nothing, code in _VARIANTS if str(header.get(key) or nothing[0]) not in nothing]
         put(header, "SequenceVariant", found or ["NONE"])
+    if "ResonantNucleus" in header and "ImagedNucleus" not in header:
+        put(header, "ImagedNucleus", str(header.ResonantNucleus))
     if "PulseSequenceName" in header and "SequenceName" not in header:
         put(header, "SequenceName", str(header.PulseSequenceName)[:16])

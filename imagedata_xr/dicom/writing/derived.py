@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from ...errors import FormatError
 from .charset_out import UTF8, set_charset
-from .fields import drop, drop_groups, put, put_moment
+from .classic import put_gating
+from .fields import code_item, drop, drop_groups, put, put_moment
 from .identity_out import Identity
 from .labels_out import Labels
 from .marks import NAN_MARK
 from .pixels_out import Coded
 from .place_out import Place
-from .sop_classes import ALIKE, MR, PET, complete, may_rescale
+from .sop_classes import ALIKE, MR, PET, complete, is_projection, may_rescale
 from .uids import new_uid
 
 STALE = frozenset(
@@ -42,7 +43,9 @@ STALE = frozenset(
     BluePaletteColorLookupTableData SegmentedRedPaletteColorLookupTableData
     SegmentedGreenPaletteColorLookupTableData SegmentedBluePaletteColorLookupTableData
     PaletteColorLookupTableUID PlanarConfiguration InstanceCreatorUID SamplesPerPixel BitsAllocated BitsStored
-    HighBit PixelRepresentation AcquisitionDateTime ReferencedFrameNumber
+    HighBit PixelRepresentation AcquisitionDateTime ReferencedFrameNumber EnergyWindowVector DetectorVector PhaseVector
+    RotationVector RRIntervalVector TimeSlotVector SliceVector AngularViewVector TimeSliceVector GridFrameOffsetVector
+    DoseGridScaling
     """.split()  # noqa: SIM905
 )
 """Elements that speak of the source's pixels, files or series, and so not of a derived image."""
@@ -119,6 +122,8 @@ class Series:
         self.identity.apply(ds, base if own else None)
         self.place.put(ds, k, self.frame_of_reference)
         self.labels.put(ds, v, k)
+        if sop_class == MR and "TriggerTime" in ds and "TriggerTime" not in base:
+            put_gating(ds)
         self._name(ds, base, sop_class)
         if own and self.identity.holds(base):
             put(ds, "SourceImageSequence", [_reference(base)])
@@ -185,6 +190,8 @@ class Series:
         if not may_rescale(sop_class):
             if not coding.identity:
                 raise FormatError("images of this SOP class can't be rescaled: sop_class='SC' in format_options")
+            if is_projection(sop_class):
+                _put_grey_scale(ds, coded)
             return
         if coding.identity and sop_class not in _ALWAYS_RESCALED:
             return
@@ -197,6 +204,16 @@ class Series:
 
 
 _ALWAYS_RESCALED = ("1.2.840.10008.5.1.4.1.1.2", PET)
+
+
+def _put_grey_scale(ds: pydicom.Dataset, coded: Coded) -> None:
+    """Say that stored values are the values, and how to show all of them, as projections have to (PS3.3 C.8.11.3)."""
+    put(ds, "RescaleSlope", "1")
+    put(ds, "RescaleIntercept", "0")
+    put(ds, "RescaleType", "US")
+    low, high = (int(coded.stored.min()), int(coded.stored.max())) if coded.stored.size else (0, 0)
+    put(ds, "WindowCenter", (low + high + 1) / 2)
+    put(ds, "WindowWidth", high - low + 1)
 
 
 def _whole(value: object) -> int:
@@ -252,13 +269,6 @@ def image_type(base: pydicom.Dataset, sop_class: str) -> list[str]:
     if not rest or not rest[0]:
         rest[:1] = {MR: ["OTHER"], "1.2.840.10008.5.1.4.1.1.2": ["AXIAL"]}.get(sop_class, [])
     return ["DERIVED", "PRIMARY" if sop_class == PET else "SECONDARY", *rest]
-
-
-def code_item(value: str, scheme: str, meaning: str) -> pydicom.Dataset:
-    """Item of a code sequence (PS3.3 8.8)."""
-    code = pydicom.Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
-    return code
 
 
 def _reference(base: pydicom.Dataset) -> pydicom.Dataset:

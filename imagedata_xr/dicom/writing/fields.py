@@ -179,3 +179,10 @@ def numbers(ds: pydicom.Dataset, keyword: str, count: int) -> np.ndarray[Any, np
     except (ValueError, TypeError):
         return None
     return out if out.shape == (count,) and np.isfinite(out).all() else None
+
+
+def code_item(value: str, scheme: str, meaning: str) -> pydicom.Dataset:
+    """Item of a code sequence (PS3.3 8.8)."""
+    code = pydicom.Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
+    return code

@@ -27,9 +27,9 @@ from .dicomdir_out import NAME as DICOMDIR
 from .dicomdir_out import Entry, directory, entry_of
 from .files_out import encode, open_target
 from .own_headers import OwnHeaders
-from .pixels_out import Coded, coding_of, may_lose
+from .pixels_out import Coded, as_bytes, coding_of, may_lose
 from .pixels_out import encode as encode_pixels
-from .sop_classes import PET, SC, class_for, may_rescale, sixteen_bits, warn_neutral
+from .sop_classes import PET, SC, class_for, may_rescale, only_bytes, sixteen_bits, warn_neutral
 from .uids import new_uid
 from .unchanged import header_differs, renamed, same_pixels, stored_of, with_pixels
 
@@ -52,6 +52,7 @@ class Job:
     overlays: bool = False
     kept_syntax: set[str] = field(default_factory=set)
     own: OwnHeaders | None = field(default=None, init=False)
+    captures: bool = field(default=False, init=False)
 
     def __call__(self) -> Written:
         """Write the series."""
@@ -63,6 +64,7 @@ class Job:
                 f"keep_uid=True, but the image is not what its source instances say: {why}. Without keep_uid it "
                 "becomes a new series"
             )
+        self.captures = why is not None and self._beyond_class()
         folder = open_target(self.target, self.options.overwrite, self.options.storage_options)
         try:
             uids, size = self._write_all(folder, why is None)
@@ -232,8 +234,10 @@ class Job:
         colour = values.ndim == 3
         uid = class_for(base, colour, self.asked.sop_class)
         coded = self._code(values, own, uid)
-        if not colour and not may_rescale(uid) and not coded.coding.identity:
+        if not colour and self.captures:
             uid = SC
+        elif not colour and only_bytes(uid):
+            coded = as_bytes(coded)
         ds, neutral = self.series.header(base, own is not None, v, k, uid)
         self.neutral |= set(neutral)
         self.overlays |= any(0x6000 <= tag.group <= 0x60FF for tag in base.keys())  # noqa: SIM118 - iterating decodes
@@ -242,6 +246,22 @@ class Job:
         ds.file_meta = FileMetaDataset()
         ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         return ds
+
+    def _beyond_class(self) -> bool:
+        """Whether some image has values that its class can't hold, so that all become secondary captures.
+
+        A series has one class, and ultrasound and projections hold whole numbers alone; others are not looked at here.
+        """
+        for v, k, values in self._planes():
+            own = self._header(v, k)
+            uid = class_for(self.attrs if own is None else own, values.ndim == 3, self.asked.sop_class)
+            if values.ndim == 3 or may_rescale(uid):
+                return False
+            coded = self._code(values, own, uid)
+            bits = as_bytes(coded).coding.bits_allocated if only_bytes(uid) else 8
+            if not coded.coding.identity or bits != 8:
+                return True
+        return False
 
     def _code(self, values: NDArray[Any], own: pydicom.Dataset | None, uid: str) -> Coded:
         if values.ndim == 3:

@@ -22,9 +22,10 @@ from ..framing.segments import CLASSES
 from ..headers.header import Headers
 from .asked import Asked
 from .charset_out import UTF8, set_charset
-from .derived import Series, cleaned, code_item
+from .derived import Series, cleaned
 from .dicomdir_out import NAME as DICOMDIR
 from .dicomdir_out import directory, entry_of
+from .fields import code_item
 from .files_out import encode, open_target
 from .own_headers import OwnHeaders
 from .sop_classes import SC, put_laterality

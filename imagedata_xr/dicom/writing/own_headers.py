@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
+import numpy as np
 import pydicom
 
 from ...errors import SourceError
 from ..headers.header import Headers
 from .classic import frame_digests, frame_header
+from .fields import put
 
+_BY_RULE = ("GridFrameOffsetVector", "DetectorVector", "SliceVector", "AngularViewVector")
 _KEPT = 4  # instances of several images; each may take some ten MB
 
 
@@ -47,7 +50,18 @@ class OwnHeaders:
                 "the source of an image holds another image by now: its files were replaced since they were opened. "
                 "Open them again"
             )
-        return frame_header(_shallow(whole.header) if len(whole.frames) > 1 else whole.header, number)
+        header = frame_header(_shallow(whole.header) if len(whole.frames) > 1 else whole.header, number)
+        if any(keyword in whole.header for keyword in _BY_RULE):
+            self._put_place(header, instance)
+        return header
+
+    def _put_place(self, header: pydicom.Dataset, instance: int) -> None:
+        """Say where a frame lies whose place follows from a rule: a plane of a dose grid, or of nuclear medicine."""
+        place = self._headers.place(instance)
+        if place is None or np.isnan(place.position).any() or np.isnan(place.orientation).any():
+            return
+        put(header, "ImagePositionPatient", place.position)
+        put(header, "ImageOrientationPatient", place.orientation)
 
     def _instance(self, instance: int) -> _Instance:
         for uid, known in self._read.items():

@@ -84,15 +84,26 @@ def coding_of(header: pydicom.Dataset) -> Coding | None:
     """Coding of a source image; None where values do not become stored integers by a line (a LUT, floats, 1 bit)."""
     if "ModalityLUTSequence" in header or header.get("BitsAllocated") not in (8, 16, 32) or has_floats(header):
         return None
+    if (dose := numbers(header, "DoseGridScaling", 1)) is not None and "RescaleSlope" not in header:
+        # what RT Dose has in place of a rescale (PS3.3 C.8.8.3.4.3)
+        return None if dose[0] == 0 else _stored_as(header, str(header.DoseGridScaling).strip(), "0")
     slope, intercept = numbers(header, "RescaleSlope", 1), numbers(header, "RescaleIntercept", 1)
     if (slope is None) != (intercept is None) or (slope is not None and slope[0] == 0):
         return None
+    return _stored_as(
+        header,
+        "1" if slope is None else str(header.RescaleSlope).strip(),
+        "0" if intercept is None else str(header.RescaleIntercept).strip(),
+    )
+
+
+def _stored_as(header: pydicom.Dataset, slope: str, intercept: str) -> Coding:
     padding = numbers(header, "PixelPaddingValue", 1)
     limit = header.get("PixelPaddingRangeLimit")
     several = padding is not None and limit is not None and limit != header.PixelPaddingValue
     return Coding(
-        "1" if slope is None else str(header.RescaleSlope).strip(),
-        "0" if intercept is None else str(header.RescaleIntercept).strip(),
+        slope,
+        intercept,
         int(header.BitsAllocated),
         int(header.get("BitsStored") or header.BitsAllocated),
         bool(header.get("PixelRepresentation", 0)),
@@ -161,6 +172,14 @@ def encode(values: NDArray[Any], own: Coding | None, *, pet: bool = False, bytes
     if bytes_allowed and values.dtype == np.uint8:
         return Coded(values, Coding(bits_allocated=8, bits_stored=8), True)
     return _whole(values, pet) or _scaled(values, pet)
+
+
+def as_bytes(coded: Coded) -> Coded:
+    """The same values in 8 bits, where they fit; else as they are."""
+    stored, coding = coded.stored, coded.coding
+    if not coding.identity or coding.padding is not None or stored.min(initial=0) < 0 or stored.max(initial=0) > 255:
+        return coded
+    return Coded(stored.astype(np.uint8), Coding(bits_allocated=8, bits_stored=8), coded.exact)
 
 
 def _checked(values: NDArray[Any]) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from pydicom.sr.coding import Code
 
 from ...errors import FormatError
 from ..headers.whole_file import trouble
-from .derived import code_item
+from .fields import code_item
 from .uids import new_uid
 
 KEYS = (

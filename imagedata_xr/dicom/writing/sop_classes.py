@@ -6,7 +6,7 @@ import numpy as np
 import pydicom
 
 from ...errors import warn
-from .fields import drop, put
+from .fields import code_item, drop, put
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -70,6 +70,16 @@ def class_for(header: pydicom.Dataset, colour: bool, asked: str = "") -> str:
 def may_rescale(uid: str) -> bool:
     """Whether images of this class may have a rescale other than slope 1 and intercept 0."""
     return uid in _RESCALED
+
+
+def is_projection(uid: str) -> bool:
+    """Whether images of this class are digital X-ray, mammography or intra-oral projections."""
+    return uid in _PROJECTION
+
+
+def only_bytes(uid: str) -> bool:
+    """Whether grey images of this class have 8 bits (PS3.3 C.8.5.6.1.3)."""
+    return uid == US
 
 
 def sixteen_bits(uid: str) -> bool:
@@ -168,18 +178,46 @@ def _pet(ds: pydicom.Dataset, slices: int, volumes: int) -> list[str]:
     guessed = [k for k, v in needed if _default(ds, k, v)]
     _default(ds, "CollimatorType", "NONE")
     _empty(ds, "CorrectedImage", "SliceThickness", "AcquisitionDate", "AcquisitionTime")
-    # who lies how is said by a position or by codes, not by both (PS3.3 C.7.3.1)
-    codes = ("PatientOrientationCodeSequence", "PatientGantryRelationshipCodeSequence")
-    for keyword in ("RadiopharmaceuticalInformationSequence", *(() if "PatientPosition" in ds else codes)):
-        if keyword not in ds:
-            put(ds, keyword, [])
+    _put_lying(ds)
+    if "RadiopharmaceuticalInformationSequence" not in ds:
+        put(ds, "RadiopharmaceuticalInformationSequence", [])
     return guessed
+
+
+_LYING = {"S": ("40199007", "supine"), "P": ("1240000", "prone"), "DR": ("102535000", "right lateral decubitus"),
+          "DL": ("102536004", "left lateral decubitus")}  # fmt: skip
+"""PS3.16 CID 20, modifiers of recumbent."""
+_FIRST = {"H": ("102540008", "headfirst"), "F": ("102541007", "feet-first")}
+"""PS3.16 CID 21."""
+
+
+def _put_lying(ds: pydicom.Dataset) -> None:
+    """Say who lies how by codes, which PET demands, and which stand in place of Patient Position (PS3.3 C.7.3.1)."""
+    codes = ("PatientOrientationCodeSequence", "PatientGantryRelationshipCodeSequence")
+    position = str(ds.get("PatientPosition") or "")
+    if any(ds.get(keyword) for keyword in codes):
+        return
+    for keyword in codes:
+        put(ds, keyword, [])
+    if position[:1] in _FIRST and position[2:] in _LYING:
+        lying = code_item("102538003", "SCT", "recumbent")
+        lying.PatientOrientationModifierCodeSequence = [code_item(*_sct(_LYING[position[2:]]))]
+        put(ds, codes[0], [lying])
+        put(ds, codes[1], [code_item(*_sct(_FIRST[position[0]]))])
+        drop(ds, ["PatientPosition"])
+
+
+def _sct(code: tuple[str, str]) -> tuple[str, str, str]:
+    return code[0], "SCT", code[1]
 
 
 def _sc(ds: pydicom.Dataset, slices: int, volumes: int) -> list[str]:
     _default(ds, "Modality", "OT")
     _default(ds, "ConversionType", "WSD")
     _empty(ds, "PatientOrientation")
+    for view in ds.get("ViewCodeSequence") or ():  # mammography alone has an empty one
+        if not view.get("ViewModifierCodeSequence"):
+            drop(view, ["ViewModifierCodeSequence"])
     return []
 
 

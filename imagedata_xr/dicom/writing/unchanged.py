@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydicom.uid import ExplicitVRLittleEndian
 
 from ..headers.header import Headers
+from ..headers.rescale import Rescale
 from .fields import put
 from .identity_out import Identity
 from .labels_out import Labels
@@ -50,7 +51,7 @@ def stored_of(values: NDArray[Any], header: pydicom.Dataset, stored_values: bool
         return values
     if has_floats(header):
         return values if values.dtype.kind == "f" else None
-    if header.get("BitsAllocated") in (32, 64) and ("RescaleSlope" not in header):
+    if header.get("BitsAllocated") in (32, 64) and not ("RescaleSlope" in header or "DoseGridScaling" in header):
         # integers that floats hold as they are
         return values if values.dtype.kind == "f" and not np.isnan(values).any() else None
     coding = coding_of(header)
@@ -62,7 +63,19 @@ def same_pixels(
 ) -> bool:
     """Whether values are those of the source instance."""
     stored = stored_of(values, header, stored_values)
-    return stored is not None and headers.same_pixels(instance, stored)
+    if stored is not None:
+        return headers.same_pixels(instance, stored)
+    return _same_values(values, header, headers.stored(instance))
+
+
+def _same_values(values: NDArray[Any], header: pydicom.Dataset, stored: NDArray[Any] | None) -> bool:
+    """Whether values are those of stored ones that can't be told from them: by a LUT, of one bit, of 32 bits."""
+    if stored is None or stored.shape != values.shape or values.dtype.kind not in "biuf":
+        return False
+    wanted = Rescale.of(header).values(stored)
+    # values were rounded to their type when they were read
+    slack = np.finfo(values.dtype).eps * np.abs(wanted) if values.dtype.kind == "f" else 0.0
+    return bool((np.abs(values - wanted) <= slack).all())
 
 
 def renamed(
