@@ -10,11 +10,14 @@ import multiframe
 import numpy as np
 import phantoms
 import pydicom
+import xarray as xr
 from multiframe import Frame, item, save
 from numpy.typing import NDArray
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
+
+import imagedata_xr
 
 ROWS, COLS = 6, 8
 _ROOT = "1.2.826.0.1.3680043.8.498.77"
@@ -437,3 +440,25 @@ SOURCES: dict[str, Callable[[Path], list[Path]]] = {
     "Parametric Map": _map,
 }
 """Kind of a source -> what writes its files into a folder."""
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+
+def part(image: xr.DataArray) -> xr.DataArray:
+    """A part, with its values."""
+    return image.isel(row=slice(1, None))
+
+
+def other(image: xr.DataArray) -> xr.DataArray:
+    """Values that are no whole numbers."""
+    return image.astype("f4") / np.float32(7.1)
+
+
+def array(dtype: str, place: bool = True) -> xr.DataArray:
+    """Make an image of two slices from nothing but an array; ``rgb`` is a type too."""
+    values: NDArray[Any] = np.random.default_rng(3).integers(0, 3, (2, 5, 6) + ((3,) if dtype == "rgb" else ()))
+    known: Any = {"spacing": (3, 1.5, 1.25), "position": (-20, 10, 5)} if place else {}
+    if dtype == "rgb":
+        return imagedata_xr.from_array(values.astype("u1"), dims=("slice", "row", "col", "rgb"), **known)
+    return imagedata_xr.from_array(values.astype(dtype), **known)

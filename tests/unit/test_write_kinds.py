@@ -13,10 +13,9 @@ import numpy as np
 import pydicom
 import pytest
 import xarray as xr
-from numpy.typing import NDArray
+from kinds import array, other, part
 from phantoms import opened
 
-import imagedata_xr
 from imagedata_xr.errors import FormatError
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "dicom.md"
@@ -106,16 +105,6 @@ def test_unchanged_images_are_written_whole(
     assert [pydicom.dcmread(p) for p in kept.paths] == [pydicom.dcmread(p) for p in files]
 
 
-def part(image: xr.DataArray) -> xr.DataArray:
-    """A part, with its values."""
-    return image.isel(row=slice(1, None))
-
-
-def other(image: xr.DataArray) -> xr.DataArray:
-    """Values that are no whole numbers."""
-    return image.astype("f4") / np.float32(7.1)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("column", "change"), [(1, part), (2, other)], ids=["whole", "other"])
 def test_derived_images_have_the_class_that_is_said(
@@ -162,14 +151,6 @@ def judged_by_others(paths: Any, image: xr.DataArray, exact: bool, require_modul
 
 
 # --- from nothing -----------------------------------------------------------------------------------------------------
-
-
-def array(dtype: str, place: bool = True) -> xr.DataArray:
-    values: NDArray[Any] = np.random.default_rng(3).integers(0, 3, (2, 5, 6) + ((3,) if dtype == "rgb" else ()))
-    known: Any = {"spacing": (3, 1.5, 1.25), "position": (-20, 10, 5)} if place else {}
-    if dtype == "rgb":
-        return imagedata_xr.from_array(values.astype("u1"), dims=("slice", "row", "col", "rgb"), **known)
-    return imagedata_xr.from_array(values.astype(dtype), **known)
 
 
 def written_of_nothing(what: str, folder: Path) -> tuple[xr.DataArray, Any]:

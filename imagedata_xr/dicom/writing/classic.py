@@ -23,7 +23,8 @@ _RENAMED = {
     "TransmitterFrequency": "ImagingFrequency",
     "MRAcquisitionPhaseEncodingStepsInPlane": "NumberOfPhaseEncodingSteps",
 }
-_PASSED_OVER = ("ReferencedImageSequence", "DerivationImageSequence", "IconImageSequence")
+_PASSED_OVER = ("ReferencedImageSequence", "DerivationImageSequence", "IconImageSequence",
+                "ConversionSourceAttributesSequence")  # fmt: skip
 _WHOLE = ("RealWorldValueMappingSequence",)
 """Sequences of a group that stand as they are in a classic header."""
 _PHILIPS = "Philips MR Imaging DD 005", 0x2005, 0x0F

@@ -250,13 +250,14 @@ class Job:
     def _beyond_class(self) -> bool:
         """Whether some image has values that its class can't hold, so that all become secondary captures.
 
-        A series has one class, and ultrasound and projections hold whole numbers alone; others are not looked at here.
+        A series has one class, and ultrasound and projections hold whole numbers alone: their values are looked at.
         """
+        first = self._header(0, 0)
+        uid = class_for(self.attrs if first is None else first, "rgb" in self.image.dims, self.asked.sop_class)
+        if "rgb" in self.image.dims or may_rescale(uid):
+            return False
         for v, k, values in self._planes():
             own = self._header(v, k)
-            uid = class_for(self.attrs if own is None else own, values.ndim == 3, self.asked.sop_class)
-            if values.ndim == 3 or may_rescale(uid):
-                return False
             coded = self._code(values, own, uid)
             bits = as_bytes(coded).coding.bits_allocated if only_bytes(uid) else 8
             if not coded.coding.identity or bits != 8:

@@ -189,11 +189,12 @@ _LYING = {"S": ("40199007", "supine"), "P": ("1240000", "prone"), "DR": ("102535
 """PS3.16 CID 20, modifiers of recumbent."""
 _FIRST = {"H": ("102540008", "headfirst"), "F": ("102541007", "feet-first")}
 """PS3.16 CID 21."""
+_LYING_CODES = ("PatientOrientationCodeSequence", "PatientGantryRelationshipCodeSequence")
 
 
 def _put_lying(ds: pydicom.Dataset) -> None:
     """Say who lies how by codes, which PET demands, and which stand in place of Patient Position (PS3.3 C.7.3.1)."""
-    codes = ("PatientOrientationCodeSequence", "PatientGantryRelationshipCodeSequence")
+    codes = _LYING_CODES
     position = str(ds.get("PatientPosition") or "")
     if any(ds.get(keyword) for keyword in codes):
         return
@@ -215,6 +216,9 @@ def _sc(ds: pydicom.Dataset, slices: int, volumes: int) -> list[str]:
     _default(ds, "Modality", "OT")
     _default(ds, "ConversionType", "WSD")
     _empty(ds, "PatientOrientation")
+    for keyword in _LYING_CODES:  # PET and nuclear medicine alone may leave them empty
+        if not ds.get(keyword):
+            drop(ds, [keyword])
     for view in ds.get("ViewCodeSequence") or ():  # mammography alone has an empty one
         if not view.get("ViewModifierCodeSequence"):
             drop(view, ["ViewModifierCodeSequence"])
