@@ -178,30 +178,53 @@ class _MisfitError(Exception):
     """A volume does not fit the type tried."""
 
 
-def write_voxels(out: Outgoing, sink: Sink, options: WriteOptions) -> np.dtype[Any]:
-    """Write the volumes in the first type that holds all of them; return that type.
+def write_fitting(
+    out: Outgoing, use: Callable[[np.dtype[Any], Iterator[NDArray[Any]]], Any], options: WriteOptions
+) -> np.dtype[Any]:
+    """Hand the volumes to who writes them, in the first type that holds all of them; return that type.
 
-    Volumes are computed one by one; the sequence begins anew where one does not fit the type tried.
+    Volumes are computed one by one; `use` is called anew where one does not fit the type tried.
+
+    Parameters
+    ----------
+    out : Outgoing
+    use : callable
+        Takes a type, and the volumes in this type; must take all of them.
+    options : WriteOptions
 
     Raises
     ------
     FormatError
-        If no type of the format does.
+        If no type of the format holds all.
     """
     fit = Fit(out.image, out.holds)
     while True:
         dtype = np.dtype(np.uint8) if out.rgb else fit.dtype
         try:
-            with sink(dtype) as put:
-                for k, volume in enumerate(volumes_of(out)):
-                    if not out.rgb and not fit.take(volume):
-                        raise _MisfitError
-                    put(volume.astype(dtype, copy=False))
-                    if options.progress is not None:
-                        options.progress(k + 1, out.count)
+            use(dtype, _fitting(out, fit, dtype, options))
         except _MisfitError:
             continue
         return dtype
+
+
+def _fitting(out: Outgoing, fit: Fit, dtype: np.dtype[Any], options: WriteOptions) -> Iterator[NDArray[Any]]:
+    for k, volume in enumerate(volumes_of(out)):
+        if not out.rgb and not fit.take(volume):
+            raise _MisfitError
+        yield volume.astype(dtype, copy=False)
+        if options.progress is not None:
+            options.progress(k + 1, out.count)
+
+
+def write_voxels(out: Outgoing, sink: Sink, options: WriteOptions) -> np.dtype[Any]:
+    """Write the volumes in the first type that holds all of them; return that type. See `write_fitting`."""
+
+    def use(dtype: np.dtype[Any], volumes: Iterator[NDArray[Any]]) -> None:
+        with sink(dtype) as put:
+            for volume in volumes:
+                put(volume)
+
+    return write_fitting(out, use, options)
 
 
 def load_voxels(out: Outgoing, options: WriteOptions | None = None) -> NDArray[Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,13 +22,43 @@ from ..errors import FormatError, SeriesError, SourceError, warn
 from ..model.lazy import LazyArray, axis_indices
 from ..stores.ranges import Plain
 from ..stores.url import File, file_name
-from .incoming import Incoming, dataset
+from .carried import Known
+from .incoming import Incoming, check_place, dataset
 from .raw_array import exact_cast, scaled
 from .seam import Facts, Node, ReadOptions, check_format_options
-from .several import extension_of, is_dicom, with_extension
+from .several import extension_of, is_dicom, stem_of, with_extension
 
 _AT_ONCE = 4  # files that are decoded at the same time
 _DIGITS = re.compile(r"(\d+)")
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """What a file says of its pages together, which come volume after volume, slice after slice.
+
+    Attributes
+    ----------
+    slices : int
+    volumes : tuple of int
+        Lengths of the axes of volumes, the fastest first.
+    step : float, optional
+        Distance of the slices, mm.
+    known : Known
+        What the file says of the volumes.
+    affine : ndarray, shape (4, 4), optional
+        From index (slice, row, col) to LPS mm.
+    content : mapping, optional
+        What travelled in the file, see `carried`.
+    attrs : mapping
+    """
+
+    slices: int
+    volumes: tuple[int, ...] = ()
+    step: float | None = None
+    known: Known = field(default_factory=Known)
+    affine: NDArray[np.float64] | None = None
+    content: Mapping[str, Any] | None = None
+    attrs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,6 +77,8 @@ class Page:
         Whether each pixel is three values.
     spacing : tuple of float, optional
         Distance of rows and of columns, mm, where the file says one that can be believed.
+    stack : Stack, optional
+        What the file says of all pages that have the same one.
     """
 
     file: File
@@ -54,6 +87,7 @@ class Page:
     stored: np.dtype[Any]
     colour: bool = False
     spacing: tuple[float, float] | None = None
+    stack: Stack | None = None
 
     @property
     def kind(self) -> tuple[Any, ...]:
@@ -120,6 +154,8 @@ class PageFormat:
     def read(self, files: Sequence[File], options: ReadOptions) -> list[Node]:
         """Read headers. Pages of one folder, size and kind are one image, in the order of the numbers in their names.
 
+        A file of several pages is an image by itself, unless ``volumes`` says that all files together are one.
+
         Raises
         ------
         SourceError
@@ -133,7 +169,7 @@ class PageFormat:
         if volumes is not None and (not isinstance(volumes, int) or volumes < 1):
             raise FormatError(f"format_options volumes={volumes!r}: the number of volumes, 1 or more")
         self.check_options(asked)
-        groups = list(_groups(self._all_pages(files, options)).items())
+        groups = list(_groups(self._all_pages(files, options), volumes is not None).items())
         names = [_called(self, group) for _, group in groups]
         nodes = []
         for k, (_, group) in enumerate(groups):
@@ -173,31 +209,42 @@ class PageFormat:
 
     def _dataset(self, pages: list[Page], name: str, options: ReadOptions) -> Any:
         first, count = pages[0], len(pages)
-        volumes = options.format_options.get("volumes") or 1
-        if count % volumes:
-            raise FormatError(f"{name} has {count} pages, which are not {volumes} volumes of equal size")
-        spacings = {p.spacing for p in pages}
-        attrs = {}
-        if len(spacings) == 1 and first.spacing is not None:
-            attrs["NominalScannedPixelSpacing"] = list(first.spacing)
-        elif len(spacings) > 1:
-            warn(f"the pages of {name} have {len(spacings)} different resolutions: their spacing is left out")
+        asked = options.format_options.get("volumes")
+        said = first.stack if asked is None and len({p.stack for p in pages}) == 1 else None
+        stack = said or Stack(count // (asked or 1), (asked or 1,))
+        if count != stack.slices * int(np.prod(stack.volumes, dtype=int)):
+            raise FormatError(f"{name} has {count} pages, which are not {asked or 1} volumes of equal size")
         found = Incoming(
             name=name,
-            shape=(first.size[1], first.size[0], count // volumes, *((volumes,) if volumes > 1 else ())),
+            shape=(first.size[1], first.size[0], stack.slices, *stack.volumes),
             stored=first.stored,
-            affine=None,
+            affine=stack.affine,
+            content=stack.content,
+            known=stack.known,
             channels=3 if first.colour else 1,
-            attrs=attrs,
+            attrs={**stack.attrs, **_spacing_attrs(pages, stack, name)},
         )
 
         def make(found: Incoming, numbers: NDArray[np.intp], flip: bool, options: ReadOptions) -> LazyArray:
             wanted = None if options.dtype is None else np.dtype(options.dtype)
             return PageArray(
-                self, pages, numbers, found.grid, found.value_type(options), wanted, options.format_options
+                self, pages, numbers, found.grid, found.value_type(options), wanted, flip, options.format_options
             )
 
-        return dataset(found, make, options)
+        return dataset(check_place(found), make, options)
+
+
+def _spacing_attrs(pages: Sequence[Page], stack: Stack, name: str) -> dict[str, Any]:
+    """Spacing of pages that have no place in the patient, which would say it."""
+    if stack.affine is not None:
+        return {}
+    spacings = {p.spacing for p in pages}
+    if len(spacings) > 1:
+        warn(f"the pages of {name} have {len(spacings)} different resolutions: their spacing is left out")
+        return {}
+    (spacing,) = spacings
+    out: dict[str, Any] = {} if spacing is None else {"NominalScannedPixelSpacing": list(spacing)}
+    return out if stack.step is None else {**out, "SpacingBetweenSlices": stack.step}
 
 
 class _Group(NamedTuple):
@@ -207,10 +254,13 @@ class _Group(NamedTuple):
     kind: tuple[Any, ...]
 
 
-def _groups(pages: Sequence[Page]) -> dict[_Group, list[Page]]:
+def _groups(pages: Sequence[Page], joined: bool) -> dict[_Group, list[Page]]:
     found: dict[_Group, list[Page]] = {}
+    counts = Counter(page.file for page in pages)
     for page in pages:
-        place = (id(page.file.fs), os.path.dirname(page.file.path))
+        place: tuple[Any, ...] = (id(page.file.fs), os.path.dirname(page.file.path))
+        if not joined and counts[page.file] > 1:
+            place = (id(page.file.fs), page.file.path, id(page.stack))
         found.setdefault(_Group(place, page.kind), []).append(page)
     return found
 
@@ -218,10 +268,9 @@ def _groups(pages: Sequence[Page]) -> dict[_Group, list[Page]]:
 def _called(form: PageFormat, pages: Sequence[Page]) -> str:
     """Name of an image: that of its file, of its folder where it is of several files."""
     first = pages[0].file
-    name = file_name(first)
     if any(p.file != first for p in pages):
-        return os.path.basename(os.path.dirname(first.path)) or name
-    return name[: len(name) - len(extension_of(name, form.extensions))] or name
+        return os.path.basename(os.path.dirname(first.path)) or file_name(first)
+    return stem_of(first, form.extensions) or file_name(first)
 
 
 @dataclass
@@ -241,6 +290,8 @@ class PageArray:
         Type of the values.
     wanted : numpy.dtype, optional
         What the user asks for; values must fit exactly.
+    flip : bool
+        Whether the rows are read backwards.
     options : mapping
         The ``format_options``.
     """
@@ -251,6 +302,7 @@ class PageArray:
     grid: tuple[int, ...]
     values: np.dtype[Any]
     wanted: np.dtype[Any] | None
+    flip: bool
     options: Mapping[str, Any]
     shape: tuple[int, ...] = field(init=False)
     dtype: np.dtype[Any] = field(init=False)
@@ -270,7 +322,9 @@ class PageArray:
             by_file: dict[File, list[int]] = {}
             for k in dict.fromkeys(wanted.tolist()):
                 by_file.setdefault(self.pages[k].file, []).append(k)
-            fill = partial(self._fill, flat, wanted, np.ix_(*at[lead + 1 :]))
+            rows, *rest = at[lead + 1 :]
+            rows = self.grid[1] - 1 - rows if self.flip else rows
+            fill = partial(self._fill, flat, wanted, np.ix_(rows, *rest))
             if len(by_file) == 1:
                 fill(*next(iter(by_file.items())))
             else:

@@ -27,8 +27,8 @@ class Opened(NamedTuple):
     beside: tuple[File, ...] = ()
 
 
-class PlainFormat:
-    """A format whose header says all of an image; a subclass says how it is read (`open`) and written (`save`).
+class WholeFormat:
+    """A format that writes an image into one file, or a few that belong together, in a type that holds all values.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class PlainFormat:
         Whether only files with one of the extensions lead to images of the format; those that they name may have any.
     holds : Holds, optional
         What the files can hold; None for a format that is only read.
-    reading, writing : tuple of str
+    writing : tuple of str
         Names of ``format_options``.
     """
 
@@ -47,8 +47,65 @@ class PlainFormat:
     description: str
     by_extension: ClassVar[bool] = True
     holds: ClassVar[Holds | None] = None
-    reading: ClassVar[tuple[str, ...]] = ()
     writing: ClassVar[tuple[str, ...]] = ()
+
+    # --- what a format says of itself ---
+
+    def files(self, stem: str, extension: str, options: WriteOptions) -> tuple[list[str], list[str]]:
+        """Names of the files to write, the main one last; and of those that would be taken as belonging to it."""
+        return [stem + extension], []
+
+    def save(self, out: Outgoing, places: Sequence[Path], names: Sequence[str], options: WriteOptions) -> None:
+        """Write an image to the places of the files of `files`."""
+        raise NotImplementedError
+
+    def check(self, out: Outgoing, extension: str, options: WriteOptions) -> None:
+        """Raise `FormatError` for what can't be written, before anything is."""
+
+    # --- what follows from it ---
+
+    def write(self, image: Any, target: str, options: WriteOptions) -> Any:
+        """Write one image.
+
+        Several volume dims are flattened into the fourth axis in C order. Integers that the image was stored as are
+        stored again while all values fit.
+
+        Raises
+        ------
+        FormatError
+            If the format can't hold the image.
+        FileExistsError
+            If a file exists and ``options.overwrite`` is false.
+        """
+        if self.holds is None:
+            raise FormatError(f"{self.name} files are read, and not written: write NIfTI (.nii.gz) or NRRD (.nrrd)")
+        called = os.path.basename(str(target))
+        extension = extension_of(called, self.extensions)
+        if not extension:
+            raise FormatError(f"a file of {self.holds.name} is called {' or '.join(self.extensions)}, not {called!r}")
+        check_format_options(options.format_options, self.writing, f"writing {self.holds.name}")
+        out = outgoing(image, self.holds)
+        self.check(out, extension, options)
+        names, stale = self.files(called[: -len(extension)], called[-len(extension) :], options)
+        whole = Whole(str(target), names, stale, options.overwrite, options.storage_options)
+        job = partial(_save, self, out, whole, options)
+        if options.compute:
+            return job()
+        from dask.delayed import delayed
+
+        return delayed(job, pure=False)()
+
+
+class PlainFormat(WholeFormat):
+    """A format whose header says all of an image; a subclass says how it is read (`open`) and written (`save`).
+
+    Attributes
+    ----------
+    reading : tuple of str
+        Names of ``format_options``.
+    """
+
+    reading: ClassVar[tuple[str, ...]] = ()
 
     # --- what a format says of itself ---
 
@@ -67,17 +124,6 @@ class PlainFormat:
     def named(self, file: File) -> Sequence[str]:
         """Names of other files that a header says to belong to it."""
         return []
-
-    def files(self, stem: str, extension: str, options: WriteOptions) -> tuple[list[str], list[str]]:
-        """Names of the files to write, the main one last; and of those that would be taken as belonging to it."""
-        return [stem + extension], []
-
-    def save(self, out: Outgoing, places: Sequence[Path], names: Sequence[str], options: WriteOptions) -> None:
-        """Write an image to the places of the files of `files`."""
-        raise NotImplementedError
-
-    def check(self, out: Outgoing, extension: str, options: WriteOptions) -> None:
-        """Raise `FormatError` for what can't be written, before anything is."""
 
     # --- what follows from it ---
 
@@ -126,39 +172,8 @@ class PlainFormat:
             facts=partial(Facts, series=key, files=(file, *beside)),
         )
 
-    def write(self, image: Any, target: str, options: WriteOptions) -> Any:
-        """Write one image.
 
-        Several volume dims are flattened into the fourth axis in C order. Integers that the image was stored as are
-        stored again while all values fit.
-
-        Raises
-        ------
-        FormatError
-            If the format can't hold the image.
-        FileExistsError
-            If a file exists and ``options.overwrite`` is false.
-        """
-        if self.holds is None:
-            raise FormatError(f"{self.name} files are read, and not written: write NIfTI (.nii.gz) or NRRD (.nrrd)")
-        called = os.path.basename(str(target))
-        extension = extension_of(called, self.extensions)
-        if not extension:
-            raise FormatError(f"a file of {self.holds.name} is called {' or '.join(self.extensions)}, not {called!r}")
-        check_format_options(options.format_options, self.writing, f"writing {self.holds.name}")
-        out = outgoing(image, self.holds)
-        self.check(out, extension, options)
-        names, stale = self.files(called[: -len(extension)], called[-len(extension) :], options)
-        whole = Whole(str(target), names, stale, options.overwrite, options.storage_options)
-        job = partial(_save, self, out, whole, options)
-        if options.compute:
-            return job()
-        from dask.delayed import delayed
-
-        return delayed(job, pure=False)()
-
-
-def _save(form: PlainFormat, out: Outgoing, whole: Whole, options: WriteOptions) -> Written:
+def _save(form: WholeFormat, out: Outgoing, whole: Whole, options: WriteOptions) -> Written:
     with whole.files() as places:
         paths = [places[n] for n in whole.names]
         form.save(out, paths, whole.names, options)

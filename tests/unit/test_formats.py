@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -129,3 +130,33 @@ class TestMat73(TestMat):
     @pytest.fixture(autouse=True)
     def _h5py(self, require_module: Any) -> None:
         require_module("h5py")
+
+
+class TestTiff(Conformance):
+    """TIFF, its pages judged by Pillow, and the place by the tag that holds it."""
+
+    format, extension = "tiff", ".tif"
+    dtypes = WHOLE + FLOATS
+    refused = (*LONG, *COMPLEX)
+    single = True  # Pillow reads no more; see test_tiff
+
+    @pytest.fixture(autouse=True)
+    def _pillow(self, require_module: Any) -> None:
+        require_module("tifffile")
+        self.pillow = require_module("PIL.Image")
+
+    def places(self, path: Path) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        with self.pillow.open(path) as image:
+            content = json.loads(image.tag_v2[65312])
+            pages = []
+            for k in range(image.n_frames):
+                image.seek(k)
+                pages.append(np.asarray(image))
+        values = np.array(pages).reshape(content["volumes"], *content["size"])
+        return places_of(np.array(content["affine"]).reshape(4, 4), values.shape[1:]), values
+
+
+class TestPackedTiff(TestTiff):
+    """TIFF with packed pages."""
+
+    how = MappingProxyType({"compress": 4})
