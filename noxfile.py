@@ -22,6 +22,7 @@ PROGRAMS = {  # used by some tests where they are installed
     "dciodvfy": "DICOM validator, in Debian's dicom3tools",
     "dcmdump": "DICOM reader, in Debian's dcmtk",
     "dcmj2pnm": "shows DICOM images, in Debian's dcmtk",
+    "gs": "reader of PostScript, Debian's ghostscript",
     "Orthanc": "DICOM archive, in Debian's orthanc and orthanc-dicomweb",
     "octave-cli": "reader of MAT files, in Debian's octave",
 }
