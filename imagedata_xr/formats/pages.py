@@ -26,7 +26,7 @@ from .carried import Known
 from .incoming import Incoming, check_place, dataset
 from .raw_array import exact_cast, scaled
 from .seam import Facts, Node, ReadOptions, check_format_options
-from .several import extension_of, is_dicom, stem_of, with_extension
+from .several import is_dicom, stem_of, with_extension
 
 _AT_ONCE = 4  # files that are decoded at the same time
 _DIGITS = re.compile(r"(\d+)")

@@ -34,8 +34,6 @@ class WholeFormat:
     ----------
     name, extensions, description : as in `seam.Format`
         The first extension is that of files that are written.
-    by_extension : bool
-        Whether only files with one of the extensions lead to images of the format; those that they name may have any.
     holds : Holds, optional
         What the files can hold; None for a format that is only read.
     writing : tuple of str
@@ -45,7 +43,6 @@ class WholeFormat:
     name: ClassVar[str]
     extensions: tuple[str, ...]
     description: str
-    by_extension: ClassVar[bool] = True
     holds: ClassVar[Holds | None] = None
     writing: ClassVar[tuple[str, ...]] = ()
 
@@ -101,10 +98,13 @@ class PlainFormat(WholeFormat):
 
     Attributes
     ----------
+    by_extension : bool
+        Whether only files with one of the extensions lead to images of the format; those that they name may have any.
     reading : tuple of str
         Names of ``format_options``.
     """
 
+    by_extension: ClassVar[bool] = True
     reading: ClassVar[tuple[str, ...]] = ()
 
     # --- what a format says of itself ---

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _MASK, _YCBCR = 0, 1, 2, 3, 4, 6
 _JPEG = (6, 7)  # its decoder makes RGB of YCbCr
 _ORIENTATION, _REDUCED = 274, 1
+_BYTES = np.array([0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8, 0])  # of a value, by the type of a tag
 _OBJECT = re.compile(r"<tifffile\.[^>]*> ")  # which its messages begin with
 
 
@@ -57,6 +58,7 @@ class Tiff(PageFormat, WholeFormat):
         out: list[Page] = []
         with opened(file) as tif:
             imagej = bool(tif.is_imagej)
+            _check_chain(tif, name)
             for series in tif.series:
                 page = series.keyframe.aspage()
                 if page.subfiletype & _REDUCED and len(tif.series) > 1:
@@ -225,6 +227,36 @@ def _pixels(tif: TiffFile, at: int, name: str) -> tuple[NDArray[Any], bool]:
             warn(f"{name} is transparent in part, or has more than three colours: the first three are read")
         pixels = pixels[..., :3]
     return turned(pixels, _orientation(page)), kind.colour or pixels.ndim == 2
+
+
+def _check_chain(tif: TiffFile, name: str) -> None:
+    """Raise `SourceError` where headers of pages are cut off: tifffile only logs it, and leaves pages or tags out."""
+    stream, size, order = tif.filehandle, tif.filehandle.size, tif.byteorder
+    word, head = (f"{order}u8", 8) if tif.is_bigtiff else (f"{order}u4", 2)
+    entry = np.dtype([("tag", f"{order}u2"), ("type", f"{order}u2"), ("count", word), ("value", word)])
+    seen: set[int] = set()
+
+    def number(at: int, kind: str) -> int:
+        stream.seek(at)
+        data = stream.read(np.dtype(kind).itemsize)
+        if at < 0 or len(data) < np.dtype(kind).itemsize:
+            raise SourceError(f"{name} is damaged: it ends before its page {len(seen) + 1}")
+        return int(np.frombuffer(data, kind)[0])
+
+    at = number(8 if tif.is_bigtiff else 4, word)
+    while at and at not in seen:
+        count = number(at, f"{order}u{head}")
+        data = stream.read(count * entry.itemsize)
+        after = number(at + head + count * entry.itemsize, word)
+        seen.add(at)
+        tags = np.frombuffer(data, entry)
+        need = tags["count"].astype(np.float64) * _BYTES[np.minimum(tags["type"], len(_BYTES) - 1)]
+        beyond = need > np.dtype(word).itemsize
+        if (tags["value"].astype(np.float64) + need > size)[beyond].any():
+            raise SourceError(f"{name} is damaged: it ends within the tags of its page {len(seen)}")
+        at = after
+    if tif.is_imagej and {series.kind for series in tif.series} & {"uniform", "generic"}:
+        raise SourceError(f"{name} is damaged: it has fewer pages than ImageJ wrote")
 
 
 def _check_whole(page: TiffPage, beyond: int, size: int, name: str) -> None:

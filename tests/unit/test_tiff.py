@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -35,6 +36,14 @@ def sitk(require_module: Any) -> Any:
 def pil(require_module: Any) -> Any:
     """Pillow."""
     return require_module("PIL.Image")
+
+
+@pytest.fixture(params=[True, False])
+def quiet(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Logs of libraries are heard, or not, as in the command."""
+    logging.disable(logging.NOTSET if request.param else logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
 
 
 def load(path: Any, **options: Any) -> xr.DataArray:
@@ -325,7 +334,7 @@ def test_what_is_not_read_is_refused(tifffile: Any, pil: Any, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("how", [{}, {"compression": "lzw"}, {"tile": (16, 16)}])
-def test_what_is_cut_off_is_said(tifffile: Any, how: dict[str, Any], tmp_path: Path) -> None:
+def test_what_is_cut_off_is_said(tifffile: Any, how: dict[str, Any], tmp_path: Path, quiet: None) -> None:
     path = tmp_path / "a.tif"
     with tifffile.TiffWriter(path) as tif:
         for k in range(5):
@@ -333,6 +342,17 @@ def test_what_is_cut_off_is_said(tifffile: Any, how: dict[str, Any], tmp_path: P
     data = path.read_bytes()
     for keep in (0, 4, 20, len(data) // 2, len(data) - 300):
         path.write_bytes(data[:keep])
+        with pytest.raises(ImagedataError, match=r"a[.]tif"):
+            load(path).load()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_hyperstacks_that_are_cut_off(dtype: str, tmp_path: Path, quiet: None) -> None:
+    path = tmp_path / "a.tif"
+    (series(stored=None, shape=(5, 20, 20)).astype(dtype) + 1e-9).imd.write(str(path))
+    data = path.read_bytes()
+    for keep in (0.05, 0.3, 0.5, 0.9, 0.99):
+        path.write_bytes(data[: int(keep * len(data))])
         with pytest.raises(ImagedataError, match=r"a[.]tif"):
             load(path).load()
 
