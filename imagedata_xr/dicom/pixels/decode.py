@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from ...errors import SourceError
 from .codestream import Codestream, parse
+from .complete import check_complete
 from .native import native_values
 from .pixel_format import PixelFormat
+from .rle import decode_rle
 from .syntaxes import CODECS, Codec
 
 Decoder = Callable[[bytes], NDArray[Any]]
@@ -46,6 +48,8 @@ def decode(data: bytes, syntax: str, f: PixelFormat) -> tuple[NDArray[Any], str]
         return native_values(data, f), f.space
     if codec.family == "deflate":
         return native_values(_inflated(data, f), f), f.space
+    if codec.family == "rle":
+        return _runs(data, f), f.space
     stream = parse(codec.family, data)
     decoders = list(_decoders(codec, syntax, f, stream))
     if not decoders:
@@ -61,11 +65,18 @@ def decode(data: bytes, syntax: str, f: PixelFormat) -> tuple[NDArray[Any], str]
             shape = (f.rows, f.cols, f.samples) if f.samples > 1 else (f.rows, f.cols)
             if values.size != np.prod(shape):
                 raise ValueError(f"it gives {values.shape} values where {shape} are announced")
+            check_complete(codec.family, data, values.reshape(shape))
             space = "RGB" if _undone(name, codec, stream, f) else _space(codec, stream, f)
             return _as_stored(values.reshape(shape), stream, codec, f), space
         except _damage() as error:
             failures.append(f"{name}: {type(error).__name__}: {error}")
+            if name in _STRICT:
+                break
     raise SourceError("; ".join(failures))
+
+
+_STRICT = ("htj2k_decode",)
+"""Decoders that find damage which those behind them pass over."""
 
 
 def _damage() -> tuple[type[Exception], ...]:
@@ -161,6 +172,13 @@ def _with_plugin(decoder: Any, name: str, data: bytes, f: PixelFormat) -> NDArra
         planar_configuration=int(f.planar),
     )
     return np.asarray(values)
+
+
+def _runs(data: bytes, f: PixelFormat) -> NDArray[Any]:
+    if f.bits_allocated % 8:
+        raise SourceError(f"RLE of {f.bits_allocated} bits is not defined (PS3.5 section 8.2.2)")
+    values = decode_rle(data, f.rows, f.cols, f.samples, f.bits_allocated)
+    return f.clean(values.view(f"{'i' if f.signed else 'u'}{values.dtype.itemsize}").astype(f.stored_dtype, copy=False))
 
 
 def _inflated(data: bytes, f: PixelFormat) -> bytes:
