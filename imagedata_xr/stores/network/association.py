@@ -183,22 +183,27 @@ def _refusal(assoc: Association, address: Address, settings: Settings) -> tuple[
 def _reach(address: Address, settings: Settings) -> str:
     """Try the connection itself, since pynetdicom does not tell what failed; empty where it can be made."""
     try:
-        with socket.create_connection((address.host, address.port), settings.connect) as plain:
-            if settings.tls:
-                with settings.context().wrap_socket(plain, server_hostname=address.host) as secure:
-                    secure.settimeout(1.0)
-                    try:
-                        if secure.recv(1) == b"":
-                            return "the archive ends the encrypted connection: it may want a certificate (cert=, key=)"
-                    except TimeoutError:
-                        pass
-    except ssl.SSLCertVerificationError as error:
-        return f"the certificate of the archive is not accepted: {error.verify_message}"
-    except ssl.SSLError as error:
-        said = error.reason or "TLS failed"
-        return f"no encrypted connection: {said}; the archive may not encrypt, or want a certificate"
+        plain = socket.create_connection((address.host, address.port), settings.connect)
     except OSError as error:
         return f"the archive can't be reached: {error.strerror or error}"
+    with plain:
+        return _encrypt(plain, address, settings) if settings.tls else ""
+
+
+def _encrypt(plain: socket.socket, address: Address, settings: Settings) -> str:
+    try:
+        with settings.context().wrap_socket(plain, server_hostname=address.host) as secure:
+            secure.settimeout(1.0)
+            try:
+                if secure.recv(1) == b"":
+                    return "the archive ends the encrypted connection: it may want a certificate (cert=, key=)"
+            except TimeoutError:
+                pass
+    except ssl.SSLCertVerificationError as error:
+        return f"the certificate of the archive is not accepted: {error.verify_message}"
+    except OSError as error:
+        said = getattr(error, "reason", None) or error.strerror or "TLS failed"
+        return f"no encrypted connection: {said}; the archive may not encrypt, or want a certificate"
     return ""
 
 
