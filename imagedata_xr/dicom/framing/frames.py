@@ -129,8 +129,8 @@ class Frames:
             column = self.scan.words(keyword)
             out = column if self._one_each else column.take(self.file)
             if own := self.own.texts.get(keyword):
-                rows = out.rows()
-                out = Coded.of(tuple(t.split("\\")) if t else row for t, row in zip(own, rows, strict=True))
+                words = {text: tuple(text.split("\\")) for text in set(own)}
+                out = Coded.of(words[t] if t else row for t, row in zip(own, out.rows(), strict=True))
             self._words[keyword] = out
         return self._words[keyword]
 

@@ -32,6 +32,9 @@ _SEQUENCES = (b"SQ", b"UN")
 SMALL, MOULDS = 100, 8
 """Sequences up to this many bytes are walked rather than compared; forms that are kept of each kind."""
 
+LEARNT = 16
+"""Items of which the form is learnt: where those that follow are all of other forms, it is of no use."""
+
 Found = dict[int, Raw]
 """Elements of one item by the number of their column."""
 
@@ -56,36 +59,63 @@ def walk_items(buf: bytes, implicit: bool, layout: Layout) -> list[Found]:
     walker = _Walker(buf, layout.vrs)
     out: list[Found] = []
     pos, size = 0, len(buf)
+    forms: list[_Mould] = []
+    learnt = 0
     try:
         while pos < size:
+            form = next((one for one in forms if one.fits(buf[pos : pos + one.size])), None)
+            if form is not None:
+                out.append(form.values(buf, pos))
+                pos += form.size
+                continue
             found: Found = {}
-            pos = walker.item(pos, implicit, layout.tree, found)
-            if pos > size:
+            after = walker.item(pos, implicit, layout.tree, found)
+            if after > size:
                 raise OddError("an item beyond the end of its sequence")
             out.append(found)
             walker.holes.clear()
             walker.slots.clear()
+            if learnt < LEARNT and after < size:
+                learnt += 1
+                forms.insert(0, _form_of(buf[pos:after], implicit, layout))
+                del forms[MOULDS:]
+            pos = after
     except (StructError, MoreError, RecursionError):
         raise OddError("an element beyond the end of its sequence") from None
     return out
 
 
+def _form_of(item: bytes, implicit: bool, layout: Layout) -> _Mould:
+    """Form of a whole item: walked by itself, without what was met before, so that all its values are holes."""
+    walker, found = _Walker(item, layout.vrs), Found()
+    walker.item(0, implicit, layout.tree, found)
+    return _Mould(item, walker.holes, walker.slots, found)
+
+
 class _Mould:
     """A sequence that was walked, with holes for its values: one that fits holds the same elements, equally long."""
 
-    __slots__ = ("constant", "headers", "mask", "size", "slots")
+    __slots__ = ("constant", "headers", "mask", "numbers", "size", "unpack", "vrs")
 
     def __init__(self, raw: bytes, holes: list[tuple[int, int]], slots: list[tuple[int, str, int, int]], all_: Found):
         mask = bytearray(b"\xff" * len(raw))
         for start, end in holes:
             mask[start:end] = bytes(end - start)
-        self.size, self.mask, self.slots = len(raw), int.from_bytes(mask, "little"), slots
+        self.size, self.mask = len(raw), int.from_bytes(mask, "little")
         self.headers = int.from_bytes(raw, "little") & self.mask
-        self.constant = {number: held for number, held in all_.items() if number not in {slot[0] for slot in slots}}
+        self.numbers, self.vrs = tuple(slot[0] for slot in slots), tuple(slot[1] for slot in slots)
+        ends = [0, *(end for _, _, _, end in slots)]
+        steps = [f"{start - before}x{end - start}s" for before, (_, _, start, end) in zip(ends, slots, strict=False)]
+        self.unpack = Struct("".join(steps)).unpack_from
+        self.constant = {number: held for number, held in all_.items() if number not in self.numbers}
 
     def fits(self, raw: bytes) -> bool:
         """Tell whether every byte but those of values is equal: tags, VRs, lengths, delimiters, private creators."""
         return len(raw) == self.size and int.from_bytes(raw, "little") & self.mask == self.headers
+
+    def values(self, buf: bytes, pos: int) -> Found:
+        """Give the elements of a sequence that begins at `pos`, and fits."""
+        return self.constant | dict(zip(self.numbers, zip(self.vrs, self.unpack(buf, pos), strict=True), strict=True))
 
 
 class _Walker:
@@ -178,8 +208,7 @@ class _Walker:
         moulds = self.moulds.setdefault(kind, [])
         for mould in moulds:
             if mould.fits(buf[pos : pos + mould.size]):
-                found.update(mould.constant)
-                found.update({number: (vr, buf[pos + a : pos + b]) for number, vr, a, b in mould.slots})
+                found.update(mould.values(buf, pos))
                 return pos + mould.size
         if implicit and not kind[1] & 1 and public_vr(swap(kind[1])) not in ("SQ", "UN"):
             raise OddError("an element of undefined length that is no sequence")

@@ -232,14 +232,16 @@ def _fill(
     out: FrameColumns, frames: list[Found], shared: Found, columns: tuple[Column, ...], charset: Raw | LongValue | None
 ) -> None:
     """Decode what was found; of several columns of one name the first that says anything is taken."""
-    seen = set(shared).union(*frames)
-    for number in sorted(seen):
+    own = set().union(*frames)
+    for number in sorted(own.union(shared)):
         column = columns[number]
         if column.name in out.numbers or column.name in out.texts:
             continue
         common = shared.get(number)
-        cells = [own if (own := frame.get(number)) and own[1] else common for frame in frames]
-        vrs = {cell[0] for cell in cells if cell and cell[1]}
+        cells = [common] * len(frames)
+        if number in own:
+            cells = [cell if (cell := frame.get(number)) and cell[1] else common for frame in frames]
+        vrs = {cell[0] for cell in (cells if number in own else cells[:1]) if cell and cell[1]}
         if not vrs:
             continue
         if column.width == TEXT or (column.width == ALL and vrs <= _TEXT_VR):

@@ -26,7 +26,9 @@ def numbers_of_all(key: Key, cells: Sequence[Cell], width: int) -> NDArray[np.fl
     out = np.full((len(cells), width), np.nan)
     raws = [cell for cell in cells if isinstance(cell, tuple)]
     if len(raws) == len(cells) - 1 >= _FEW and cells[0] is None:
-        plain = _plain_numbers(key, raws, width)
+        plain = _binary_numbers(key, raws, width)
+        if plain is None:
+            plain = _plain_numbers(key, raws, width)
         if plain is not None:
             out[1:] = plain
             return out
@@ -34,6 +36,20 @@ def numbers_of_all(key: Key, cells: Sequence[Cell], width: int) -> NDArray[np.fl
         if isinstance(cell, tuple) and (values := numbers_of(key, cell)[:width]):
             out[k, : len(values)] = values
     return out
+
+
+def _binary_numbers(key: Key, raws: list[Raw], width: int) -> NDArray[np.float64] | None:
+    """Decode binary numbers, as many in each cell, `width` at least; None if any is of another kind."""
+    vr = known_vr(key, raws[0][0])
+    if vr not in NUMBER or any(raw[0] != raws[0][0] for raw in raws):
+        return None
+    code, size = NUMBER[vr]
+    lengths = {len(value) for _, value in raws}
+    length = lengths.pop()
+    if lengths or length % size or length < width * size:
+        return None
+    numbers = np.frombuffer(b"".join([value for _, value in raws]), dtype=f"<{code}")
+    return numbers.reshape(len(raws), -1)[:, :width].astype(np.float64)
 
 
 def _plain_numbers(key: Key, raws: list[Raw], width: int) -> NDArray[np.float64] | None:
