@@ -65,8 +65,6 @@ def class_of(paths: Any) -> str:
 
 
 def source(kind: str, folder: Path) -> tuple[list[Path], xr.DataArray]:
-    if "Legacy" in kind or kind in ("Segmentation", "Parametric Map"):
-        pytest.importorskip("highdicom")
     folder.mkdir()
     return kinds.SOURCES[kind](folder), opened(folder)
 
@@ -76,6 +74,12 @@ def half_a_step(paths: Any) -> float:
     headers = [pydicom.dcmread(p, stop_before_pixels=True) for p in paths]
     steps = [float(h.get("RescaleSlope") or 1) / float(h.get("MaximumFractionalValue") or 1) for h in headers]
     return max(steps) / 2
+
+
+@pytest.fixture(autouse=True)
+def _highdicom(require_module: Callable[[str], Any]) -> None:
+    """It makes the segmentations, maps and legacy converted images."""
+    require_module("highdicom")
 
 
 def test_the_page_has_a_row_for_each_kind() -> None:
@@ -170,8 +174,6 @@ def written_of_nothing(what: str, folder: Path) -> tuple[xr.DataArray, Any]:
 def test_arrays_become_what_is_said(
     what: str, tmp_path: Path, errors: Callable[[str | Path], set[str]], together: Callable[[Any], str]
 ) -> None:
-    if "kind=" in what:
-        pytest.importorskip("highdicom")
     image, write = written_of_nothing(what, tmp_path / "out")
     if MADE[what] == [ERROR]:
         with pytest.raises(FormatError, match="abs"):

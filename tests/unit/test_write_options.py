@@ -104,7 +104,7 @@ def test_overwrite_replaces_folders_of_images_only(image: xr.DataArray, tmp_path
         ({"dicomdir": "yes"}, "True"),
         ({"dicomdir": True, "names": "im_%05d.dcm"}, "capitals"),
         ({"layuot": "single"}, "layout"),
-        ({"multiframe": True}, "none of DICOM's"),
+        ({"multiframe": "yes"}, "True"),
         ({"sop_class": "XX"}, "MR"),
     ],
 )

@@ -32,6 +32,7 @@ _MEANINGS = {
     "layout": f"one of {', '.join(LAYOUTS)}",
     "names": "a pattern of file names such as 'im_%04d.dcm' or 'v%(volume)03d/%(slice)03d.dcm'",
     "dicomdir": "True to write a DICOMDIR beside the files",
+    "multiframe": "True to write one Legacy Converted Enhanced MR, CT or PET instance in place of single images",
     "keep_private": "True to keep private elements in derived images",
     "character_set": "a Specific Character Set of derived images, such as 'ISO_IR 100'",
     "transfer_syntax": f"one of {', '.join(SYNTAXES)}, or the UID of one",
@@ -51,6 +52,8 @@ class Asked:
     names : Names
         Names of the files.
     dicomdir : bool
+    multiframe : bool
+        One Legacy Converted Enhanced instance in place of single images.
     keep_private : bool
         Keep the private elements of the source in derived images.
     character_set : str
@@ -69,6 +72,7 @@ class Asked:
     sop_class: str = ""
     names: Names = DEFAULT_NAMES
     dicomdir: bool = False
+    multiframe: bool = False
     keep_private: bool = False
     character_set: str = "ISO_IR 192"
     transfer_syntax: str = ""
@@ -89,7 +93,7 @@ def check_kind(kind: str | None, options: Mapping[str, Any]) -> None:
     """
     if kind is not None and kind not in KINDS:
         raise FormatError(f"kind={kind!r}: {' or '.join(map(repr, KINDS))}, or None for images")
-    images = ("sop_class", "layout", "keep_private", "transfer_syntax")
+    images = ("sop_class", "layout", "keep_private", "transfer_syntax", "multiframe")
     for own, known in ((KINDS[0], _OF_SEGMENTATIONS), (KINDS[1], _OF_MAPS)):
         if kind != own and (odd := sorted(name for name in known if options.get(name) is not None)):
             raise FormatError(f"format_options {', '.join(odd)} are of a {own.replace('_', ' ')}: kind={own!r}")
@@ -116,7 +120,7 @@ def asked_of(options: Mapping[str, Any], target: str) -> tuple[Asked, str]:
         known = "; ".join(f"{name}: {meaning}" for name, meaning in _MEANINGS.items())
         raise FormatError(f"format_options {', '.join(sorted(map(repr, strange)))} are none of DICOM's; {known}")
     given = {name: value for name, value in options.items() if value is not None}
-    for name in ("dicomdir", "keep_private"):
+    for name in ("dicomdir", "keep_private", "multiframe"):
         if not isinstance(given.get(name, False), bool):
             raise _refused(name, given[name])
     if given.get("sop_class", "MR") not in CLASSES:
@@ -132,6 +136,7 @@ def asked_of(options: Mapping[str, Any], target: str) -> tuple[Asked, str]:
         sop_class=str(given.get("sop_class", "")),
         names=names,
         dicomdir=bool(given.get("dicomdir", False)),
+        multiframe=bool(given.get("multiframe", False)),
         keep_private=bool(given.get("keep_private", False)),
         character_set=check_charset(given.get("character_set", "ISO_IR 192")),
         transfer_syntax=syntax_of(given["transfer_syntax"]) if "transfer_syntax" in given else "",

@@ -26,8 +26,9 @@ from .derived import Series, rgb
 from .dicomdir_out import NAME as DICOMDIR
 from .dicomdir_out import Entry, directory, entry_of
 from .files_out import encode, open_target
+from .multiframe_out import alike, converted
 from .own_headers import OwnHeaders
-from .pixels_out import Coded, as_bytes, coding_of, may_lose
+from .pixels_out import Coded, as_bytes, coding_of, encode_alike, may_lose
 from .pixels_out import encode as encode_pixels
 from .sop_classes import PET, SC, class_for, may_rescale, only_bytes, sixteen_bits, warn_neutral
 from .uids import new_uid
@@ -53,12 +54,21 @@ class Job:
     kept_syntax: set[str] = field(default_factory=set)
     own: OwnHeaders | None = field(default=None, init=False)
     captures: bool = field(default=False, init=False)
+    alike: bool = field(default=False, init=False)
+    converts: bool = field(default=False, init=False)
+    source_series: dict[str, str] = field(default_factory=dict, init=False)
 
     def __call__(self) -> Written:
         """Write the series."""
         self.sources, self.neutral, self.lossy, self.overlays, self.kept_syntax = {}, set(), False, False, set()
+        self.alike, self.source_series = False, {}
         self.own = None if self.headers is None else OwnHeaders(self.headers)
         why = self.first_change()
+        # instances that are multi-frame already stay as they are
+        whole = why is None and max((frames for _, _, frames in self.sources.values()), default=1) > 1
+        self.converts = self.asked.multiframe and not whole
+        if self.converts and self.options.keep_uid:
+            raise FormatError("keep_uid=True keeps instances as they are, and multiframe=True makes a new one of them")
         if why is not None and self.options.keep_uid:
             raise FormatError(
                 f"keep_uid=True, but the image is not what its source instances say: {why}. Without keep_uid it "
@@ -174,7 +184,11 @@ class Job:
         total = len(self.sources) if from_files else self.instances.size
         names = self.asked.names.all_of(*self.instances.shape)
         entries: list[Entry] = []
-        for done, ((v, k), ds) in enumerate(self._originals() if from_files else self._made(unchanged), 1):
+        images = self._originals() if from_files else self._made(unchanged)
+        if self.converts:
+            images, total = iter([((0, 0), self._one_instance(list(images), unchanged))]), 1
+            names = self.asked.names.all_of(1, 1)
+        for done, ((v, k), ds) in enumerate(images, 1):
             if self.asked.transfer_syntax and not compress(ds, self.asked.transfer_syntax):
                 self.kept_syntax.add(str(ds.file_meta.get("TransferSyntaxUID", "")))
             data = encode(ds, keep_meta=self.options.keep_uid and not self._renamed)
@@ -198,6 +212,13 @@ class Job:
         for v, k, values in self._planes():
             yield (v, k), self._unchanged(v, k, values) if unchanged else self._changed(v, k, values)
 
+    def _one_instance(self, images: list[tuple[tuple[int, int], pydicom.Dataset]], unchanged: bool) -> pydicom.Dataset:
+        """All images as the frames of one; those of which pixels are stored in several ways are stored anew."""
+        if not unchanged and not alike([ds for _, ds in images]):
+            self.alike = True
+            images = list(self._made(unchanged))
+        return converted([ds for _, ds in images], self.series, not unchanged, self.source_series)
+
     def _original(self, v: int, k: int) -> pydicom.Dataset | None:
         return None if self.headers is None else self.headers.original(int(self.instances[v, k]))
 
@@ -210,7 +231,7 @@ class Job:
             if header is None or stored is None:
                 raise FormatError(f"image {k + 1} of volume {v + 1} changed while it was written")
             ds = with_pixels(header, stored)
-        if self._own_uids:
+        if self._own_uids or self.converts:
             return ds
         number = self.options.series_number
         if "SeriesNumber" not in self.image.attrs and self.headers is not None:
@@ -231,6 +252,8 @@ class Job:
         """
         own = self._header(v, k)
         base = self.attrs if own is None else own
+        if own is not None:
+            self.source_series[str(own.get("SOPInstanceUID"))] = str(own.get("SeriesInstanceUID"))
         colour = values.ndim == 3
         uid = class_for(base, colour, self.asked.sop_class)
         coded = self._code(values, own, uid)
@@ -267,6 +290,8 @@ class Job:
     def _code(self, values: NDArray[Any], own: pydicom.Dataset | None, uid: str) -> Coded:
         if values.ndim == 3:
             return rgb(values)
+        if self.alike:
+            return encode_alike(values, pet=uid == PET)
         coding = None if own is None or self.stored_values else coding_of(own)
         coded = encode_pixels(values, coding, pet=uid == PET, bytes_allowed=not sixteen_bits(uid))
         self.lossy |= may_lose(values, coded)

@@ -174,6 +174,17 @@ def encode(values: NDArray[Any], own: Coding | None, *, pet: bool = False, bytes
     return _whole(values, pet) or _scaled(values, pet)
 
 
+def encode_alike(values: NDArray[Any], *, pet: bool = False) -> Coded:
+    """Stored integers by a coding of which only slope and intercept are the image's own: for frames of one instance.
+
+    One code stands for NaN in all of them, whether it is used or not. Those of PET are signed.
+    """
+    values = _checked(values)
+    if not pet and (coded := _whole(values, False, reserved=True)) is not None:
+        return coded
+    return _scaled(values, pet, reserved=True)
+
+
 def as_bytes(coded: Coded) -> Coded:
     """The same values in 8 bits, where they fit; else as they are."""
     stored, coding = coded.stored, coded.coding
@@ -216,8 +227,8 @@ def _by_own(values: NDArray[Any], own: Coding, pet: bool) -> Coded | None:
     return None
 
 
-def _whole(values: NDArray[Any], pet: bool) -> Coded | None:
-    """Whole numbers, or whole multiples of a power of 1/2, that fit 16 bits."""
+def _whole(values: NDArray[Any], pet: bool, reserved: bool = False) -> Coded | None:
+    """Whole numbers, or whole multiples of a power of 1/2, that fit 16 bits; `reserved` keeps code 0 for NaN."""
     missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, dtype=bool)
     known = values[~missing]
     step = 1.0
@@ -229,11 +240,15 @@ def _whole(values: NDArray[Any], pet: bool) -> Coded | None:
         known = np.rint(known / step)
     low, high = (int(known.min()), int(known.max())) if known.size else (0, 0)
     offset = _offset(low, high, bool(missing.any()), 0 if pet else None)
+    if reserved:
+        offset = (False, low - 1) if high - low < _CODES else None
     if offset is None:
         return None
     signed, shift = offset
     padding = None
-    if missing.any():
+    if reserved:
+        padding = 0
+    elif missing.any():
         top, bottom = (32767, -32768) if signed else (_CODES, 0)
         padding = bottom if low - shift > bottom else top
     stored = np.full(values.shape, 0 if padding is None else padding, dtype=np.int64)
@@ -254,22 +269,24 @@ def _offset(low: int, high: int, missing: bool, only: int | None) -> tuple[bool,
     return (False, low - int(missing)) if only is None else None
 
 
-def _scaled(values: NDArray[Any], pet: bool) -> Coded:
+def _scaled(values: NDArray[Any], pet: bool, reserved: bool = False) -> Coded:
     """16-bit codes from the lowest to the highest value: no value is off by more than half a step."""
     numbers_ = np.asarray(values, dtype=np.float64)
     missing = np.isnan(numbers_)
     known = numbers_[~missing]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
-    coding = (_pet_steps if pet else _steps)(low, high, int(missing.any()))
+    gap = int(reserved or missing.any())
+    coding = _pet_steps(low, high, gap, signed=low < 0 or reserved) if pet else _steps(low, high, gap)
+    if reserved and coding.padding == 2:  # one value only: code 1, and 0 for NaN
+        coding = Coding(decimal(abs(low)), decimal(low - abs(low)), padding=0)
     codes = np.rint((known - float(coding.intercept)) / float(coding.slope))
     stored = np.full(values.shape, coding.padding or 0, dtype=np.int64)
     stored[~missing] = codes.astype(np.int64)
     return Coded(stored.astype(coding.dtype), coding, False)
 
 
-def _pet_steps(low: float, high: float, missing: int) -> Coding:
+def _pet_steps(low: float, high: float, missing: int, signed: bool) -> Coding:
     """Steps from zero, since PET has no intercept (PS3.3 C.8.9.4)."""
-    signed = low < 0
     span, steps = (max(-low, high), 32767) if signed else (high, _CODES - missing)
     padding = (-32768 if signed else _CODES) if missing else None
     return Coding(_slope(span, steps), "0", signed=signed, padding=padding)
