@@ -179,6 +179,34 @@ def test_dose_is_in_gray_only_where_it_says_so(units: str, said: str | None, tmp
     assert a.slice.values.tolist() == [3, 6]
 
 
+def test_dose_without_its_scaling_is_refused(tmp_path: Path) -> None:
+    """Stored integers would be taken for gray."""
+    ds = capture(np.arange(32, dtype=np.uint8).reshape(2, 4, 4), "MONOCHROME2", frames=2)
+    ds.SOPClassUID, ds.Modality = UID("1.2.840.10008.5.1.4.1.1.481.2"), "RTDOSE"
+    ds.DoseUnits, ds.GridFrameOffsetVector = "GY", [0, 3]
+    ds.ImagePositionPatient, ds.ImageOrientationPatient, ds.PixelSpacing = [1, 2, 3], [1, 0, 0, 0, 1, 0], [2, 2]
+    save(ds, tmp_path / "a.dcm")
+    with pytest.raises(FormatError, match="no DoseGridScaling"):
+        opened(tmp_path)
+    a = opened(tmp_path, mask_and_scale=False)
+    np.testing.assert_array_equal(a.values[0], np.arange(32).reshape(2, 4, 4))
+    assert "units" not in a.attrs
+
+
+@pytest.mark.parametrize("increments", [[0, 0, 0, 0], [0, 1, 2, 3]])
+def test_a_beam_that_moves_has_no_single_angle(increments: list[int], tmp_path: Path) -> None:
+    ds = capture(np.zeros((4, 4, 6), dtype=np.uint8), "MONOCHROME2", frames=4)
+    ds.Modality, ds.SOPClassUID = "XA", UID("1.2.840.10008.5.1.4.1.1.12.1")
+    ds.FrameTime, ds.FrameIncrementPointer = "40", 0x00181063
+    ds.PositionerPrimaryAngle, ds.PositionerPrimaryAngleIncrement = "10", increments
+    ds.PositionerSecondaryAngle, ds.PositionerSecondaryAngleIncrement = "5", [0, 0, 0, 0]
+    save(ds, tmp_path / "a.dcm")
+    a = opened(tmp_path)
+    assert ("positioner_primary_angle" in a.coords) == (not any(increments))
+    assert a.positioner_secondary_angle == 5
+    assert a.attrs["PositionerPrimaryAngleIncrement"] == increments
+
+
 def test_pixel_data_shorter_than_the_frames_are_named(tmp_path: Path) -> None:
     save(instance([Frame(k) for k in range(3)]), tmp_path / "good.dcm")
     ds = instance([Frame(k) for k in range(3)], number=2)

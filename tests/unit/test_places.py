@@ -169,6 +169,25 @@ def test_times_that_keep_to_the_phases_stay_the_order(tmp_path: Path) -> None:
     assert open_image(series(tmp_path, 3, 3, vary)).tag.attrs["order"] == "time"
 
 
+@pytest.mark.parametrize("element", ["AcquisitionNumber", "TemporalPositionIndex"])
+def test_numbers_of_volumes_come_before_instance_numbers_that_mix_them(element: str, tmp_path: Path) -> None:
+    """Exports number the instances anew, in any sequence."""
+    anew = [5, 9, 1, 8, 3, 7, 2, 4, 6]
+    vary = lambda v, k: {element: v + 1, "InstanceNumber": anew[3 * v + k]}  # noqa: E731
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ImagedataWarning)
+        a = open_image(series(tmp_path, 3, 3, vary))
+    assert (a.tag.attrs["order"], a.tag.values.tolist()) == (element, [1, 2, 3])
+    assert places(a) == straight(3, 3)
+
+
+def test_instances_without_numbers_keep_to_the_numbers_of_volumes(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        a = open_image(series(tmp_path, 3, 3, lambda v, k: {"AcquisitionNumber": v + 1, "InstanceNumber": None}))
+    assert places(a) == straight(3, 3)
+
+
 def test_tube_voltages_of_one_time_are_the_order(tmp_path: Path) -> None:
     a = open_image(series(tmp_path, 2, 3, lambda v, k: {"KVP": [140, 80][v], "AcquisitionTime": "101500"}))
     assert (a.tag.attrs["order"], a.tag.values.tolist()) == ("KVP", [80, 140])

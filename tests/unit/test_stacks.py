@@ -210,6 +210,17 @@ def test_a_tilted_gantry_keeps_the_place_of_each_voxel(tmp_path: Path, tilt: flo
     assert float(np.linalg.det(a.imd.affine)) != 0
 
 
+@pytest.mark.parametrize("kind", ["ORIGINAL", "DERIVED"])
+def test_a_tilt_that_is_lost_is_said(tmp_path: Path, kind: str) -> None:
+    """The gantry was tilted, but the slices are not: where a converter lost it, rows lie elsewhere."""
+    folder = series(tmp_path, 1, 3, lambda v, k: {"GantryDetectorTilt": "-12.5", "ImageType": [kind, "PRIMARY"]})
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        open_image(folder)
+    assert [w for w in said if "GantryDetectorTilt is 12.5 degrees" in str(w.message)] or kind == "DERIVED"
+    assert not said or kind == "ORIGINAL"
+
+
 def test_slices_come_along_the_normal(tmp_path: Path) -> None:
     a = open_image(series(tmp_path, 1, 4, lambda v, k: {"ImagePositionPatient": [1, 2, -3.0 * k]}))
     assert places(a) == [[(0, 3), (0, 2), (0, 1), (0, 0)]]

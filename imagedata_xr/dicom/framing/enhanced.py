@@ -15,10 +15,12 @@ from ...stores.url import file_name
 from ..scanning.elements import LongValue, key_name, numbers_of, text
 from ..scanning.scan import Scan
 from ..scanning.vr import Key
-from .gamma import detector_geometry, frame_vectors, gated_times, phase_times, rotation_angles
+from .frames import NOWHERE
+from .gamma import SPACING, VECTORS, detector_geometry, frame_vectors, gated_times, phase_times, rotation_angles
 from .groups import FrameColumns, group_columns, has_groups
 
 _OFFSETS, _POINTER = 0x3004000C, 0x00280009
+_POSITION, _ORIENTATION = 0x00200032, 0x00200037
 _FRAME_TIME, _TIME_VECTOR, _CINE_RATE = 0x00181063, 0x00181065, 0x00180040
 _NM = "1.2.840.10008.5.1.4.1.1.20"
 """Nuclear Medicine Image Storage."""
@@ -65,6 +67,8 @@ def frame_columns(scan: Scan, k: int) -> FrameColumns:
         _nuclear(out, scan, k)
     elif (times := frame_times(scan, k, out.count)) is not None:
         out.numbers["FrameTime"] = times
+    else:
+        out.numbers.update(one_place(scan, k, out.count))
     return out
 
 
@@ -73,6 +77,15 @@ def _nuclear(out: FrameColumns, scan: Scan, k: int) -> None:
     out.numbers.update(vectors)
     for rule in (detector_geometry, phase_times, gated_times, rotation_angles):
         out.numbers.update(rule(scan, k, vectors))
+    lost = [word for word in sorted(_pointers(scan, k)) if word in VECTORS and word not in vectors]
+    if lost and out.count > 1:
+        warn(
+            f"{file_name(scan.files[k])} has frames that are numbered by {', '.join(lost)}, which is missing: what "
+            "each of them is of can't be told"
+        )
+    if "ImagePositionPatient" not in out.numbers:
+        # what an instance says itself is no place of projections, nor of slices without spacing
+        out.numbers.update(nowhere(scan, k, out.count) if vectors else one_place(scan, k, out.count))
 
 
 def _has(scan: Scan, k: int, tag: int) -> bool:
@@ -115,6 +128,47 @@ def _pointers(scan: Scan, k: int) -> set[str]:
     return {keyword_for_tag(group << 16 | element) for group, element in pairs}
 
 
+# --- one position for all frames --------------------------------------------------------------------------------------
+
+
+def nowhere(scan: Scan, k: int, count: int) -> dict[str, NDArray[np.float64]]:
+    """Column of frames without a place in the patient, where their instance has a position all the same."""
+    return {NOWHERE: np.ones(count)} if _has(scan, k, _POSITION) else {}
+
+
+def one_place(scan: Scan, k: int, count: int) -> dict[str, NDArray[np.float64]]:
+    """Places of several frames whose instance has one position, and neither functional groups nor frame times.
+
+    No kind of image of the standard is so, but converters write volumes in this way. Spacing Between Slices is
+    measured along the normal of the first image (PS3.3 C.7.6.2.1): where it is said, frame j lies at
+    ``position + j * spacing * normal``, as other programs read such files.
+
+    Returns
+    -------
+    dict
+        ``ImagePositionPatient`` (count, 3) and ``ImageOrientationPatient`` (count, 6), LPS, mm, or the column
+        `NOWHERE`; nothing for a single frame, and for an instance without a position.
+
+    Warns
+    -----
+    ImagedataWarning
+        Of both.
+    """
+    position, orientation = _numbers(scan, k, _POSITION), _numbers(scan, k, _ORIENTATION)
+    if count < 2 or len(position) != 3 or len(orientation) != 6 or np.isnan([*position, *orientation]).any():
+        return {}
+    what = f"{file_name(scan.files[k])} has {count} frames, but one image position, and says nothing of their times"
+    step = _numbers(scan, k, SPACING)
+    if len(step) != 1 or not 0 < step[0] < np.inf:
+        warn(f"{what}: which place each frame has can't be told, they are read without a place in the patient")
+        return nowhere(scan, k, count)
+    warn(f"{what}: they are taken for slices, {step[0]:g} mm (SpacingBetweenSlices) apart along their normal")
+    return {
+        "ImagePositionPatient": position + np.arange(count)[:, None] * step[0] * normal(orientation),
+        "ImageOrientationPatient": np.tile(orientation, (count, 1)),
+    }
+
+
 # --- dose grids -------------------------------------------------------------------------------------------------------
 
 
@@ -145,7 +199,7 @@ def grid_positions(scan: Scan, k: int, count: int) -> NDArray[np.float64]:
     offsets = _numbers(scan, k, _OFFSETS)
     if len(offsets) != count or np.isnan(offsets).any():
         raise SourceError(f"{name} has {count} frames, but its Grid Frame Offset Vector has {len(offsets)} numbers")
-    position, orientation = _numbers(scan, k, 0x00200032), _numbers(scan, k, 0x00200037)
+    position, orientation = _numbers(scan, k, _POSITION), _numbers(scan, k, _ORIENTATION)
     if len(position) != 3 or len(orientation) != 6 or np.isnan([*position, *orientation]).any():
         raise GeometryError(f"{name} has no image position or orientation, without which its planes have no place")
     if offsets[0] == 0:

@@ -27,6 +27,8 @@ _COMPONENTS = {"MAGNITUDE": "M", "PHASE": "P", "REAL": "R", "IMAGINARY": "I"}
 
 SLICE_TIME, FRAME_TIME = "slice time", "frame time"
 """Columns of the start of a plane, s: within its instance's volume; since the first frame of its instance."""
+NOWHERE = "nowhere"
+"""Column of planes, 1 for each, that have no place in the patient although their instance has a position."""
 
 Name = str | tuple[str, int, int]
 """Keyword of an element, or (creator, group, element byte) of a private one."""
@@ -181,12 +183,18 @@ class Frames:
     @cached_property
     def position(self) -> NDArray[np.float64]:
         """Image Position (Patient), shape (n, 3), mm."""
-        return self.numbers("ImagePositionPatient", 3)
+        return self._somewhere(self.numbers("ImagePositionPatient", 3))
 
     @cached_property
     def orientation(self) -> NDArray[np.float64]:
         """Image Orientation (Patient), shape (n, 6)."""
-        return self.numbers("ImageOrientationPatient", 6)
+        return self._somewhere(self.numbers("ImageOrientationPatient", 6))
+
+    def _somewhere(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        nowhere = self.own.numbers.get(NOWHERE)
+        if nowhere is not None:
+            values[nowhere == 1] = np.nan
+        return values
 
     @cached_property
     def spacing(self) -> NDArray[np.float64]:

@@ -34,7 +34,7 @@ VECTORS = {
     "TimeSliceVector": 0x00540100,
 }
 _DETECTORS, _PHASES, _ROTATIONS, _GATING = 0x00540022, 0x00540032, 0x00540052, 0x00540062
-_SPACING = 0x00180088
+SPACING = 0x00180088
 
 
 def frame_vectors(scan: Scan, k: int, count: int) -> Numbers:
@@ -63,6 +63,8 @@ def frame_vectors(scan: Scan, k: int, count: int) -> Numbers:
 def detector_geometry(scan: Scan, k: int, vectors: Numbers) -> Numbers:
     """Find where the frames are: their detector's position, and for slices the steps from it.
 
+    Where no detector has a position, that of the instance stands in, which some write instead.
+
     Slice j lies at ``position + (j - 1) * spacing * normal``: Spacing Between Slices has a sign here, that of the step
     along ``cross(row, column)`` (PS3.3 C.8.4.11 and C.8.4.15).
 
@@ -77,19 +79,23 @@ def detector_geometry(scan: Scan, k: int, vectors: Numbers) -> Numbers:
     ImagedataWarning
         There are several slices, but no spacing to place them by: none of them has a place then.
     """
-    detectors = _items(scan, k, _DETECTORS)
-    if not detectors or not vectors or not vectors.keys().isdisjoint(("RotationVector", "AngularViewVector")):
+    if not vectors or not vectors.keys().isdisjoint(("RotationVector", "AngularViewVector")):
         return {}  # a turning detector makes projections, which lie nowhere in the patient
-    frames = len(next(iter(vectors.values())))
-    which = _pick(scan, k, vectors.get("DetectorVector", np.ones(frames)), len(detectors), "detectors")
-    position = np.array([_values(d, "ImagePositionPatient", 3) for d in detectors])[which]
-    orientation = np.array([_values(d, "ImageOrientationPatient", 6) for d in detectors])[which]
+    detectors, frames = _items(scan, k, _DETECTORS), len(next(iter(vectors.values())))
+    one = scan.take([k])
+    position = np.tile(one.numbers("ImagePositionPatient", 3), (frames, 1))
+    orientation = np.tile(one.numbers("ImageOrientationPatient", 6), (frames, 1))
+    if detectors:
+        which = _pick(scan, k, vectors.get("DetectorVector", np.ones(frames)), len(detectors), "detectors")
+        if any("ImagePositionPatient" in d for d in detectors):
+            position = np.array([_values(d, "ImagePositionPatient", 3) for d in detectors])[which]
+            orientation = np.array([_values(d, "ImageOrientationPatient", 6) for d in detectors])[which]
     if np.isnan(orientation).any() or np.isnan(position).any():
         return {}
     slices = vectors.get("SliceVector", np.ones(frames))
     if (slices != 1).any():
-        raw = scan.value(k, _SPACING)
-        spacing = np.array(numbers_of(_SPACING, raw) if raw is not None else ())
+        raw = scan.value(k, SPACING)
+        spacing = np.array(numbers_of(SPACING, raw) if raw is not None else ())
         if len(spacing) != 1 or not np.isfinite(spacing[0]) or spacing[0] == 0:
             warn(
                 f"{file_name(scan.files[k])} has several slices, but no Spacing Between Slices: they are read without "

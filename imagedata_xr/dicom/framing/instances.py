@@ -56,7 +56,7 @@ def frames_of(scan: Scan, errors: str = "warn") -> Frames:
 def _in_order(number: NDArray[np.float64], uids: Coded[tuple[str, ...] | None]) -> NDArray[np.intp]:
     """Order by number, and by UID where numbers are equal."""
     order = np.argsort(number, kind="stable")
-    if len(order) and not (np.diff(number[order]) > 0).all():
+    if not (number[order][1:] > number[order][:-1]).all():  # no difference: those without a number are infinite
         plain = uids.map(lambda uid: uid[0] if uid else "")
         place = {uid: k for k, uid in enumerate(sorted(set(plain.values)))}
         order = np.lexsort((plain.map(place.__getitem__).array(np.intp), number))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.uid import RTDoseStorage
 
 from ...errors import FormatError, LabelError
 from ...formats.seam import ReadOptions
@@ -231,6 +232,12 @@ def _rescale(frames: Frames) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     slope, intercept = frames.numbers("RescaleSlope"), frames.numbers("RescaleIntercept")
     dose = frames.numbers("DoseGridScaling")  # PS3.3 C.8.8.3.4.3: what RT Dose has in place of a rescale
     slope = np.where(np.isnan(slope), dose, slope)
+    unscaled = frames.coded_text("SOPClassUID").map(lambda uid: uid == RTDoseStorage).array(bool) & np.isnan(slope)
+    if unscaled.any():
+        raise FormatError(
+            "the doses of some images have no DoseGridScaling, without which their values are not known; "
+            "mask_and_scale=False gives the stored ones"
+        )
     for keyword, values in (("RescaleSlope", slope), ("RescaleIntercept", intercept)):
         written = frames.words(keyword).map(lambda text: bool(text) and any(text or ())).array(bool)
         if (~np.isfinite(values) & written).any():

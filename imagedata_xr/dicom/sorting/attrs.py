@@ -13,7 +13,7 @@ from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.multival import MultiValue
 
 from ...model.orders import label_for
-from ..framing.frames import FRAME_TIME, Frames, is_element
+from ..framing.frames import FRAME_TIME, NOWHERE, Frames, is_element
 from ..headers.whole_file import trouble
 from ..scanning.elements import CHARACTER_SET, to_dataset
 from ..scanning.vr import Raw
@@ -92,13 +92,18 @@ OF_PLACE = frozenset(
 )
 """Those that the geometry says: without a place in the patient nothing else does, and they are like other elements."""
 
+_POSITION = frozenset(("ImagePositionPatient", "ImageOrientationPatient", "SliceLocation"))
 _OF_CINE = frozenset(("FrameTime", "FrameTimeVector"))
 
 
 def said_elsewhere(frames: Frames, place: bool) -> frozenset[str]:
     """Keywords that are neither attrs nor labels by their own name."""
     timed = _OF_CINE if FRAME_TIME in frames.own.numbers else frozenset()
-    return (SAID_ELSEWHERE if place else SAID_ELSEWHERE - OF_PLACE) | timed
+    if place:
+        return SAID_ELSEWHERE | timed
+    # the position of an instance is none of frames that lie nowhere
+    lost = _POSITION if NOWHERE in frames.own.numbers else frozenset()
+    return (SAID_ELSEWHERE - OF_PLACE) | lost | timed
 
 
 def attrs_of(frames: Frames, labelled: set[str], place: bool) -> dict[str, Any]:

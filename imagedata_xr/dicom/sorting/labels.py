@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydicom.datadict import dictionary_VR
 
 from ...errors import warn
-from ...model.geometry import direction_of, evenness, labels_of
+from ...model.geometry import direction_of, evenness, labels_of, normal
 from ...model.image import Axis, Volumes
 from ...model.indexes import Space
 from ...model.orders import DIRECTIONALITY, VECTOR, Order, label_for
@@ -20,6 +20,9 @@ from .clock import datetime64, iso, starts
 from .sort import Grid
 from .stacks import Stack, position_tolerance
 from .unsaid import warn_of_unnamed
+
+MOST_UPRIGHT = 0.5
+"""Degrees by which the gantry of a transverse scan may be said to be tilted."""
 
 # --- volumes --------------------------------------------------------------------------------------------------------
 
@@ -113,8 +116,11 @@ def _elements(
 ) -> dict[str, tuple[tuple[str, ...], Any]]:
     """Numbers that vary by volume, and those equal everywhere that have a name in the table of labels."""
     out = {}
-    for keyword in frames.keywords():
+    keywords = frames.keywords()
+    for keyword in keywords:
         if keyword in elsewhere or _vr(frames, keyword) not in NUMERIC:
+            continue
+        if f"{keyword}Increment" in keywords and _moves(frames, f"{keyword}Increment"):
             continue
         label = label_for(keyword)
         named = bool(label.units) or label.coord in ("cardiac_phase", "number_of_averages")
@@ -130,6 +136,23 @@ def _elements(
         if on or named:
             out[label.coord] = (on, value)
     return out
+
+
+def _moves(frames: Frames, increment: str) -> bool:
+    """Whether an angle changes from frame to frame, so that the instance's is that of one frame only.
+
+    Whether increments are from the first frame or from the one before is not clear (PS3.3 C.8.7.5), and scanners do
+    both: so the angles of the others are not computed.
+    """
+    said = {value for words in frames.words(increment).values for value in words or ("0",)}
+    return any(not _is_zero(value) for value in said)
+
+
+def _is_zero(text: str) -> bool:
+    try:
+        return float(text) == 0
+    except ValueError:
+        return False
 
 
 def _vr(frames: Frames, keyword: str) -> str:
@@ -257,6 +280,7 @@ def geometry_of(stack: Stack, grid: Grid) -> tuple[dict[str, Axis], Space | None
     direction = direction_of(iop, position[-1] - position[0] if len(position) > 1 else None)
     labels = labels_of(direction, position)
     _warn_of_rounding(frames, labels)
+    _warn_of_tilt(frames, first)
     step_row, step_col = frames.spacing[first[0]]
     axes = {
         "slice": Axis(labels[:, 0], _slice_step(frames)),
@@ -278,6 +302,20 @@ def _warn_of_rounding(frames: Frames, labels: NDArray[np.float64]) -> None:
             f"slices lie up to {beside:.2g} mm beside their line and {along:.2g} mm from even steps, as positions do "
             "that were rounded: the labels of 'slice' are those of the positions, but rows and columns are placed as "
             "on a straight line" + (", and the affine as by even steps" if uneven else "")
+        )
+
+
+def _warn_of_tilt(frames: Frames, first: NDArray[np.intp]) -> None:
+    """Say where planes of a tilted gantry are transverse, as if the tilt were lost: only the original can tell."""
+    tilt = frames.numbers("GantryDetectorTilt")[first]
+    upright = np.abs(normal(frames.orientation[first[0]])[2]) > 1 - 1e-6
+    kinds = frames.strings("ImageType")
+    original = all(kind and kind[0] == "ORIGINAL" for kind in (kinds[k] for k in first.tolist()))
+    if upright and original and (np.abs(np.nan_to_num(tilt)) > MOST_UPRIGHT).any():
+        warn(
+            f"series {frames.text('SeriesNumber')[0] or '?'}: GantryDetectorTilt is {np.nanmax(np.abs(tilt)):g} "
+            "degrees, but by their ImageOrientationPatient the slices are transverse. They are placed so: were they "
+            "tilted, rows lie elsewhere, which the original images tell"
         )
 
 

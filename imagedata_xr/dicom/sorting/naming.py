@@ -20,6 +20,8 @@ PHASES = ("NominalPercentageOfCardiacPhase", "NominalPercentageOfRespiratoryPhas
 """Quantities that are the order of a series, where they name its volumes."""
 
 _COUNTED = ("TemporalPositionIdentifier",)
+_UNTIMED = ("TemporalPositionIndex", "AcquisitionNumber")
+"""What counts volumes where no clock tells them apart and the instance numbers mix what it counts."""
 _TEXTS = ("SeriesDescription", "ImageComments", "ConvolutionKernel")
 _SAID = ("AcquisitionNumber", *_TEXTS)
 
@@ -57,7 +59,7 @@ def named_order(keys: Keys, order: Order) -> Order | None:
     Order or None
         None where the order given is the better one: nothing names the volumes, or they are the same and have times.
     """
-    for keyword in (*PHASES, *_COUNTED):
+    for keyword in (*PHASES, *_COUNTED, *(_UNTIMED if order.by == "instance" else ())):
         group = partition(keys, keyword)
         if group is None:
             continue
