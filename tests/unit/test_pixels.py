@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,31 @@ def test_single_bits(tmp_path: Path) -> None:
 def test_a_rescale_that_varies_from_file_to_file(tmp_path: Path) -> None:
     series(tmp_path, 1, 4, lambda v, k: {"RescaleSlope": f"{0.731 + k:.6f}", "RescaleIntercept": 10 * k})
     check(tmp_path)
+
+
+@pytest.mark.parametrize("intercept", [-1024, 0])
+def test_a_rescale_that_one_file_lacks_is_said(tmp_path: Path, intercept: int) -> None:
+    """It may be 1024 off in a CT; where the others have none that changes a value, nothing is lost."""
+    vary = lambda v, k: {"RescaleIntercept": intercept, "RescaleSlope": 1} if k else {}  # noqa: E731
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        a = open_image(series(tmp_path, 1, 3, vary))
+    assert bool([w for w in said if "1 of 3 images have no RescaleSlope" in str(w.message)]) == (intercept != 0)
+    assert int(a[0, 1, 0, 0] - a[0, 0, 0, 0]) == 100 + intercept
+
+
+@pytest.mark.parametrize(
+    ("elements", "units"),
+    [
+        ({"RescaleIntercept": -1024, "RescaleSlope": 1}, "HU"),
+        ({"RescaleIntercept": 0, "RescaleSlope": 1, "RescaleType": "HU"}, "HU"),
+        ({}, None),
+        ({"RescaleIntercept": -1024, "RescaleSlope": 1, "RescaleType": "US"}, None),
+    ],
+)
+def test_ct_is_in_hounsfield_units_only_where_it_is_rescaled(tmp_path: Path, elements: Elements, units: Any) -> None:
+    a = open_image(series(tmp_path, 1, 2, lambda v, k: {"Modality": "CT", **elements}))
+    assert a.attrs.get("units") == units
 
 
 def test_phase_with_a_negative_intercept(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.uid import RTDoseStorage
 
-from ...errors import FormatError, LabelError
+from ...errors import FormatError, LabelError, warn
 from ...formats.seam import ReadOptions
 from ...stores.files import stamped
 from ...stores.url import file_name
@@ -247,7 +247,21 @@ def _rescale(frames: Frames) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             "RescaleSlope is 0 in some images, so that their values are lost; mask_and_scale=False gives the stored "
             "ones"
         )
+    _warn_of_unscaled(frames, slope, intercept)
     return np.where(np.isnan(slope), 1.0, slope), np.where(np.isnan(intercept), 0.0, intercept)
+
+
+def _warn_of_unscaled(frames: Frames, slope: NDArray[np.float64], intercept: NDArray[np.float64]) -> None:
+    """Say that some images of a stack have no rescale where that of the others changes values."""
+    unsaid = np.isnan(slope) & np.isnan(intercept)
+    if not unsaid.any() or unsaid.all():
+        return
+    if (np.nan_to_num(slope, nan=1.0) != 1).any() or (np.nan_to_num(intercept) != 0).any():
+        name = file_name(frames.scan.files[int(frames.file[unsaid.argmax()])])
+        warn(
+            f"{int(unsaid.sum())} of {len(frames)} images have no RescaleSlope and RescaleIntercept, the others do: "
+            f"they have their stored values, which may be others. The first is {name}"
+        )
 
 
 def _modality_luts(scanned: Scan) -> tuple[list[ModalityLut], NDArray[np.intp] | None]:

@@ -238,7 +238,10 @@ def units_of(frames: Frames) -> str:
         return "Gy" if set(frames.text("DoseUnits")) == {"GY"} else ""
     if modality == {"CT"} and rescale <= {"", "HU"}:
         localizer = any("LOCALIZER" in (t or ()) for t in frames.strings("ImageType"))
-        return "" if localizer and rescale == {""} else "HU"
+        unscaled = bool(np.isnan(frames.numbers("RescaleIntercept")).any()) or set(frames.text("SamplesPerPixel")) == {
+            "3"
+        }
+        return "" if rescale == {""} and (localizer or unscaled) else "HU"
     if len(rescale) == 1 and not rescale & {"", "US", "NORMALIZED", "normalized"}:
         return next(iter(rescale))
     return ""
