@@ -285,6 +285,45 @@ def jpeg(**options: Any) -> bytes:
     return stream.getvalue()
 
 
+@pytest.mark.parametrize("cut", [0, 2])
+@pytest.mark.parametrize("fill", [0, 1, 300])
+@pytest.mark.parametrize(
+    ("syntax", "encoder"), [("90", "jpeg2k_encode"), ("80", "jpegls_encode"), ("70", "ljpeg_encode")]
+)
+def test_frames_that_are_filled_up_or_lack_the_marker_of_their_end(
+    tmp_path: Path, require_module: Module, syntax: str, encoder: str, fill: int, cut: int
+) -> None:
+    """Zeros fill up fragments. JPEG 2000 is known to be whole by the lengths of its tile-parts; others are not."""
+    codecs, values = require_module("imagecodecs"), noise(0, 4095, "u2")
+    options = {"level": 0, "reversible": True, "codecformat": "j2k"} if syntax == "90" else {}
+    data = bytes(getattr(codecs, encoder)(values, **options))
+    frame = data[: len(data) - cut] + bytes(fill)
+    encapsulated(tmp_path / "0", stored_as(values, 12), [[frame]], JPEG + syntax)
+    if cut and syntax != "90":
+        with pytest.raises(SourceError, match="has no end"):
+            open_image(tmp_path).load()
+    else:
+        np.testing.assert_array_equal(open_image(tmp_path).values[0, 0], values)
+
+
+def test_jpeg_2000_that_lost_a_tile_is_refused(tmp_path: Path, require_module: Module) -> None:
+    values, stream = noise(0, 255, "u1"), io.BytesIO()
+    image = require_module("PIL.Image").fromarray(values)
+    image.save(stream, "JPEG2000", irreversible=False, no_jp2=True, tile_size=(14, 10))
+    data = stream.getvalue()
+    assert data.count(b"\xff\x90\0\x0a") == 4
+    last = data.rindex(b"\xff\x90\0\x0a")
+    for end in (last + 20, len(data) - 6):
+        encapsulated(tmp_path / "0", stored_as(values, 8), [[data[:end]]], JPEG + "90")
+        with pytest.raises(SourceError, match="has no end"):
+            open_image(tmp_path).load()
+    encapsulated(tmp_path / "0", stored_as(values, 8), [[data[:last]]], JPEG + "90")
+    with pytest.raises(SourceError, match="can't be decoded"):
+        open_image(tmp_path).load()
+    encapsulated(tmp_path / "0", stored_as(values, 8), [[data[:-2]]], JPEG + "90")
+    np.testing.assert_array_equal(open_image(tmp_path).values[0, 0], values)
+
+
 @pytest.mark.parametrize(
     ("frame", "syntax", "match"),
     [

@@ -120,6 +120,22 @@ def test_an_offset_table_that_is_wrong_is_not_believed(tmp_path: Path, table: by
 
 
 @pytest.mark.parametrize("table", [False, True])
+@pytest.mark.parametrize("count", [1, COUNT])
+def test_fragments_whose_length_is_said(tmp_path: Path, count: int, table: bool) -> None:
+    """Some write the length of all fragments, where it should be undefined, and no delimiter."""
+    values = frames_of(count)
+    path = encapsulated(tmp_path / "0", several(values), [[rle(v)] for v in values], RLELossless, table=table)
+    data = path.read_bytes()
+    at = data.index(b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff") + 8
+    body = data[at + 4 : -8]
+    path.write_bytes(data[:at] + len(body).to_bytes(4, "little") + body)
+    np.testing.assert_array_equal(open_image(tmp_path).values.reshape(values.shape), values)
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(SourceError, match="bytes of pixel data are there"):
+        open_image(tmp_path, errors="raise")
+
+
+@pytest.mark.parametrize("table", [False, True])
 def test_frames_that_are_not_announced_are_named(tmp_path: Path, table: bool) -> None:
     values = frames_of()
     elements = {**several(values), "NumberOfFrames": 1}

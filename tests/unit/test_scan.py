@@ -144,6 +144,20 @@ def test_acr_nema_begins_with_group_lengths(tmp_path: Path) -> None:
     assert assert_as_pydicom(path).strings(0x00080010) == [("ACR-NEMA 2.0",)]
 
 
+@pytest.mark.parametrize("group", [0, 3, 5])
+def test_what_was_sent_before_the_data_set_is_passed_over(tmp_path: Path, group: int) -> None:
+    """Some files without a preamble begin with the command, or with private elements of the sender."""
+    before = element(group << 16, b"", b"\x0c\0\0\0") + element(group << 16 | 0x10, b"", b"whatever")
+    body = element(0x00080000, b"", b"\x20\0\0\0") + element(0x00080010, b"", b"ACR-NEMA 2.0")
+    body += element(0x00280010, b"", b"\2\0") + element(0x7FE00010, b"", bytes(8))
+    (path,) = write(tmp_path, before + body)
+    got = scan(find(path), errors="raise")
+    assert got.syntax == [uid.ImplicitVRLittleEndian]
+    assert got.strings(0x00080010) == [("ACR-NEMA 2.0",)]
+    start = int(got.pixel_offset[0])
+    assert (start, int(got.pixel_length[0])) == (len(before + body) - 8, 8)
+
+
 @pytest.mark.parametrize("tag", [0x7FE00008, 0x7FE00009])
 def test_float_pixel_data_counts_as_pixel_data(tmp_path: Path, tag: int) -> None:
     body = element(0x00080060, b"CS", b"MR") + element(tag, b"OF" if tag & 1 == 0 else b"OB", bytes(16))

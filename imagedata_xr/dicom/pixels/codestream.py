@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 _SOF = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 """Start of frame of JPEG (ISO/IEC 10918-1 table B.1), and of JPEG-LS (ISO/IEC 14495-1 section C.1.1)."""
+END, _TILE_PART = b"\xff\xd9", b"\xff\x90"
 _ALONE = {0x01, *range(0xD0, 0xD9)}
 
 
@@ -25,7 +26,9 @@ class Codestream:
     transformed : int, optional
         Transform of the Adobe marker, 0 for none and 1 for luminance and chrominance.
     whole : bool
-        Whether it has an end.
+        Whether it has an end, or lacks nothing else.
+    endless : int
+        Where the marker of its end should stand, if nothing but that is missing; else 0.
     """
 
     rows: int
@@ -37,6 +40,7 @@ class Codestream:
     ybr: bool = False
     transformed: int | None = None
     whole: bool = True
+    endless: int = 0
 
 
 def parse(family: str, data: bytes) -> Codestream | None:
@@ -84,8 +88,13 @@ def _frame(data: bytes, segment: bytes, jfif: bool, transformed: int | None) -> 
         rgb=rgb,
         ybr=not rgb and (transformed == 1 or (jfif and transformed is None)),
         transformed=transformed,
-        whole=b"\xff\xd9" in data[-64:],
+        whole=_ended(data),
     )
+
+
+def _ended(data: bytes) -> bool:
+    """Whether the marker of the end stands at the end, but for what fills up a fragment."""
+    return END in data[-64:] or END in data.rstrip(b"\0")[-64:]
 
 
 def _jpeg2000(data: bytes) -> Codestream | None:
@@ -96,6 +105,8 @@ def _jpeg2000(data: bytes) -> Codestream | None:
     def number(start: int, size: int = 4) -> int:
         return int.from_bytes(data[at + start : at + start + size], "big")
 
+    ended = _ended(data)
+    endless = 0 if ended else _end_of_tiles(data, at)
     depth = data[at + 42]  # ISO/IEC 15444-1 section A.5.1
     return Codestream(
         rows=number(12) - number(20),
@@ -103,5 +114,25 @@ def _jpeg2000(data: bytes) -> Codestream | None:
         samples=number(40, 2),
         precision=(depth & 0x7F) + 1,
         signed=bool(depth & 0x80),
-        whole=b"\xff\xd9" in data[-64:],
+        whole=ended or endless > 0,
+        endless=endless,
     )
+
+
+def _end_of_tiles(data: bytes, at: int) -> int:
+    """Where a codestream of JPEG 2000 that begins at a byte has had all of its tile-parts; 0 if some are missing.
+
+    Each says its length (ISO/IEC 15444-1 section A.4.2).
+    """
+    at += 2
+    while (marker := data[at : at + 2]) != _TILE_PART:  # the main header
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker[:1] != b"\xff" or length < 2:
+            return 0
+        at += 2 + length
+    while data[at : at + 2] == _TILE_PART:
+        length = int.from_bytes(data[at + 6 : at + 10], "big")
+        if length < 14:  # 0 stands for all that follows
+            return 0
+        at += length
+    return at if at <= len(data) and not data[at:].strip(b"\0") else 0

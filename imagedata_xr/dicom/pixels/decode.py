@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import SourceError
-from .codestream import Codestream, parse
+from .codestream import END, Codestream, parse
 from .complete import check_complete
 from .native import native_values
 from .pixel_format import PixelFormat
@@ -58,6 +58,8 @@ def decode(data: bytes, syntax: str, f: PixelFormat) -> tuple[NDArray[Any], str]
             f"{codec.install}"
         )
     _check(stream, codec, f)
+    if stream is not None:
+        data = _bare(data, stream)
     failures = []
     for name, decoder in decoders:
         try:
@@ -100,6 +102,14 @@ def _check(stream: Codestream | None, codec: Codec, f: PixelFormat) -> None:
         raise SourceError(f"its samples have {stream.precision} bits, where the header allocates {f.bits_allocated}")
     if not stream.whole:
         raise SourceError("it is cut off: its codestream has no end")
+
+
+def _bare(data: bytes, stream: Codestream) -> bytes:
+    """Frame without the zeros that fill up its last fragment, and with the marker of its end."""
+    if stream.endless:
+        return data[: stream.endless] + END
+    bare = data.rstrip(b"\0")
+    return bare if bare.endswith(END) else data
 
 
 # --- decoders -------------------------------------------------------------------------------------------------------

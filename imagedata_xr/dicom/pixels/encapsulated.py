@@ -161,7 +161,8 @@ class Encapsulated:
         return int.from_bytes(head[4:], "little") if len(head) == 8 and head[:4] == _ITEM else None
 
     def _is_end(self, at: int) -> bool:
-        return self._bytes(at, 4, short=True) == _END
+        # fragments whose length is said end with the file: the scan has seen that all of them are there
+        return self._bytes(at, 4, short=True) in (_END, b"")
 
     def _bytes(self, at: int, length: int, short: bool = False) -> bytes:
         """Read bytes; from a remote store more at a time, since each request is slow."""

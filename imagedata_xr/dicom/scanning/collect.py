@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from ...stores.files import File, file_name, read_available, reason, sizes_of, state_now
 from ...stores.unpacked import GZIP_MAGIC, unpacked
+from ..pixels.syntaxes import CODECS
 from .columns import Columns
 from .reread import reread
 from .sniff import looks_like_dicom
@@ -19,7 +20,7 @@ FIRST_READ = 16 * 1024
 LARGEST_FIRST_READ = 256 * 1024
 
 _Steps: TypeAlias = "Generator[tuple[int, int], bytes, Walked | None]"
-_SEQUENCE_END = b"\xfe\xff\xdd\xe0\0\0\0\0"
+_ITEM, _SEQUENCE_END = b"\xfe\xff\0\xe0", b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
 class Collector:
@@ -70,7 +71,8 @@ class Collector:
             walked = walk(buf, size, self.seen)
         except (MoreError, OddError, DamagedError):
             return None
-        whole = not walked.pixel_tag or (walked.pixel_length >= 0 and walked.pixel_offset + walked.pixel_length <= size)
+        native = walked.pixel_length >= 0 and walked.syntax not in CODECS
+        whole = not walked.pixel_tag or (native and walked.pixel_offset + walked.pixel_length <= size)
         return walked if whole and not walked.empty else None
 
     def remote(self, batch: list[File]) -> None:
@@ -178,11 +180,16 @@ class Collector:
 
 
 def _check_pixels(walked: Walked, size: int) -> Generator[tuple[int, int], bytes, None]:
-    """Refuse pixel data that the file does not hold in full, by lengths and delimiters alone (PS3.5 section A.4)."""
+    """Refuse pixel data that the file does not hold in full, by lengths and delimiters alone (PS3.5 section A.4).
+
+    Some files give the length of all their fragments, in place of a delimiter at their end.
+    """
     offset, length = walked.pixel_offset, walked.pixel_length
     if length >= 0:
         if offset + length > size:
             raise DamagedError(f"it is truncated: {max(0, size - offset)} of {length} bytes of pixel data are there")
+        if walked.syntax in CODECS and length >= 8 and offset + length == size:
+            yield from _check_fragments(walked)
         return
     tail = yield size - 8, 8
     if tail == _SEQUENCE_END and size - 8 >= offset:
@@ -192,8 +199,20 @@ def _check_pixels(walked: Walked, size: int) -> Generator[tuple[int, int], bytes
         if item == _SEQUENCE_END:
             return
         offset += 8 + int.from_bytes(item[4:8], "little")
-        if item[:4] != b"\xfe\xff\0\xe0" or offset > size:
+        if item[:4] != _ITEM or offset > size:
             raise DamagedError("it is truncated: its compressed pixel data has no end")
+
+
+def _check_fragments(walked: Walked) -> Generator[tuple[int, int], bytes, None]:
+    """Find out whether pixel data of known length are fragments: items up to their last byte."""
+    at, end = walked.pixel_offset, walked.pixel_offset + walked.pixel_length
+    while at + 8 <= end:
+        item = yield at, 8
+        if item[:4] != _ITEM:
+            return
+        at += 8 + int.from_bytes(item[4:8], "little")
+    if at == end:
+        walked.pixel_length = -1
 
 
 def _sizes(files: list[File]) -> dict[str, int | OSError]:

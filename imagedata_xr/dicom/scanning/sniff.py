@@ -6,12 +6,29 @@ from typing import Literal
 
 from .vr import LONG_VR, PIXEL_TAGS, SHORT_VR, public_vr
 
+_LOW = tuple(bytes([group, 0]) for group in (0, 1, 3, 4, 5, 6, 7))
+_MOST_BEFORE = 1024
 _ITEM_OR_END = (b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0")
 
 
 def looks_like_dicom(buf: bytes) -> bool:
     """Tell whether a file's first bytes are DICOM: a preamble, or plausible elements where that is missing."""
-    return buf[128:132] == b"DICM" or (buf[:2] in (b"\2\0", b"\10\0", b"\0\10") and plausible(buf, 0))
+    start = before_data_set(buf)
+    return buf[128:132] == b"DICM" or (
+        buf[start : start + 2] in (b"\2\0", b"\10\0", b"\0\10") and plausible(buf, start)
+    )
+
+
+def before_data_set(buf: bytes) -> int:
+    """Length of the elements of groups 0 to 7 with which files without a preamble may begin, as they were sent.
+
+    These are commands (PS3.7), or private elements of the sender, in implicit VR little endian; group 2 is file meta
+    information. 0 where there is none, or where no group 8 follows.
+    """
+    pos = 0
+    while buf[pos : pos + 2] in _LOW and pos < _MOST_BEFORE:
+        pos += 8 + int.from_bytes(buf[pos + 4 : pos + 8], "little")
+    return pos if buf[pos : pos + 2] == b"\10\0" else 0
 
 
 def plausible(buf: bytes, pos: int) -> bool:

@@ -13,7 +13,7 @@ from struct import error as StructError  # noqa: N812
 
 from .nested import Layouts
 from .runs import LONGEST, About, Part, Run, State, States, changes_state
-from .sniff import plausible
+from .sniff import before_data_set, plausible
 from .trouble import DamagedError, MoreError, OddError
 from .vr import (
     ANY_VR,
@@ -130,6 +130,7 @@ def _guess(buf: bytes, pos: int, size: int) -> str:
     """Tell the encoding of a data set without transfer syntax by its first elements, if they leave no doubt."""
     if len(buf) < size and len(buf) < pos + 4096:
         raise MoreError(pos + 4096)
+    pos += before_data_set(buf[pos : pos + 4096]) if pos == 0 else 0
     if pos < size and not plausible(buf, pos):
         raise DamagedError("it has no transfer syntax, and its first elements do not show one")
     if buf[pos + 1 : pos + 2] > b"\3":  # a group number in big endian
