@@ -7,6 +7,7 @@ from pathlib import Path
 
 import phantoms
 import pytest
+import series as plain
 from phantoms import Series, opened
 from pydicom import dcmread
 
@@ -75,3 +76,17 @@ def test_two_spacings_are_no_hole(tmp_path: Path) -> None:
         ds.ImagePositionPatient[2] = float(k if k < 4 else 3 + 3 * (k - 3))
         ds.save_as(path)
     assert said(folder) == []
+
+
+@pytest.mark.parametrize(("apart", "kept"), [(5.0, True), (0.0, True), (5.0, False)])
+def test_positions_that_slice_locations_contradict(apart: float, kept: bool, tmp_path: Path) -> None:
+    """Slices whose positions were lost would be taken for a time course."""
+
+    def vary(v: int, k: int) -> dict[str, object]:
+        place = {"SliceLocation": apart * k, "AcquisitionTime": f"1015{k:02d}"}
+        return place if kept is False else {**place, "ImagePositionPatient": [1, 2, 3]}
+
+    folder = plain.series(tmp_path, 1, 4, vary)
+    texts = said(folder)
+    assert [t for t in texts if "SliceLocation up to 15 mm apart" in t] or not (apart and kept)
+    assert not texts or (apart and kept)

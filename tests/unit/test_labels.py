@@ -115,9 +115,10 @@ def test_instances_are_told_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("elements", "units"),
     [
-        ({"Modality": "CT"}, "HU"),
+        ({"Modality": "CT", "RescaleIntercept": "0"}, "HU"),
+        ({"Modality": "CT"}, None),
         ({"Modality": "CT", "RescaleType": "HU"}, "HU"),
-        ({"Modality": "CT", "ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, None),
+        ({"Modality": "CT", "RescaleIntercept": "0", "ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, None),
         ({"Modality": "PT", "Units": "BQML"}, "Bq/ml"),
         ({"Modality": "MR", "RescaleType": "Hz"}, "Hz"),
         ({"Modality": "MR", "RescaleType": "normalized"}, None),

@@ -159,6 +159,16 @@ def at(*positions: tuple[float, float, float]) -> Any:
     return lambda v, k: {"ImagePositionPatient": list(positions[k])}
 
 
+@pytest.mark.parametrize(("by", "said"), [(4e-4, True), (2e-2, False)])
+def test_orientations_that_hardly_differ_are_stacks_and_that_is_said(tmp_path: Path, by: float, said: bool) -> None:
+    folder = series(tmp_path, 1, 3, lambda v, k: {"ImageOrientationPatient": [1, by * k, 0, -by * k, 1, 0]})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ImagedataWarning)
+        tree = xr.open_datatree(folder, engine="imagedata")
+    assert len(tree.leaves) == 3
+    assert bool([w for w in caught if "3 orientations, of which some differ by no more" in str(w.message)]) == said
+
+
 def test_noise_of_positions_is_no_line_of_its_own(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     folder = series(tmp_path, 3, 4, lambda v, k: {"ImagePositionPatient": rng.normal((0, 0, 3 * k), 1e-5).tolist()})

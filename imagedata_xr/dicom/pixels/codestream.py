@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from struct import unpack_from
 
 _SOF = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 """Start of frame of JPEG (ISO/IEC 10918-1 table B.1), and of JPEG-LS (ISO/IEC 14495-1 section C.1.1)."""
@@ -120,19 +121,28 @@ def _jpeg2000(data: bytes) -> Codestream | None:
 
 
 def _end_of_tiles(data: bytes, at: int) -> int:
-    """Where a codestream of JPEG 2000 that begins at a byte has had all of its tile-parts; 0 if some are missing.
+    """Where a codestream of JPEG 2000 that begins at a byte has had all of its tile-parts; 0 if that is not sure.
 
-    Each says its length (ISO/IEC 15444-1 section A.4.2).
+    Each says its length, and how many there are of its tile (ISO/IEC 15444-1 section A.4.2).
     """
+    wide, high, _, _, step_x, step_y, origin_x, origin_y = unpack_from(">4x2I2I2I2I", data, at + 4)
+    if not step_x or not step_y:
+        return 0
+    tiles = -(-(wide - origin_x) // step_x) * -(-(high - origin_y) // step_y)
     at += 2
     while (marker := data[at : at + 2]) != _TILE_PART:  # the main header
         length = int.from_bytes(data[at + 2 : at + 4], "big")
         if marker[:1] != b"\xff" or length < 2:
             return 0
         at += 2 + length
-    while data[at : at + 2] == _TILE_PART:
-        length = int.from_bytes(data[at + 6 : at + 10], "big")
+    there: dict[int, set[int]] = {}
+    announced: dict[int, int] = {}
+    while data[at : at + 2] == _TILE_PART and len(data) >= at + 12:
+        _, tile, length, part, parts = unpack_from(">2HI2B", data, at + 2)
         if length < 14:  # 0 stands for all that follows
             return 0
+        there.setdefault(tile, set()).add(part)
+        announced[tile] = max(parts, announced.get(tile, 0))
         at += length
-    return at if at <= len(data) and not data[at:].strip(b"\0") else 0
+    complete = [tile for tile, found in there.items() if len(found) == announced[tile]]
+    return at if len(complete) == tiles and at <= len(data) and not data[at:].strip(b"\0") else 0

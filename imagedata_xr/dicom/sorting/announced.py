@@ -11,6 +11,8 @@ from ..framing.frames import Frames
 from .slabs import UNEVEN
 from .stacks import Series, Stack
 
+_SAME_LOCATION = 0.5
+"""mm: more than any rounding of Slice Location."""
 _PET = "1.2.840.10008.5.1.4.1.1.128"
 
 
@@ -48,6 +50,11 @@ def warn_of_holes(stack: Stack, slot: NDArray[np.intp]) -> None:
     where = f"series {stack.series.number or '?'}"
     if stack.place and (hole := _hole(frames, slot)):
         warn(f"{where}: {hole}: a slice may be missing")
+    if stack.place and (span := _lost_positions(frames, slot)):
+        warn(
+            f"{where}: images of one ImagePositionPatient have SliceLocation up to {span:.4g} mm apart: their "
+            "positions may have been lost, so that slices are taken for volumes of one place. Read the originals"
+        )
     pet = set(frames.text("SOPClassUID")) == {_PET}
     said = frames.numbers("NumberOfSlices")
     if pet and slices > 1 and not np.isnan(said).any() and said.min() > slices:
@@ -59,6 +66,18 @@ def warn_of_holes(stack: Stack, slot: NDArray[np.intp]) -> None:
             f"{where} has {there} temporal positions, where NumberOfTemporalPositions says {said.min():g}: volumes may "
             "be missing"
         )
+
+
+def _lost_positions(frames: Frames, slot: NDArray[np.intp]) -> float:
+    """How far images of one position are apart by their Slice Location (0020,1041), mm; 0 where that is no sign."""
+    location = frames.numbers("SliceLocation")
+    if np.isnan(location).any() or len(slot) == int(slot.max()) + 1:
+        return 0.0
+    low, high = np.full(int(slot.max()) + 1, np.inf), np.full(int(slot.max()) + 1, -np.inf)
+    np.minimum.at(low, slot, location)
+    np.maximum.at(high, slot, location)
+    span = float((high - low).max())
+    return span if span > _SAME_LOCATION else 0.0
 
 
 def _hole(frames: Frames, slot: NDArray[np.intp]) -> str:
