@@ -148,6 +148,7 @@ def tree_paths(nodes: Sequence[Node]) -> list[tuple[str, Node]]:
     """
     known: dict[tuple[str, str, object], str] = {}
     taken: set[str] = set()
+    leaves: set[str] = set()
     out: list[tuple[str, Node]] = []
     for number, node in enumerate(nodes):
         path = ""
@@ -159,6 +160,9 @@ def tree_paths(nodes: Sequence[Node]) -> list[tuple[str, Node]]:
             if key not in known:
                 known[key] = _free(f"{path}/{_encode(part)}", taken)
             path = known[key]
+        if path in leaves:  # nodes that nothing tells apart: neither is lost
+            path = _free(path, taken)
+        leaves.add(path)
         out.append((path, node))
     return out
 

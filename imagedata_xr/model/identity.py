@@ -22,8 +22,11 @@ def digest(*parts: str) -> int:
     return (int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big") >> 12) or 1
 
 
-def _clean(value: Any) -> str:
-    # "A^B^^^" and "A^B" are one name (PS3.5 6.2.1.1: trailing empty components need no delimiter)
+def clean(value: Any) -> str:
+    """Text of an element that identifies, the same for all ways to write it.
+
+    "A^B^^^" and "A^B" are one name (PS3.5 6.2.1.1: trailing empty components need no delimiter).
+    """
     return str(value if value is not None else "").strip().rstrip("^= ")
 
 
@@ -41,15 +44,15 @@ def patient_digest(attrs: Mapping[str, Any]) -> int:
         Of ID, issuer, name and birth date. Where both ID and name are empty the study stands in for them, since two
         images without a name are not thereby of one patient.
     """
-    parts = [_clean(attrs.get(k)) for k in PATIENT_KEYS]
+    parts = [clean(attrs.get(k)) for k in PATIENT_KEYS]
     if not parts[0] and not parts[2]:
-        return digest("unidentified", *parts, _clean(attrs.get("StudyInstanceUID")))
+        return digest("unidentified", *parts, clean(attrs.get("StudyInstanceUID")))
     return digest("patient", *parts)
 
 
 def study_digest(attrs: Mapping[str, Any]) -> int:
     """Digest of the Study Instance UID; of an empty one, where there is none."""
-    return digest("study", _clean(attrs.get("StudyInstanceUID")))
+    return digest("study", clean(attrs.get("StudyInstanceUID")))
 
 
 def instance_digest(sop_instance_uid: str, frame: int = 1) -> int:
@@ -68,4 +71,4 @@ def instance_digests(sop_instance_uids: Sequence[str], frames: Sequence[int]) ->
 
 def series_digest(patient: int, study_uid: str, series_uid: str, number: str) -> int:
     """Digest of a series; exports exist in which several patients, studies or numbers share a UID."""
-    return digest("series", str(patient), _clean(study_uid), _clean(series_uid), number.strip())
+    return digest("series", str(patient), clean(study_uid), clean(series_uid), number.strip())

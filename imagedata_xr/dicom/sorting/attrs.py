@@ -12,10 +12,12 @@ import pydicom
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.multival import MultiValue
 
+from ...model.identity import PATIENT_KEYS, clean
 from ...model.orders import label_for
 from ..framing.frames import FRAME_TIME, NOWHERE, Frames, is_element
 from ..headers.whole_file import trouble
 from ..scanning.elements import CHARACTER_SET, to_dataset
+from ..scanning.scan import Scan
 from ..scanning.vr import Raw
 
 NUMERIC = {"DS", "IS", "FD", "FL", "US", "SS", "UL", "SL", "UV", "SV"}
@@ -129,7 +131,7 @@ def attrs_of(frames: Frames, labelled: set[str], place: bool) -> dict[str, Any]:
         if not keyword or tag < 0x00080000 or keyword in elsewhere or label_for(keyword).coord in labelled:
             continue
         cell = scan.column(tag)[0]
-        if tag & 0xFFFF == 0 or not isinstance(cell, tuple) or keyword in constants or scan.varies(tag):
+        if tag & 0xFFFF == 0 or not isinstance(cell, tuple) or keyword in constants or _varies(scan, tag, keyword):
             continue
         if cell[0] in _ALONE:
             decode = _remembered if len(cell[1]) <= _SHORT else _alone
@@ -142,6 +144,14 @@ def attrs_of(frames: Frames, labelled: set[str], place: bool) -> dict[str, Any]:
     return out | {k: v for k, v in constants.items() if v is not None and label_for(k).coord not in labelled}
 
 
+def _varies(scan: Scan, tag: int, keyword: str) -> bool:
+    """Whether instances differ in an element; in those that identify, by more than how it is written."""
+    if keyword not in _IDENTIFY or not scan.varies(tag):
+        return scan.varies(tag)
+    return len(set(scan.words(tag).map(lambda words: clean("\\".join(words or ()))).values)) > 1
+
+
+_IDENTIFY = frozenset((*PATIENT_KEYS, "StudyInstanceUID", "SeriesInstanceUID"))
 _ALONE = NUMERIC | {"AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "SQ", "ST", "TM", "UC", "UI", "UR", "UT"}
 _SHORT = 256  # bytes; longer values are seldom met again
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...errors import LabelError, SeriesError, warn
 from ...model.geometry import normal
-from ...model.identity import PATIENT_KEYS, patient_digest, series_digest
+from ...model.identity import PATIENT_KEYS, clean, patient_digest, series_digest
 from ..framing.frames import Frames
 from ..framing.places import placed
 from ..framing.projections import runs, views
@@ -112,7 +112,8 @@ def series_of(frames: Frames) -> list[Series]:
     The number counts too, since exports exist that give one UID to several series.
     """
     names = (*PATIENT_KEYS, "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber")
-    groups, which = groups_of(*(frames.coded_text(name) for name in names))
+    groups, which = groups_of(*(frames.coded_text(name).map(clean) for name in names))
+    _warn_of_several_patients(groups)
     out = []
     for number, key in enumerate(groups):
         part = frames.take(np.flatnonzero(which == number).astype(np.intp))
@@ -123,6 +124,23 @@ def series_of(frames: Frames) -> list[Series]:
         out.append(Series(part, key[-2], key[-1].strip(), description, modality, who, digest=own))
     name_selectors(out)
     return sorted(out, key=lambda s: (s.patient, _as_number(s.number), s.uid))
+
+
+def _warn_of_several_patients(groups: Sequence[tuple[str, ...]]) -> None:
+    """Say that images of one series and study name several patients, by elements and not by what they say."""
+    people: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    for key in groups:
+        if key[-2]:
+            people.setdefault(key[-3:], []).append(key[: len(PATIENT_KEYS)])
+    for (_, _, number), found in people.items():
+        if len(found) > 1:
+            differ = [
+                name for name, said in zip(PATIENT_KEYS, zip(*found, strict=True), strict=True) if len(set(said)) > 1
+            ]
+            warn(
+                f"images of one SeriesInstanceUID (series {number or '?'}) name {len(found)} patients, by their "
+                f"{', '.join(differ)}: they are images of their own"
+            )
 
 
 def name_selectors(found: Sequence[Series]) -> None:
