@@ -11,17 +11,22 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import logging
 import os
+import re
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import settings
+
+from imagedata_xr.errors import ImagedataError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -119,3 +124,34 @@ def case(shared_cases: Path, case_work: Path) -> Callable[[str], Path]:
         return folder / "dicom"
 
     return unpack
+
+
+_SECRETS = re.compile(r"M(ü|ue|\\xfc|Ã¼|\?)ller|Bertsen|(?<![\w/_-])P-[127](?![\w-])|sesame|very-secret", re.IGNORECASE)
+"""Names and IDs of the patients that the tests make up, and passwords that they use."""
+
+
+@pytest.fixture
+def nothing_secret(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """See at the end of a test that no log, warning or error of this library named a patient or a password."""
+    said: list[str] = []
+    plain_warn, plain_error = warnings.warn, ImagedataError.__init__
+
+    def warn(message: Any, *args: Any, **more: Any) -> None:
+        said.append(f"warning: {message}")
+        more["stacklevel"] = more.get("stacklevel", 1) + 1
+        plain_warn(message, *args, **more)
+
+    def error(self: ImagedataError, *args: Any) -> None:
+        said.append(f"error: {args}")
+        plain_error(self, *args)
+
+    monkeypatch.setattr(warnings, "warn", warn)
+    monkeypatch.setattr(ImagedataError, "__init__", error)
+    caplog.set_level(logging.DEBUG, logger="imagedata_xr")
+    caplog.set_level(logging.DEBUG, logger="xnat")
+    yield
+    # what other libraries log for their own debugging is theirs
+    records = [r for when in ("setup", "call") for r in caplog.get_records(when)]
+    records = [r for r in records if r.levelno >= logging.WARNING or r.name.startswith(("imagedata_xr", "xnat"))]
+    said += [f"log: {r.getMessage()}{r.exc_text or ''}" for r in records]
+    assert not [text for text in said if _SECRETS.search(text)]

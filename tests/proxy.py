@@ -31,6 +31,8 @@ class Proxy:
         Bytes in one connection after which the fault happens.
     times : int
         How many connections it happens to.
+    came : int
+        Bytes that the archive has sent.
     """
 
     target: int
@@ -41,6 +43,7 @@ class Proxy:
     times: int = 99
     port: int = 0
     happened: int = 0
+    came: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def fail(self, how: str, down: bool, times: int = 99) -> None:
@@ -73,6 +76,9 @@ class Proxy:
                         sink.sendall(pdu[: len(pdu) // 2])  # in the midst of a message
                     break
                 sink.sendall(pdu)
+                if down:
+                    with self.lock:
+                        self.came += len(pdu)
         for end in (client, server):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR) if self.how != "reset" or end is server else None

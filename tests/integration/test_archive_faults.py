@@ -22,6 +22,8 @@ from imagedata_xr.stores.network import transfers
 from imagedata_xr.stores.network.dimse import listing
 from imagedata_xr.stores.network.report import SendError
 
+pytestmark = pytest.mark.usefixtures("nothing_secret")
+
 SERVERS: dict[str, tuple[Any, str]] = {"orthanc": (orthanc, "Orthanc"), "dcmqrscp": (dcmqrscp, "dcmqrscp")}
 SERIES = "1.2.826.0.1.3680043.8.498.80"
 

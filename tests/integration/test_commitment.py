@@ -19,6 +19,8 @@ from phantoms import make, opened
 from imagedata_xr.errors import SourceError
 from imagedata_xr.stores.network.report import SendError
 
+pytestmark = pytest.mark.usefixtures("nothing_secret")
+
 MODEL, INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
 
 

@@ -28,6 +28,8 @@ from imagedata_xr.errors import FormatError, IdentityError, NotFoundError, Sourc
 from imagedata_xr.stores.network.multipart import boundary_of, parts
 from imagedata_xr.stores.network.report import SendError
 
+pytestmark = pytest.mark.usefixtures("nothing_secret")
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, require_program: Any, require_module: Any) -> Iterator[Server]:

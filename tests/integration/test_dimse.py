@@ -24,6 +24,8 @@ from imagedata_xr.errors import FormatError, IdentityError, NotFoundError, Sourc
 from imagedata_xr.stores.network import transfers
 from imagedata_xr.stores.network.report import SendError
 
+pytestmark = pytest.mark.usefixtures("nothing_secret")
+
 SERVERS: dict[str, tuple[Any, str]] = {"orthanc": (orthanc, "Orthanc"), "dcmqrscp": (dcmqrscp, "dcmqrscp")}
 
 

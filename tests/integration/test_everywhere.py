@@ -20,6 +20,8 @@ from xnat_server import Scan, standin
 
 from imagedata_xr.cli import main
 
+pytestmark = pytest.mark.usefixtures("nothing_secret")
+
 SERIES = "1.2.826.0.1.3680043.8.498.50"
 Place = tuple[str, str, dict[str, Any]]
 """Where the series lies, where the result goes, and the options of both."""

@@ -27,6 +27,8 @@ from imagedata_xr.cli import main
 from imagedata_xr.errors import IdentityError, ImagedataWarning, NotFoundError, SourceError
 from imagedata_xr.stores.network import transfers
 
+pytestmark = pytest.mark.usefixtures("nothing_secret")
+
 ME = {"username": "anna", "password": "sesame"}
 
 

@@ -24,6 +24,8 @@ from xnat_server import Scan, Standin, standin
 
 from imagedata_xr.errors import NotFoundError, SourceError
 
+pytestmark = pytest.mark.usefixtures("nothing_secret")
+
 ME = {"username": "anna", "password": "sesame"}
 KEY = ("P", "X_S1", "Mueller", "X_E1", "E1")
 DICOM = "P/Mueller/E1/3/DICOM"

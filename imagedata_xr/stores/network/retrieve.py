@@ -86,7 +86,7 @@ def fetch(address: Address, settings: Settings) -> list[Held]:
 
 
 def _one(address: Address, settings: Settings, series: Series, images: dict[str, str], meter: Meter) -> Held:
-    key = key_of(address.server, settings.username or settings.aet, series.uid)
+    key = key_of(address.server, f"{settings.aet}\0{settings.username}", series.uid)
     here = held(key, settings.keep)
     if set(here) == set(images):
         meter.add(len(images))

@@ -44,7 +44,7 @@ def fetch(address: WebAddress, settings: Settings) -> list[Held]:
 
 def _one(client: Client, series: Series, images: set[str], meter: Meter) -> Held:
     settings = client.settings
-    key = key_of(client.address.server, settings.username or settings.token, series.uid)
+    key = key_of(client.address.server, f"{settings.username}\0{settings.token}", series.uid)
     here = held(key, settings.keep)
     if set(here) == images:
         meter.add(len(images))
