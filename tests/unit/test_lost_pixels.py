@@ -50,6 +50,33 @@ def test_an_object_without_pixels_is_nothing_to_say(series: list[Path], recwarn:
     assert not [w for w in recwarn if w.category is ImagedataWarning]
 
 
+@pytest.mark.parametrize(
+    "uid",
+    ["1.2.840.10008.5.1.4.1.1.4.2", "1.2.840.10008.5.1.4.1.1.66", "1.3.12.2.1107.5.9.1", "1.3.46.670589.11.0.0.12.1"],
+)
+def test_spectra_and_raw_data_with_rows_have_lost_nothing(
+    uid: str, series: list[Path], recwarn: pytest.WarningsRecorder
+) -> None:
+    def to_raw(ds: Dataset) -> None:
+        del ds.PixelData
+        ds.NumberOfFrames, ds.Rows, ds.Columns = 1, 1, 1
+        ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = UID(uid)
+
+    change(series[-1], to_raw)
+    assert opened(series, errors="raise").sizes["slice"] == 3
+    assert not [w for w in recwarn if "without pixel data" in str(w.message)]
+
+
+def test_a_private_class_with_rows_is_one_of_images(series: list[Path]) -> None:
+    def to_private(ds: Dataset) -> None:
+        del ds.PixelData
+        ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = UID("1.2.826.0.1.3680043.8.498.4")
+
+    change(series[-1], to_private)
+    with pytest.warns(ImagedataWarning, match="1 files are images .* without pixel data"):
+        assert opened(series).sizes["slice"] == 3
+
+
 @pytest.mark.parametrize("value", [None, 0])
 def test_pixels_without_a_shape_are_named(series: list[Path], value: int | None) -> None:
     change(series[1], lambda ds: setattr(ds, "Columns", value))

@@ -13,6 +13,8 @@ from ..scanning.scan import Scan
 
 _OTHERS = frozenset(("Segmentation Storage", "Parametric Map Storage", "Enhanced US Volume Storage"))
 """Classes that hold pixels and are not called images."""
+_NO_IMAGES = ("1.3.12.2.1107.5.9.1", "1.3.46.670589.")
+"""Private classes: Siemens' CSA Non-Image, and raw data, spectra and states of Philips, which may have rows as well."""
 
 
 def tell_of_lost_pixels(scan: Scan, errors: str) -> None:
@@ -40,7 +42,7 @@ def tell_of_lost_pixels(scan: Scan, errors: str) -> None:
     sized = (scan.numbers("Rows") > 0) & (scan.numbers("Columns") > 0)
     some = len(without) < len(scan)
     names = {k: _class_name("".join(own[k] or media[k] or ())) for k in without}
-    lost = [k for k in without if sized[k] or _holds_pixels(names[k]) or (some and not names[k])]
+    lost = [k for k in without if _is_image(names[k], bool(sized[k])) or (some and not names[k])]
     if not lost:
         return
     what = " and ".join(sorted({names[k].removesuffix(" Storage") or "images of no class" for k in lost}))
@@ -66,6 +68,12 @@ def _class_name(uid: str) -> str:
     from pydicom.uid import UID
 
     return str(UID(uid).name) if uid else ""
+
+
+def _is_image(name: str, sized: bool) -> bool:
+    """Whether a class is one of images, by its name, or by rows and columns where it has no name that is known."""
+    unknown = name[:1].isdecimal() or not name
+    return _holds_pixels(name) or (sized and unknown and not name.startswith(_NO_IMAGES))
 
 
 def _holds_pixels(name: str) -> bool:
