@@ -370,6 +370,38 @@ def test_as_many_images_missing_at_each_position(tmp_path: Path) -> None:
         open_image(with_hole(tmp_path / "b", timed, {(1, 0), (2, 1), (1, 2)}), order="time")
 
 
+def aborted(folder: Path, lost: set[tuple[int, int]], first: int = 1) -> Path:
+    for v in range(4):
+        for k in range(3):
+            if (v, k) not in lost:
+                elements = {**timed(v, k), "InstanceNumber": first + 3 * v + k}
+                save(image(v, k, elements), folder / f"{v}_{k}.dcm")
+    return folder
+
+
+@pytest.mark.parametrize("order", ["auto", "time", "none"])
+def test_a_scan_that_was_aborted_within_its_last_volume(tmp_path: Path, order: str) -> None:
+    folder = aborted(tmp_path, {(3, 1), (3, 2)})
+    with pytest.raises(SortError, match="missing='drop' leaves incomplete volumes out"):
+        open_image(folder, order=order)
+    with pytest.warns(ImagedataWarning, match="1 incomplete volumes are left out"):
+        assert places(open_image(folder, order=order, missing="drop")) == straight(3, 3)
+    with pytest.warns(ImagedataWarning, match="2 missing images are filled with NaN"):
+        filled = open_image(folder, order=order, missing="fill")
+    assert np.isnan(filled.values[3, 1:]).all()
+    assert not np.isnan(filled.values[3, 0]).any()
+
+
+@pytest.mark.parametrize(
+    ("lost", "first"), [({(1, 1)}, 1), ({(0, 0)}, 1), ({(3, 2)}, 2), ({(1, 0), (3, 1), (3, 2)}, 1)]
+)
+def test_it_is_not_taken_for_aborted_where_others_may_be_missing(
+    tmp_path: Path, lost: set[tuple[int, int]], first: int
+) -> None:
+    with pytest.raises(SortError, match="says to which volume each belongs"):
+        open_image(aborted(tmp_path, lost, first), missing="drop")
+
+
 def test_nothing_says_where_an_image_belongs(tmp_path: Path) -> None:
     with pytest.raises(SortError, match=r"no element .* says to which volume each belongs"):
         open_image(with_hole(tmp_path, timed, {(1, 1)}), order="time", missing="drop")

@@ -114,11 +114,32 @@ def _by_identifier(
             continue
         if tells_apart(identifier, keys.slot) and _mostly_full(volume, keys.slices):
             return volume.astype(np.intp)
+    aborted = _aborted(keys)
+    if aborted is not None:
+        return aborted
     raise SortError(
         f"the positions have between {counts.min()} and {counts.max()} images, and no element "
         "(TemporalPositionIdentifier, AcquisitionNumber, equal times) says to which volume each belongs. An order of "
         "your own can say it: a DICOM keyword, or a mapping {name: callable of a pydicom.Dataset}"
     )
+
+
+def _aborted(keys: Keys) -> NDArray[np.intp] | None:
+    """Volumes of a series whose last one was not finished; None where that is not certain.
+
+    All images from Instance Number 1 on are there, and pass through the positions in the same sequence again and again:
+    so none but the last ones are missing.
+    """
+    number = keys.frames.numbers("InstanceNumber")
+    order = np.argsort(number, kind="stable")
+    if not np.array_equal(number[order], np.arange(1, len(number) + 1)):
+        return None
+    passed, n = keys.slot[order], keys.slices
+    if len(np.unique(passed[:n])) < n or not np.array_equal(passed, np.resize(passed[:n], len(passed))):
+        return None
+    out = np.empty(len(order), dtype=np.intp)
+    out[order] = np.arange(len(order)) // n
+    return out
 
 
 def _mostly_full(volume: NDArray[np.intp], slices: int) -> bool:
