@@ -29,7 +29,7 @@ from .sorting.assemble import image_of, outline_of
 from .sorting.joining import joined
 from .sorting.keys import known_orders
 from .sorting.objects import all_headers, dataset_of, series_without_pixels
-from .sorting.stacks import Series, choose_series, name_selectors, restrict, series_of, stacks_of
+from .sorting.stacks import Series, Stack, choose_series, name_selectors, restrict, series_of, stacks_of
 
 SPECTROSCOPY = "1.2.840.10008.5.1.4.1.1.4.2"
 """MR Spectroscopy Storage."""
@@ -67,11 +67,15 @@ class Dicom:
         if options.format_options.get("join"):
             one = joined([s for s in chosen if s.pixels or options.series is not None], frames)
             chosen = [replace(one, key=None, digest=0)]  # no single series= selects it
+        if not where:
+            for series in chosen:
+                if series.pixels:
+                    warn_of_fewer_images(series)
+        chosen = restrict(chosen, options.acquisition, options.echo)
+        stacked = _stacked([s for s in chosen if s.pixels], options)
         for series in chosen:
             if series.pixels:
-                if not where:
-                    warn_of_fewer_images(series)
-                nodes += _nodes(restrict(series, options.acquisition, options.echo), parse, options, images)
+                nodes += _nodes(series, stacked[id(series)], parse, options, images)
             else:
                 nodes.append(_node_without_pixels(series, options))
         return nodes
@@ -107,15 +111,23 @@ def _is_keyword(word: str) -> bool:
 # --- nodes ------------------------------------------------------------------------------------------------------------
 
 
-def _nodes(series: Series, orders: Any, options: ReadOptions, found: Sequence[Series]) -> list[Node]:
-    stacks = stacks_of(series, options.split)
+def _stacked(found: Sequence[Series], options: ReadOptions) -> dict[int, list[Stack]]:
+    """Stacks of each series, by its `id`; each stack that was asked for must be in one of them."""
+    out = {id(s): stacks_of(s, options.split) for s in found}
+    for k in np.atleast_1d(options.stack).tolist() if options.stack is not None and found else ():
+        if not any(k in range(len(stacks)) for stacks in out.values()):
+            there = "; ".join(f"{s} has the stacks 0 to {len(out[id(s)]) - 1}" for s in found)
+            raise LabelError(f"stack={k!r}: {there}")
+    return out
+
+
+def _nodes(
+    series: Series, stacks: list[Stack], orders: Any, options: ReadOptions, found: Sequence[Series]
+) -> list[Node]:
     identity = (str(series.patient), series.frames.text("StudyInstanceUID")[0], f"{series.uid} {series.number}")
     chosen = list(range(len(stacks)))
     if options.stack is not None:
-        wanted = np.atleast_1d(options.stack).tolist()
-        if bad := [k for k in wanted if k not in chosen]:
-            raise LabelError(f"stack={bad[0]!r}: {series} has the stacks 0 to {len(stacks) - 1}")
-        chosen = wanted
+        chosen = [k for k in np.atleast_1d(options.stack).tolist() if k in chosen]
     out = []
     for k in chosen:
         stack = stacks[k]

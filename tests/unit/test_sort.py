@@ -392,9 +392,7 @@ def test_a_scan_that_was_aborted_within_its_last_volume(tmp_path: Path, order: s
     assert not np.isnan(filled.values[3, 0]).any()
 
 
-@pytest.mark.parametrize(
-    ("lost", "first"), [({(1, 1)}, 1), ({(0, 0)}, 1), ({(3, 2)}, 2), ({(1, 0), (3, 1), (3, 2)}, 1)]
-)
+@pytest.mark.parametrize(("lost", "first"), [({(1, 1)}, 1), ({(0, 0)}, 1), ({(3, 2)}, 2), ({(1, 0), (3, 2)}, 1)])
 def test_it_is_not_taken_for_aborted_where_others_may_be_missing(
     tmp_path: Path, lost: set[tuple[int, int]], first: int
 ) -> None:

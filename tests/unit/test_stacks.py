@@ -89,8 +89,32 @@ def test_acquisition_and_echo_select_images(tmp_path: Path) -> None:
     assert places(open_image(folder, acquisition=1)) == straight(4, 2)[2:]
     assert places(open_image(folder, echo=2)) == straight(4, 2)[1::2]
     assert places(open_image(folder, acquisition=[0, 1], echo=1)) == straight(4, 2)[::2]
-    with pytest.raises(SeriesError, match=r"no image has EchoNumbers 3; there are \[1.0, 2.0\]"):
+    with pytest.raises(SeriesError, match=r"no image has EchoNumbers 3; there are \[1, 2\]"):
         open_image(folder, echo=3)
+    with pytest.raises(SeriesError, match=r"no image has AcquisitionNumber 7; there are \[0, 1\]"):
+        open_image(folder, acquisition=[1, 7])
+    with pytest.raises(LabelError, match="echo='first': it is a number"):
+        open_image(folder, echo="first")
+
+
+def test_series_without_what_was_asked_for_are_no_nodes_of_a_tree(tmp_path: Path) -> None:
+    series(
+        tmp_path / "a", 4, 2, lambda v, k: {"EchoNumbers": v % 2 + 1, "ImageType": ["ORIGINAL", "PRIMARY", "MP"[v % 2]]}
+    )
+    series(tmp_path / "b", 1, 2, lambda v, k: {**other_series(8), "SOPInstanceUID": f"1.2.9.{k}"})
+
+    def nodes(**options: Any) -> dict[str, int]:
+        tree = xr.open_datatree(tmp_path, engine="imagedata", **options)
+        return {n.path.split("-made")[-1].split("/")[-1]: n["image"].sizes["tag"] for n in tree.subtree if "image" in n}
+
+    assert nodes() == {"stack-0": 2, "stack-1": 2, "8-other": 1}
+    assert list(nodes(echo=2).values()) == [2]
+    assert nodes(stack=1) == {"stack-1": 2}
+    assert nodes(stack=0) == {"stack-0": 2, "8-other": 1}
+    with pytest.raises(LabelError, match=r"has the stacks 0 to 1; series 8 .* has the stacks 0 to 0"):
+        nodes(stack=2)
+    with pytest.raises(SeriesError, match="no image has EchoNumbers 3"):
+        nodes(echo=3)
 
 
 # --- stacks of one series -------------------------------------------------------------------------------------------

@@ -171,20 +171,46 @@ def choose_series(found: Sequence[Series], wanted: Any) -> list[Series]:
     return [s for s in found if any(s.matches(one) for one in many)]
 
 
-def restrict(series: Series, acquisition: Any = None, echo: Any = None) -> Series:
-    """Series with those frames only whose Acquisition Number and Echo Number(s) were asked for."""
-    frames = series.frames
-    for keyword, wanted in (("AcquisitionNumber", acquisition), ("EchoNumbers", echo)):
-        if wanted is None:
-            continue
-        values = frames.numbers(keyword)
-        many = np.atleast_1d(np.asarray(wanted, dtype=np.float64))
-        rows = np.flatnonzero(np.isin(values, many)).astype(np.intp)
-        if not len(rows):
-            there = sorted({v for v in values.tolist() if v == v})
-            raise SeriesError(f"no image has {keyword} {wanted!r}; there are {there or 'none with that element'}")
-        frames = frames.take(rows)
-    return replace(series, frames=frames)
+def restrict(found: Sequence[Series], acquisition: Any = None, echo: Any = None) -> list[Series]:
+    """Series with those frames only whose Acquisition Number and Echo Number(s) were asked for.
+
+    Series that have none of them are left out, unless they hold no images.
+
+    Raises
+    ------
+    SeriesError
+        No series has an image with one of the numbers.
+    LabelError
+        What was asked for is no number.
+    """
+    out = list(found)
+    for option, keyword, wanted in (("acquisition", "AcquisitionNumber", acquisition), ("echo", "EchoNumbers", echo)):
+        if wanted is not None:
+            out = _with_numbers(out, keyword, _numbers(option, wanted), wanted)
+    return out
+
+
+def _numbers(option: str, wanted: Any) -> NDArray[np.float64]:
+    try:
+        return np.atleast_1d(np.asarray(wanted, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise LabelError(f"{option}={wanted!r}: it is a number, or a list of numbers") from None
+
+
+def _with_numbers(found: list[Series], keyword: str, many: NDArray[np.float64], wanted: Any) -> list[Series]:
+    pictured = [s for s in found if s.pixels]
+    values = {id(s): s.frames.numbers(keyword) for s in pictured}
+    there = sorted({v for numbers in values.values() for v in numbers.tolist() if v == v})
+    if absent := [v for v in many.tolist() if pictured and v not in there]:
+        shown = f"[{', '.join(f'{v:g}' for v in there)}]" if there else "none with that element"
+        asked = repr(wanted) if len(many) == 1 else f"{absent[0]:g}"
+        raise SeriesError(f"no image has {keyword} {asked}; there are {shown}")
+    out = []
+    for s in found:
+        rows = np.flatnonzero(np.isin(values[id(s)], many)).astype(np.intp) if s.pixels else np.zeros(0, dtype=np.intp)
+        if len(rows) or not s.pixels:
+            out.append(replace(s, frames=s.frames.take(rows)) if s.pixels else s)
+    return out
 
 
 def stacks_of(series: Series, split: str | Sequence[str] | None = None) -> list[Stack]:
