@@ -95,6 +95,17 @@ AETable END
 
 
 @contextmanager
+def storescp(folder: Path) -> Iterator[Server]:
+    """DCMTK's receiver, which keeps what it takes in a folder ``taken``, in the transfer syntax that it came in."""
+    program = shutil.which("storescp")
+    assert program
+    (folder / "taken").mkdir(parents=True)
+    port = free_port()
+    with running([program, "-od", str(folder / "taken"), "+xa", "-aet", "RECEIVER", str(port)], port, folder):
+        yield Server("storescp", "RECEIVER", port)
+
+
+@contextmanager
 def orthanc(folder: Path, tls: Path | None = None, move_to: int = 0, **changes: object) -> Iterator[Server]:
     """Orthanc, with DICOMweb where the plugin is installed; `tls` is a folder with cert.pem, key.pem and ca.pem."""
     program = shutil.which("Orthanc")

@@ -315,7 +315,11 @@ def _slope(span: float, steps: int) -> str:
 def _at_most(value: float) -> str:
     """Highest decimal string that is not above a value, nearly."""
     text = decimal(value)
-    return text if float(text) <= value else decimal(value - abs(value) * 1e-8)
+    for digits in range(15, 7, -1):  # a decimal string has 9 to 15 of them
+        if float(text) <= value:
+            break
+        text = decimal(value - abs(value) * 10.0**-digits)
+    return text
 
 
 def may_lose(values: NDArray[Any], coded: Coded) -> bool:
