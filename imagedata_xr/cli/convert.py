@@ -18,7 +18,7 @@ from ..options import set_options
 from ..stores.address import archive_address
 from ..stores.registry import store_of
 from ..stores.url import source_name
-from .sources import as_source, numbered, read_options, reading_options
+from .sources import as_source, keywords, numbered, read_options, reading_options
 from .talk import Counter, Transfers, complain, say, size
 
 
@@ -36,12 +36,21 @@ from .talk import Counter, Transfers, complain, say, size
     "--kind", type=click.Choice(("segmentation", "parametric_map")),
     help="Write a DICOM segmentation of masks or numbers of segments, or a parametric map, in place of images.",
 )  # fmt: skip
+@click.option(
+    "--option", "options", multiple=True, metavar="NAME=VALUE", callback=keywords,
+    help="An option of the format that is written, such as window=40,400 of PNG; repeat it.",
+)  # fmt: skip
 @click.option("--series-number", type=click.IntRange(0), help="Of the new DICOM series.")
 @click.option("--series-description", help="Of the new DICOM series.")
+@click.option("--image-type", metavar="VALUES", help="Image Type of the new DICOM series; a backslash parts values.")
+@click.option("--units", help="Units of the values.")
 @click.option(
     "--set", "sets", multiple=True, metavar="KEYWORD=VALUE", help="Set a DICOM element of all images; repeat it."
 )
 @click.option("--keep-uid", is_flag=True, help="Keep the UIDs; an error unless every image is unchanged.")
+@click.option(
+    "--identifiers", is_flag=True, help="Write names, IDs, dates and UIDs in formats that leave them out otherwise."
+)
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 @click.option("--progress/--no-progress", default=None, help="Count on stderr.  [default: on a terminal]")
 @click.pass_context
@@ -55,10 +64,14 @@ def convert(
     template: str | None,
     geometry: str | None,
     kind: str | None,
+    options: dict[str, Any],
     series_number: int | None,
     series_description: str | None,
+    image_type: str | None,
+    units: str | None,
     sets: tuple[str, ...],
     keep_uid: bool,
+    identifiers: bool,
     overwrite: bool,
     progress: bool | None,
     **given: Any,
@@ -75,19 +88,24 @@ def convert(
     elements = parsed(sets)
     for name in formats:
         format_named(name)  # a wrong word is said before anything is read
-    options = WriteOptions(
+    how = WriteOptions(
         kind=kind,
         keep_uid=keep_uid,
         series_number=series_number,
         series_description=series_description,
+        image_type=image_type.split("\\") if image_type else None,
+        units=units,
+        identifiers=identifiers,
         overwrite=overwrite,
         progress=Counter("written", progress),
+        storage_options=given["storage_options"] or None,
+        format_options=options,
     )
     if every:
-        failed = _convert_all(out, sources, formats, given, template, geometry, options, elements)
+        failed = _convert_all(out, sources, formats, given, template, geometry, how, elements)
         ctx.exit(1 if failed else 0)
     ds = open_one(as_source(sources), None, read_options(given))
-    written = write(_with(ds, elements), out, list(formats) or None, template, geometry, options)
+    written = write(_with(ds, elements), out, list(formats) or None, template, geometry, how)
     for one in written if isinstance(written, list) else [written]:
         tell(one)
 

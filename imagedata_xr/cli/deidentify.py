@@ -76,7 +76,9 @@ def deidentify(
         raise click.UsageError("--patient-id would make several patients one: --map OLD=NEW gives each its own")
     if seed is None:
         warn("no --seed: what is de-identified later will not belong to the same patient and study")
-    how = WriteOptions(overwrite=overwrite, progress=Counter("written", progress))
+    how = WriteOptions(
+        overwrite=overwrite, progress=Counter("written", progress), storage_options=given["storage_options"] or None
+    )
     failed = 0
     for found in images:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,33 @@ def _series(ctx: click.Context, option: click.Parameter, value: str | None) -> s
     return int(value) if value is not None and value.isdecimal() and str(int(value)) == value else value
 
 
+def keywords(ctx: click.Context, option: click.Parameter, pairs: Sequence[str]) -> dict[str, Any]:
+    """Return values by name, of ``name=value`` each, in the type that they look like.
+
+    >>> keywords(None, None, ["bits=16", "window=40,400", "compress=true", "names=a_%d.png"])
+    {'bits': 16, 'window': (40, 400), 'compress': True, 'names': 'a_%d.png'}
+    """
+    out = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name.strip():
+            raise click.BadParameter(f"{pair!r} is no NAME=VALUE", ctx, option)
+        out[name.strip()] = _value(text)
+    return out
+
+
+def _value(text: str) -> Any:
+    """Value of a text: JSON, True and False, numbers parted by commas, else the text."""
+    try:
+        return json.loads({"True": "true", "False": "false"}.get(text, text))
+    except ValueError:
+        pass
+    try:
+        return tuple(json.loads(f"[{text}]")) if "," in text else text
+    except ValueError:
+        return text
+
+
 _OPTIONS = (
     click.option(
         "--order",
@@ -32,6 +60,8 @@ _OPTIONS = (
         "the name without extension.",
     ),
     click.option("--stack", type=click.IntRange(0), help="Number of the stack, in a series with several."),
+    click.option("--acquisition", type=int, multiple=True, help="Acquisition number to take; repeat it."),
+    click.option("--echo", type=int, multiple=True, help="Echo number to take; repeat it."),
     click.option("--split", multiple=True, metavar="KEYWORD", help="Images that differ in this element are stacks."),
     click.option(
         "--missing",
@@ -52,7 +82,15 @@ _OPTIONS = (
         show_default=True,
         help="Damaged files are named in a warning, or are an error.",
     ),
-)
+    click.option(
+        "--read-option", "format_options", multiple=True, metavar="NAME=VALUE", callback=keywords,
+        help="An option of the format that is read, such as dpi=300 of PDF; repeat it.",
+    ),
+    click.option(
+        "--storage-option", "storage_options", multiple=True, metavar="NAME=VALUE", callback=keywords,
+        help="An option of the store, such as anon=true of S3; repeat it.",
+    ),
+)  # fmt: skip
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,7 +102,8 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def read_options(given: dict[str, Any]) -> ReadOptions:
     """Return what the options of `reading_options` ask for."""
-    return ReadOptions(**{**given, "split": list(given["split"]) or None})
+    several = {name: list(given[name]) or None for name in ("split", "acquisition", "echo")}
+    return ReadOptions(**{**given, **several, "storage_options": given["storage_options"] or None})
 
 
 @dataclass(frozen=True)

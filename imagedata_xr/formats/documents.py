@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..errors import FormatError, ImagedataError, SourceError
 from ..stores.url import File, file_name, reason
 from .pages import Page, PageFormat
-from .seam import ReadOptions, WriteOptions
+from .seam import Needs, ReadOptions, WriteOptions
 
 DPI = 150.0
 _TURNS = (0, 90, 180, 270)
@@ -39,6 +39,7 @@ class Document(PageFormat):
     """
 
     reading: ClassVar[tuple[str, ...]] = ("volumes", "dpi", "gray", "rotate")
+    writes: ClassVar[bool] = False
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         """Raise `FormatError` for values of ``format_options`` that can't be."""
@@ -74,6 +75,7 @@ class Pdf(Document):
     name = "pdf"
     extensions: tuple[str, ...] = (".pdf",)
     description = "PDF, read: pages as pictures; no place in the patient"
+    needs = Needs("pypdfium2", "pdf")
 
     def pages(self, file: File, options: ReadOptions) -> list[Page]:
         """Sizes of all pages."""
@@ -139,6 +141,7 @@ class PostScript(Document):
     name = "postscript"
     extensions: tuple[str, ...] = (".ps", ".eps")
     description = "PostScript and EPS, read by Ghostscript: pages as pictures; no place in the patient"
+    needs = Needs(program="gs")
 
     def pages(self, file: File, options: ReadOptions) -> list[Page]:
         """Sizes of all pages: PostScript is a program, which must be run to tell them."""

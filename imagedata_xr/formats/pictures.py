@@ -17,6 +17,7 @@ from ..stores.url import File, file_name, reason
 from .fit import Holds
 from .pages import Page, PageFormat, believable, turned
 from .pictures_out import PictureWriter
+from .seam import Needs
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,6 +29,8 @@ _KINDS = {"1": "?", "L": "u1", "LA": "u1", "I;16": "<u2", "I;16L": "<u2", "I;16B
 
 class _Pillow(PageFormat, PictureWriter):
     """What PNG and JPEG share."""
+
+    needs = Needs("PIL", "pictures")
 
     def pages(self, file: File, options: Any) -> list[Page]:
         """Read the header of a picture."""

@@ -61,6 +61,11 @@ class WholeFormat:
 
     # --- what follows from it ---
 
+    @property
+    def writes(self) -> bool:
+        """Whether it is written, and not only read."""
+        return self.holds is not None
+
     def write(self, image: Any, target: str, options: WriteOptions) -> Any:
         """Write one image.
 

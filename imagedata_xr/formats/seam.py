@@ -5,11 +5,13 @@ A format is a class with the members of `Format`, named by an entry point of the
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, Protocol, runtime_checkable
+from importlib.util import find_spec
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import xarray as xr
@@ -177,6 +179,9 @@ class Format(Protocol):
     (path or URL, not yet checked), raises `FormatError` for what it can't hold before anything is written, refuses an
     existing target with `FileExistsError` unless ``options.overwrite``, and lets files appear only when whole. With
     ``options.compute`` false it returns a dask ``Delayed`` that yields the `Written`.
+
+    It may say more by the attributes ``writes`` (false for a format that is only read), ``needs`` (`Needs`) and
+    ``aside`` (true where files of others are to be preferred).
     """
 
     name: str
@@ -197,6 +202,39 @@ class Format(Protocol):
     def write(self, image: xr.DataArray, target: str, options: WriteOptions) -> Any:
         """Write one image."""
         ...
+
+
+class Needs(NamedTuple):
+    """What a format needs beside the dependencies of this library.
+
+    Attributes
+    ----------
+    module : str
+        Package that is imported; empty for none.
+    extra : str
+        Extra of imagedata-xr that installs it.
+    program : str
+        Program that is run; empty for none.
+    """
+
+    module: str = ""
+    extra: str = ""
+    program: str = ""
+
+
+def missing(form: Format) -> str:
+    """How to get what a format needs (its attribute ``needs``) and is not there; empty where nothing is missing."""
+    needs: Needs = getattr(form, "needs", Needs())
+    if needs.module and find_spec(needs.module) is None:
+        return f"pip install 'imagedata-xr[{needs.extra}]'"
+    if needs.program and shutil.which(needs.program) is None:
+        return f"the program {needs.program}"
+    return ""
+
+
+def writes(form: Format) -> bool:
+    """Whether a format is written, and not only read: its attribute ``writes``, by default true."""
+    return bool(getattr(form, "writes", True))
 
 
 @cache

@@ -21,7 +21,7 @@ from .fit import Holds
 from .outgoing import Outgoing
 from .pages import Page, PageFormat, turned
 from .plain import WholeFormat, level_of
-from .seam import ReadOptions, WriteOptions
+from .seam import Needs, ReadOptions, WriteOptions
 from .tiff_stack import SAMPLES, planes_of
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Tiff(PageFormat, WholeFormat):
     holds = Holds("TIFF", tiff_out.TYPES)
     reading = ("volumes",)
     writing = ("compress",)
+    needs = Needs("tifffile", "tiff")
 
     def pages(self, file: File, options: ReadOptions) -> list[Page]:
         """Read the headers of all pages. Reduced copies of a page are left out."""

@@ -19,7 +19,7 @@ from ..errors import FormatError
 from ..stores.url import File
 from .reopening import MAIN, address_of, foreign, netcdf_attrs, node_of, table_headers, zarr_attrs
 from .saving import prepared, run, write_netcdf, write_zarr
-from .seam import Node, ReadOptions, WriteOptions
+from .seam import Needs, Node, ReadOptions, WriteOptions
 from .storable import MARK, storable
 from .whole import Whole
 from .whole_folder import WholeFolder
@@ -34,6 +34,7 @@ class Zarr:
 
     name = "zarr"
     extensions: tuple[str, ...] = (".zarr",)
+    needs = Needs("zarr", "zarr")
     description = "zarr, with the DICOM headers; for further computing, keeps everything"
 
     def recognise(self, files: Sequence[File]) -> list[File]:
@@ -93,6 +94,7 @@ class NetCDF:
 
     name = "netcdf"
     extensions: tuple[str, ...] = (".nc",)
+    needs = Needs("h5netcdf", "netcdf")
     description = "netCDF-4, with the DICOM headers; for other programs, keeps everything"
 
     def recognise(self, files: Sequence[File]) -> list[File]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
+import tomllib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import cli_data
+import click
 import numpy as np
 import pydicom
 import pytest
@@ -20,9 +24,10 @@ from pydicom.dataset import Dataset
 
 import imagedata_xr
 from imagedata_xr import ImagedataWarning
-from imagedata_xr.cli import main
+from imagedata_xr.cli import VERBS, main
+from imagedata_xr.cli.sources import keywords
 from imagedata_xr.cli.talk import Counter, in_options, size
-from imagedata_xr.formats import reading
+from imagedata_xr.formats import reading, seam
 from imagedata_xr.stores.url import source_name
 
 
@@ -292,9 +297,111 @@ def test_progress_is_counted_on_stderr_when_asked(dynamic: Path, tmp_path: Path)
 
 def test_formats_are_listed() -> None:
     said = lines(imd("formats").stdout)
-    assert any(line.startswith("dicom .dcm") for line in said)
-    assert any(line.startswith("nifti .nii .nii.gz") for line in said)
+    assert any(line.startswith("dicom rw .dcm") for line in said)
+    assert any(line.startswith("nifti rw .nii .nii.gz") for line in said)
+    assert any(line.startswith("minc r .mnc") for line in said)
     assert [row["name"] for row in json.loads(imd("formats", "--json").stdout)] == sorted(imagedata_xr.formats())
+
+
+def test_formats_tell_what_is_only_read_and_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seam, "find_spec", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    rows = {row["name"]: row for row in json.loads(imd("formats", "--json").stdout)}
+    assert {name for name, row in rows.items() if not row["writes"]} == {"analyze", "minc", "pdf", "postscript"}
+    assert rows["tiff"]["missing"] == "pip install 'imagedata-xr[tiff]'"
+    assert rows["postscript"]["missing"] == "the program gs"
+    assert rows["nifti"]["missing"] == ""
+    assert any("missing: pip install 'imagedata-xr[pdf]'" in line for line in lines(imd("formats").stdout))
+
+
+def test_extras_that_are_named_as_missing_are_there() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = {form.needs.extra for form in imagedata_xr.formats().values() if hasattr(form, "needs")} - {""}
+    assert named >= {"tiff", "pdf", "pictures", "zarr", "netcdf"}
+    assert named <= set(project["optional-dependencies"])
+
+
+def options_of(command: click.Command) -> Iterator[str]:
+    """Every long option of a command and of those below it."""
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            below = command.get_command(click.Context(command), name)
+            assert below is not None
+            yield from options_of(below)
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            yield from (o for o in (*parameter.opts, *parameter.secondary_opts) if o.startswith("--"))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_is_on_the_page(verb: str) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert f"imd {verb}" in text
+    command = main.get_command(click.Context(main), verb)
+    assert command is not None
+    known = set(re.findall(r"--[a-z-]+", text))
+    assert set(options_of(command)) - known == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3), ("7.3", 7.3), ("true", True), ("False", False), ("40,400", (40, 400)), ("none", "none"),
+        ("1.2.840.10008.1.2.5", "1.2.840.10008.1.2.5"), ("a,b", "a,b"), ('[{"number": 1}]', [{"number": 1}]), ("", ""),
+    ],
+)  # fmt: skip
+def test_values_of_options(text: str, value: Any) -> None:
+    found = keywords(click.Context(main), click.Option(["--option"]), [f"name={text}"])["name"]
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_options_of_formats(dynamic: Path, tmp_path: Path, require_module: Any) -> None:
+    require_module("PIL.Image")
+    assert imd("convert", tmp_path / "a.mha", dynamic, "--option", "compress=9").exit_code == 0
+    assert b"CompressedData = True" in (tmp_path / "a.mha").read_bytes()[:2000]
+    pictures = tmp_path / "p"
+    said = imd("convert", pictures / "a.png", dynamic, "--option", "window=10,20", "--option", "bits=16")
+    assert "from 0 to 20 (the window asked for)" in said.stderr
+    assert imd("convert", tmp_path / "b.mha", pictures, "--read-option", "volumes=2").exit_code == 0
+    assert xr.open_dataarray(tmp_path / "b.mha", engine="imagedata").sizes["tag"] == 2
+    wrong = imd("convert", tmp_path / "c.mha", dynamic, "--option", "compress")
+    assert (wrong.exit_code, "NAME=VALUE" in wrong.stderr) == (2, True)
+    wrong = imd("convert", tmp_path / "c.mha", dynamic, "--option", "squeeze=1")
+    assert (wrong.exit_code, "unknown format_options" in wrong.stderr) == (1, True)
+    assert not (tmp_path / "c.mha").exists()
+
+
+def test_what_a_new_series_is_called(dynamic: Path, tmp_path: Path) -> None:
+    words = ["--image-type", "DERIVED\\SECONDARY\\MEAN", "--units", "ms", "--set", "StudyDescription=new"]
+    result = imd("convert", tmp_path / "out", dynamic, *words)
+    assert result.exit_code == 0, result.stderr
+    header = pydicom.dcmread(next(p for p in (tmp_path / "out").rglob("*") if p.is_file()))
+    assert list(header.ImageType) == ["DERIVED", "SECONDARY", "MEAN"]
+
+
+def test_identifiers_are_written_when_asked(dynamic: Path, tmp_path: Path) -> None:
+    imd("convert", tmp_path / "a.mha", dynamic)
+    imd("convert", tmp_path / "b.mha", dynamic, "--identifiers")
+    name = str(pydicom.dcmread(next(iter(sorted(dynamic.iterdir())))).PatientID).encode()
+    assert name not in (tmp_path / "a.mha").read_bytes()
+    assert name in (tmp_path / "b.mha").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["segmentation", "parametric_map"])
+def test_kinds_of_dicom(kind: str, dynamic: Path, tmp_path: Path, require_module: Any, require_program: Any) -> None:
+    require_module("highdicom")
+    image = xr.open_dataarray(dynamic, engine="imagedata").isel(tag=[0])
+    source = image >= image.median(["row", "col"]) if kind == "segmentation" else image / 3
+    source.imd.write(tmp_path / "a.zarr")
+    result = imd("convert", tmp_path / "out.dcm", tmp_path / "a.zarr", "--kind", kind)
+    assert result.exit_code == 0, result.stderr
+    (written,) = (p for p in [tmp_path / "out.dcm", *(tmp_path / "out.dcm").rglob("*")] if p.is_file())
+    assert pydicom.dcmread(written).Modality == ("SEG" if kind == "segmentation" else "OT")
+    judged = subprocess.run([str(require_program("dciodvfy")), "-new", str(written)], capture_output=True, text=True)
+    assert "Error" not in judged.stderr
+    back = xr.open_dataarray(written, engine="imagedata")
+    want = source.values.squeeze()
+    np.testing.assert_allclose(back.values.squeeze(), want, rtol=1e-6)
 
 
 def test_version_and_help() -> None:
