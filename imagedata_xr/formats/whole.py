@@ -22,7 +22,7 @@ from ..stores.url import local, reason, strip_credentials
 
 
 def check_room(place: Path, need: int) -> None:
-    """Raise `SourceError` where a disk has less room than needed.
+    """Raise `SourceError` where a disk has less room than needed, or files may not grow so large.
 
     For libraries that end the whole process, instead of raising, where the disk is full, as HDF5 does.
     """
@@ -31,6 +31,13 @@ def check_room(place: Path, need: int) -> None:
         raise SourceError(
             f"No space left on device: {free / 2**20:.1f} MiB are free, and up to {need / 2**20:.1f} MiB are needed"
         )
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if most != resource.RLIM_INFINITY and most < need:
+        raise SourceError(f"File too large: this process may write {most} bytes to a file, and up to {need} are needed")
 
 
 class Whole:

