@@ -20,8 +20,9 @@ from imagedata_xr.stores.url import File, local
 def headers(*instances: int) -> FileHeaders:
     nowhere = Place(np.zeros(3), np.zeros(6), np.zeros(2))
     rows = {instance: row for row, instance in enumerate(instances)}
+    files = [File(local(), f"{row}") for row in rows.values()]
     return FileHeaders(
-        rows, lambda row: (File(local(), f"{row}"), 1), lambda _: np.zeros((1, 1)), lambda _: (1, 2), lambda _: nowhere
+        rows, lambda row: (files[row], 1), lambda _: np.zeros((1, 1)), lambda _: (1, 2), lambda _: nowhere, files
     )
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import dask.array
 import fsspec
 import numpy as np
@@ -14,8 +18,9 @@ import pytest
 import xarray as xr
 from phantoms import make, opened
 
+from imagedata_xr.dicom.headers.header import headers_of
 from imagedata_xr.dicom.writing.write import write
-from imagedata_xr.errors import FormatError
+from imagedata_xr.errors import FormatError, SourceError
 from imagedata_xr.formats.seam import WriteOptions
 
 
@@ -139,6 +144,40 @@ def test_without_compute_nothing_is_written_until_dask_does_it(image: xr.DataArr
     assert names(tmp_path) == ["in"]
     done = later.compute()
     assert done.count == len(names(tmp_path / "out")) == 6
+
+
+def test_delayed_writing_in_another_process_reads_the_headers_again(tmp_path: Path) -> None:
+    make(tmp_path / "in", phantoms.mr(shape=(2, 3, 6, 8)))
+    image = xr.open_dataarray(tmp_path / "in", engine="imagedata", chunks={})
+    later = cloudpickle.dumps(write(image, str(tmp_path / "out"), WriteOptions(compute=False)))
+    assert len(later) < 60_000  # scanned headers are not sent, but the names of files
+    assert len(cloudpickle.dumps(headers_of(image))) < 6 * 250
+    (tmp_path / "later").write_bytes(later)
+    program = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb')).compute().count)"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, str(tmp_path / "later")], check=True, capture_output=True
+    )
+    assert int(done.stdout) == 6
+    write(image, str(tmp_path / "now"), WriteOptions())
+    for name in names(tmp_path / "now"):
+        one, other = (pydicom.dcmread(tmp_path / folder / name) for folder in ("out", "now"))
+        for ds in (one, other):
+            del ds.SOPInstanceUID, ds.SeriesInstanceUID
+        assert one == other
+
+
+def test_headers_of_files_that_changed_are_not_read_again(tmp_path: Path) -> None:
+    paths = make(tmp_path / "in", phantoms.mr(shape=(2, 3, 6, 8)))
+    image = opened(tmp_path / "in")
+    again = pickle.loads(pickle.dumps(headers_of(image)))
+    first = int(image.coords["instance"].values.flat[0])
+    assert again.dataset(first) == image.imd.header.first
+    other = pickle.loads(pickle.dumps(again))
+    ds = pydicom.dcmread(paths[0])
+    ds.ImageComments = "changed"
+    ds.save_as(paths[0])
+    with pytest.raises(SourceError, match="has changed since it was opened"):
+        other.dataset(first)
 
 
 def test_each_chunk_is_computed_once(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Protocol, cast
@@ -17,6 +17,7 @@ from ...errors import SourceError
 from ...model.identity import PATIENT_KEYS, instance_digest, patient_digest, study_digest
 from ...stores.url import File, file_name
 from ..pixels.digests import pixel_digest
+from .read_again import ReadAgain
 from .whole_file import read_dataset
 
 _KEPT = 16  # sources whose headers are remembered
@@ -112,6 +113,8 @@ class FileHeaders:
         Gives the digests of its patient and study.
     where : callable
         Gives its place.
+    files : sequence of File
+        All of them: another process gets these in place of what was read of them.
     uids : callable, optional
         Gives its SOP Instance UID.
     """
@@ -123,10 +126,14 @@ class FileHeaders:
         pixels: Callable[[int], NDArray[Any]],
         people: Callable[[int], tuple[int, int]],
         where: Callable[[int], Place],
+        files: Sequence[File],
         uids: Callable[[int], str] | None = None,
     ) -> None:
         self._rows, self._file, self._pixels, self._people, self._where = rows, file, pixels, people, where
-        self._uids = uids
+        self._files, self._uids = files, uids
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ReadAgain, (list(self._files),)
 
     def stored(self, instance: int) -> NDArray[Any] | None:
         """Stored values in the file."""

@@ -13,6 +13,9 @@ from ...errors import SourceError
 from ...stores.files import File, check_state, file_name
 from ..scanning.pydicom_charsets import mend_pydicom
 
+AT_ONCE, HEADER_AT_ONCE = 2**25, 2**20
+"""Bytes of a file up to which it is read at once: with its pixels, and for its header alone."""
+
 
 @cache
 def trouble() -> tuple[type[Exception], ...]:
@@ -42,14 +45,25 @@ def read_dataset(file: File, pixels: bool) -> pydicom.Dataset:
     mend_pydicom()
     try:
         check_state(file)
-        with file.fs.open(file.path, "rb") as stream:
-            if not pixels:
-                return pydicom.dcmread(_Bounded(stream), stop_before_pixels=True, force=True)
-            return pydicom.dcmread(_Bounded(stream), force=True)
+        with file.fs.open(file.path, "rb") as stream, _bounded(stream, pixels) as bounded:
+            return pydicom.dcmread(bounded, stop_before_pixels=not pixels, force=True)
     except SourceError:
         raise
     except trouble() as error:
         raise SourceError(f"{file_name(file)} can't be read: {type(error).__name__}: {error}") from error
+
+
+def _bounded(stream: io.BufferedIOBase, pixels: bool) -> _Bounded | _InMemory:
+    """Stream for pydicom, which asks for some hundred pieces: of what is read whole, or small, from memory."""
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    return _InMemory(stream.read()) if size <= (AT_ONCE if pixels else HEADER_AT_ONCE) else _Bounded(stream, size)
+
+
+class _InMemory(io.BytesIO):
+    """The content of a file; it is forgotten with the stream, which data sets keep."""
+
+    name = "file"
 
 
 class _Bounded:
@@ -57,10 +71,15 @@ class _Bounded:
 
     name = "file"
 
-    def __init__(self, stream: io.BufferedIOBase) -> None:
-        self.stream = stream
-        self.size = stream.seek(0, io.SEEK_END)
-        stream.seek(0)
+    def __init__(self, stream: io.BufferedIOBase, size: int) -> None:
+        self.stream, self.size = stream, size
+
+    def __enter__(self) -> _Bounded:
+        """Give itself."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Leave closing to who opened it."""
 
     def read(self, n: int = -1) -> bytes:
         """Read up to `n` bytes, or all that is left."""

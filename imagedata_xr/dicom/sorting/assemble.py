@@ -225,4 +225,6 @@ def headers_of_frames(frames: Frames) -> FileHeaders:
         return Place(frames.position[row], frames.orientation[row], frames.spacing[row])
 
     uids = frames.coded_text("SOPInstanceUID")
-    return FileHeaders(rows, file, stored, identity, where, lambda row: uids.values[int(uids.codes[row])])
+    return FileHeaders(
+        rows, file, stored, identity, where, frames.scan.files, lambda row: uids.values[int(uids.codes[row])]
+    )
