@@ -13,10 +13,10 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from ..errors import FormatError, SourceError
+from ..errors import FormatError, SourceError, warn
 from ..stores.sinks import special_sink
 from ..stores.targets import place_of_target
-from ..stores.uploads import remove, upload
+from ..stores.uploads import AT_ONCE, called, remove, upload
 from ..stores.url import reason, strip_credentials
 
 
@@ -25,6 +25,7 @@ class WholeFolder:
 
     A local one is written beside its target and renamed. For other stores it is written to a temporary folder of this
     machine and uploaded, the main file last, without which it is nothing; so a broken upload leaves nothing that opens.
+    One that replaces another is uploaded beside it first.
 
     Parameters
     ----------
@@ -94,6 +95,8 @@ class WholeFolder:
         put: Callable[[Path, bool], None] = self._rename if self.local else self._upload
         try:
             put(place, replaces)
+        except SourceError:
+            raise
         except OSError as error:
             raise SourceError(f"{self.shown} can't be written: {reason(error)}") from error
 
@@ -111,18 +114,50 @@ class WholeFolder:
             shutil.rmtree(old)
 
     def _upload(self, place: Path, replaces: bool) -> None:
-        if replaces:
+        names = sorted(p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file())
+        names.sort(key=lambda name: name == self.main)
+        if not replaces:
+            self._put(place, names, self.path)
+            return
+        above, _, own = self.path.rpartition("/")
+        aside = f"{above}/{own}.{uuid.uuid4().hex[:8]}.new" if above else f"{own}.{uuid.uuid4().hex[:8]}.new"
+        self._put(place, names, aside)
+        self._swap(aside, names)
+
+    def _put(self, place: Path, names: list[str], path: str) -> None:
+        """Upload all files, the main one last; after trouble nothing of them is left."""
+        for group in (names[:-1], names[-1:]):
+            try:
+                if group:
+                    upload(self.fs, {f"{path}/{name}": place / name for name in group})
+            except BaseException:
+                remove(self.fs, [f"{path}/{name}" for name in names])
+                with contextlib.suppress(OSError):  # empty folders, on stores that have them
+                    self.fs.rm(path, recursive=True)
+                raise
+
+    def _swap(self, aside: str, names: list[str]) -> None:
+        """Put a new folder, which is whole, in the place of the old one.
+
+        Few stores rename folders, so that each file is copied on the store itself. Until all are, the new folder stays
+        where it is.
+        """
+        try:
             with contextlib.suppress(FileNotFoundError):
                 self.fs.rm_file(f"{self.path}/{self.main}")
             self.fs.rm(self.path, recursive=True)
-        files = sorted(p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file())
-        files.sort(key=lambda name: name == self.main)
-        for group in (files[:-1], files[-1:]):
-            try:
-                if group:
-                    upload(self.fs, {f"{self.path}/{name}": place / name for name in group})
-            except BaseException:
-                remove(self.fs, [f"{self.path}/{name}" for name in files])
-                with contextlib.suppress(OSError):  # empty folders, on stores that have them
-                    self.fs.rm(self.path, recursive=True)
+            for folder in sorted({f"{self.path}/{name}".rpartition("/")[0] for name in names}):
+                self.fs.makedirs(folder, exist_ok=True)
+            copies = [(f"{aside}/{name}", f"{self.path}/{name}") for name in names]
+            for first in range(0, len(copies) - 1, AT_ONCE):
+                called(self.fs, "cp_file", copies[first : min(first + AT_ONCE, len(copies) - 1)])
+            called(self.fs, "cp_file", copies[-1:])
+        except BaseException as error:
+            left = strip_credentials(str(self.fs.unstrip_protocol(aside)))
+            told = f"{self.shown} could not be replaced; the new one is whole, and lies at {left}: copy it from there"
+            if not isinstance(error, Exception):
+                warn(f"{told} (interrupted)")
                 raise
+            raise SourceError(f"{told} ({reason(error)})") from error
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.rm(aside, recursive=True)

@@ -111,7 +111,7 @@ def _put(fs: Any, files: Mapping[str, bytes | Path], meter: Meter) -> None:
     contents = {path: data for path, data in files.items() if isinstance(data, bytes)}
     places = {path: data for path, data in files.items() if not isinstance(data, bytes)}
     if contents:
-        patiently(lambda: _called(fs, "pipe_file", list(contents.items())))
+        patiently(lambda: called(fs, "pipe_file", list(contents.items())))
         meter.add(len(contents), sum(map(len, contents.values())))
     if getattr(fs, "async_impl", False) and len(places) > 1:
         with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -123,14 +123,21 @@ def _put(fs: Any, files: Mapping[str, bytes | Path], meter: Meter) -> None:
 
 
 def _put_file(fs: Any, path: str, place: Path) -> Path:
-    patiently(lambda: _called(fs, "put_file", [(str(place), path)]))
+    patiently(lambda: called(fs, "put_file", [(str(place), path)]))
     return place
 
 
-def _called(fs: Any, method: str, each: Sequence[tuple[Any, Any]]) -> Any:
+def called(fs: Any, method: str, each: Sequence[tuple[Any, Any]]) -> Any:
     """Call a method of a store once for each pair, at once where it can; after an interrupt all have come to their end.
 
     fsspec lets go of what runs in its own thread, which then goes on behind the back of who cleans up.
+
+    Parameters
+    ----------
+    fs : AbstractFileSystem
+    method : str
+        Of two arguments, such as ``"cp_file"``.
+    each : sequence of pairs
     """
     if not getattr(fs, "async_impl", False) or fs.asynchronous:
         for pair in each:

@@ -157,6 +157,20 @@ def s3(s3_server: str, require_module: Any, request: pytest.FixtureRequest) -> I
     fs.rm(bucket, recursive=True)
 
 
+def test_a_zarr_store_on_s3_is_replaced_as_a_whole(
+    folder: Path, s3: tuple[str, dict[str, Any]], require_module: Any
+) -> None:
+    require_module("zarr")
+    bucket, options = s3
+    image = open_image(str(folder))
+    image.imd.write(f"{bucket}/a.zarr", storage_options=options, format_options={"chunks": {"slice": 1}})
+    (image + 1).imd.write(f"{bucket}/a.zarr", storage_options=options, overwrite=True)
+    np.testing.assert_array_equal(open_image(f"{bucket}/a.zarr", storage_options=options), image + 1)
+    fs = fsspec.filesystem("s3", **options)
+    fs.invalidate_cache()
+    assert fs.ls(bucket, detail=False) == [f"{bucket.removeprefix('s3://')}/a.zarr"]
+
+
 def test_a_series_goes_to_s3_and_comes_back(folder: Path, s3: tuple[str, dict[str, Any]]) -> None:
     bucket, options = s3
     image = open_image(str(folder))

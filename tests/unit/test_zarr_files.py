@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -17,7 +18,7 @@ import xarray as xr
 from phantoms import opened
 from saved_images import EXTENSIONS, plainly, same, saved, source, write
 
-from imagedata_xr.errors import FormatError, ImagedataWarning, NotFoundError
+from imagedata_xr.errors import FormatError, ImagedataWarning, NotFoundError, SourceError
 from imagedata_xr.formats import storable
 from imagedata_xr.formats import zarr as zarr_format
 from imagedata_xr.formats.seam import ReadOptions, WriteOptions
@@ -98,6 +99,9 @@ def test_remote_stores(extension: str, image: xr.DataArray, memory: str) -> None
     with pytest.raises(FileExistsError):
         write(image, target)
     same((image + 1).rename("image"), saved((image + 1).rename("image"), target, overwrite=True))
+    assert [e["name"].rpartition("/")[2] for e in fsspec.filesystem("memory").ls("/imagedata-tests/deep")] == [
+        f"a{extension}"
+    ]
 
 
 def test_a_broken_upload_leaves_nothing_that_opens(
@@ -115,6 +119,31 @@ def test_a_broken_upload_leaves_nothing_that_opens(
     with pytest.raises(OSError, match="the line is dead"):
         write(image, f"{memory}/a.zarr")
     assert not fs.exists("/imagedata-tests/a.zarr")
+
+
+def test_what_a_broken_upload_would_replace_stays(
+    image: xr.DataArray, memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs = fsspec.filesystem("memory")
+    target = f"{memory}/a.zarr"
+    saved(image, target)
+    names = fs.ls("/imagedata-tests", detail=False)
+
+    def refuse(self: Any, first: str, second: str, **kwargs: Any) -> None:
+        raise OSError(5, "the line is dead")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(fs), "put_file", refuse)
+        with pytest.raises(OSError, match="the line is dead"):
+            write(image + 1, target, overwrite=True)
+    same(image, opened(target))
+    assert fs.ls("/imagedata-tests", detail=False) == names
+    with monkeypatch.context() as patch:
+        patch.setattr(type(fs), "cp_file", refuse)
+        with pytest.raises(SourceError, match=r"the new one is whole, and lies at memory://\S+\.new") as error:
+            write(image + 1, target, overwrite=True)
+    (aside,) = re.findall(r"memory://\S+\.new", str(error.value))
+    np.testing.assert_array_equal(xr.open_zarr(aside)["image"], image + 1)
 
 
 # --- which files are ours ---------------------------------------------------------------------------------------------
