@@ -87,6 +87,21 @@ def test_an_instance_number_against_the_acquisition_number_is_said(tmp_path: Pat
     assert a.acquisition_number.values.tolist() == [3, 2, 1]
 
 
+def test_a_time_course_by_instance_number_against_its_temporal_positions_is_said(tmp_path: Path) -> None:
+    course: Elements = {
+        "ScanningSequence": "EP",
+        "MRAcquisitionType": "2D",
+        "RepetitionTime": 2000,
+        "NumberOfTemporalPositions": 3,
+    }
+    series(tmp_path, 3, 2, lambda v, k: {**course, "TemporalPositionIdentifier": 3 - v})
+    with pytest.warns(ImagedataWarning, match="another sequence: order='TemporalPositionIdentifier' sorts by it"):
+        a = open_image(tmp_path)
+    assert a.tag.attrs["source"] == "InstanceNumber x RepetitionTime"
+    by_position = open_image(tmp_path, order="TemporalPositionIdentifier")
+    assert places(by_position) == straight(3, 2)[::-1]
+
+
 def test_directions_in_another_sequence_than_their_times_are_said(tmp_path: Path) -> None:
     def vary(v: int, k: int) -> Elements:
         b: Elements = {

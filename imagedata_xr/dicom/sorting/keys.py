@@ -28,6 +28,8 @@ SIMULTANEOUS = tuple(
 
 NUMBERED = ("TemporalPositionIdentifier", "AcquisitionNumber")
 """Elements that count volumes."""
+REPETITIONS = "InstanceNumber x RepetitionTime"
+"""Name of the clock of a time course that only its instance numbers and its interval tell."""
 
 
 class Keys:
@@ -103,7 +105,7 @@ class Keys:
         order = np.lexsort((self.instance_number, self._value_slot))
         rank = np.empty(len(order))
         rank[order] = np.arange(len(order)) % counts[0]
-        return Clock(rank * tr[0] * 1e-3, "InstanceNumber x RepetitionTime", False)
+        return Clock(rank * tr[0] * 1e-3, REPETITIONS, False)
 
     def seconds(self, order: Order) -> NDArray[np.float64]:
         """Time of each frame on the clock of an order, s; zeros where there is no clock."""

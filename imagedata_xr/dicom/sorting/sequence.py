@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ...errors import warn
 from ...model.orders import Order
 from ..framing.vendor_words import volume_numbers
-from .keys import NUMBERED, Keys
+from .keys import NUMBERED, REPETITIONS, Keys
 
 
 def warn_of_sequence(keys: Keys, orders: Sequence[Order], index: NDArray[np.intp]) -> None:
@@ -26,7 +26,10 @@ def warn_of_sequence(keys: Keys, orders: Sequence[Order], index: NDArray[np.intp
     index : ndarray, shape (volumes..., slice)
         Frame in each place; -1 for none.
     """
-    if len(orders) != 1 or orders[0].name not in ("none", "dti") or len(index) < 2 or (index < 0).any():
+    if len(orders) != 1 or len(index) < 2 or (index < 0).any():
+        return
+    counted = orders[0].name == "time" and keys.source(orders[0]) == REPETITIONS
+    if orders[0].name not in ("none", "dti") and not counted:
         return
     if not keys.numbered or any(np.ptp(n) > 0 for n in volume_numbers(keys.frames)):
         return
@@ -35,7 +38,8 @@ def warn_of_sequence(keys: Keys, orders: Sequence[Order], index: NDArray[np.intp
     for name, values in said:
         found = values[index]
         if not np.isnan(found).any() and _other_sequence(found):
-            cure = "order='time' sorts by it" if orders[0].name == "none" else "the labels of each volume stay its own"
+            by = name if name in NUMBERED else "time"
+            cure = "the labels of each volume stay its own" if orders[0].name == "dti" else f"order={by!r} sorts by it"
             warn(
                 f"the {len(index)} volumes follow InstanceNumber, but {name} says that they were acquired in another "
                 f"sequence: {cure}"
