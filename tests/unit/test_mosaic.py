@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mosaics import OBLIQUE, SAGITTAL, Volume, csa2, mosaic, number, places, scanned, tiles
+from series import Elements, open_image, series, straight
+from series import places as held
 
 from imagedata_xr.dicom.framing.csa import csa_diffusion
 from imagedata_xr.dicom.framing.mosaic import is_mosaic, tile_columns
 from imagedata_xr.dicom.framing.slice_times import measuring_order
-from imagedata_xr.errors import FormatError, SourceError
+from imagedata_xr.errors import FormatError, ImagedataWarning, NotFoundError, SourceError
 
 HEAD = "SIEMENS MR HEADER"
 
@@ -200,3 +202,28 @@ def test_diffusion_of_the_csa_header(tmp_path: Path) -> None:
 def test_impossible_directions_are_none(tmp_path: Path) -> None:
     csa = {"B_value": ["0"], "DiffusionGradientDirection": ["-1000", "-1000", "-1000"]}
     assert np.isnan(csa_diffusion(scanned(tmp_path, mosaic(Volume(), csa=csa))).vector).all()
+
+
+def test_slices_that_kept_the_word_of_their_mosaic_are_slices(tmp_path: Path) -> None:
+    kept: Elements = {"Manufacturer": "SIEMENS", "ImageType": ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]}
+    slices = series(
+        tmp_path / "slices", 3, 4, lambda v, k: {**kept, "SpacingBetweenSlices": 3, "AcquisitionNumber": v + 1}
+    )
+    with pytest.warns(ImagedataWarning, match="12 images are called mosaics, .* they are read as slices"):
+        da = open_image(slices)
+    assert held(da) == straight(3, 4)
+    np.testing.assert_allclose(da.imd.affine[:3, 3], [-10, 5, 0])
+
+
+@pytest.mark.parametrize("moved", [0.0, 0.4])
+def test_whole_mosaics_that_nothing_counts_are_none(moved: float, tmp_path: Path) -> None:
+    for v in range(4):
+        ds = mosaic(Volume(first=(-40.0 + moved * v, 25.0, 60.0)))
+        del ds[0x29, 0x10], ds[0x29, 0x1010]
+        ds.SOPInstanceUID, ds.InstanceNumber = f"1.2.3.{v}", v + 1
+        ds.save_as(tmp_path / f"{v}.dcm", enforce_file_format=True)
+    with (
+        pytest.warns(ImagedataWarning, match="a mosaic of an unknown number of slices"),
+        pytest.raises(NotFoundError),
+    ):
+        open_image(tmp_path)

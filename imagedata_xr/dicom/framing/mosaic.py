@@ -19,11 +19,12 @@ from math import isqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import FormatError, GeometryError
+from ...errors import FormatError, GeometryError, warn
 from ...model.geometry import normal
 from ...stores.url import file_name
+from ..scanning.coded import groups_of
 from ..scanning.scan import Scan
-from ..scanning.vr import Key
+from ..scanning.vr import CSA_HEADER, Key
 from .csa import floats, image_csa
 from .slice_times import protocol_times
 
@@ -71,8 +72,49 @@ class TileColumns:
 
 
 def is_mosaic(scan: Scan) -> NDArray[np.bool_]:
-    """Tell which files are Siemens mosaics: those whose Image Type (0008,0008) has the value MOSAIC; shape (n,)."""
-    return has_word(scan, WORD)
+    """Tell which files are Siemens mosaics: those whose Image Type (0008,0008) has the value MOSAIC; shape (n,).
+
+    Programs that take mosaics apart leave the word in their slices at times. They are no mosaics if nothing counts
+    tiles, and those of a series lie one slice apart from each other, as whole mosaics never do.
+    """
+    named = has_word(scan, WORD)
+    silent = named & ~scan.column(CSA_HEADER).present & ~(scan.numbers(NUMBER) > 0)
+    if silent.any():
+        rows = np.flatnonzero(silent)
+        series, which = groups_of(scan.words("SeriesInstanceUID").take(rows.astype(np.intp)))
+        for k in range(len(series)):
+            some = rows[which == k]
+            if _lie_as_slices(scan, some):
+                named[some] = False
+                warn(
+                    f"{len(some)} images are called mosaics, the first is {file_name(scan.files[int(some[0])])}, but "
+                    "nothing counts tiles in them, and they lie one slice apart: they are read as slices"
+                )
+    return named
+
+
+def _lie_as_slices(scan: Scan, rows: NDArray[np.intp]) -> bool:
+    """Whether images lie on a line along their normal, in even steps that are those of slices; three at least."""
+    position, orientation = (
+        scan.numbers("ImagePositionPatient", 3)[rows],
+        scan.numbers("ImageOrientationPatient", 6)[rows],
+    )
+    if not (np.isfinite(position).all() and np.isfinite(orientation).all()) or np.ptp(orientation, axis=0).max() > 1e-4:
+        return False
+    try:
+        n = normal(orientation[0])
+    except GeometryError:
+        return False
+    along = np.unique(np.round(position @ n, 2))
+    beside = position - (position @ n)[:, None] * n
+    said = [float(scan.numbers(word)[rows[0]]) for word in ("SpacingBetweenSlices", "SliceThickness")]
+    spacing = next((s for s in said if s > 0), None)
+    if len(along) < 3 or spacing is None or np.ptp(beside, axis=0).max() > 0.05:
+        return False
+    steps = np.diff(along)
+    low = 0.95 * spacing
+    high = 1.05 * spacing if said[0] > 0 else np.inf  # gaps are not told by the thickness
+    return bool(np.ptp(steps) <= 0.05 * spacing and steps.min() >= low and steps.max() <= high)
 
 
 def has_word(scan: Scan, word: str) -> NDArray[np.bool_]:
