@@ -19,6 +19,7 @@ from identified import SECRETS, found
 from pydicom.uid import UID
 
 from imagedata_xr.errors import IdentityError, ImagedataWarning, LabelError
+from imagedata_xr.formats.seam import formats, writes
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*", "error::imagedata_xr.errors.ImagedataWarning")
 FORMATS = {
@@ -29,7 +30,18 @@ FORMATS = {
     "mat": "a.mat",
     "zarr": "a.zarr",
     "netcdf": "a.nc",
+    "tiff": "a.tif",
 }
+BARE = {"mgh": "a.mgz", "png": "a.png", "jpeg": "a.jpg"}
+"""Formats that hold no headers, even where identifiers are asked for."""
+
+
+def save(image: xr.DataArray, folder: Path, form: str, **how: Any) -> None:
+    """Write; what formats without headers lose is said in warnings."""
+    folder.mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore" if form in BARE else "error", ImagedataWarning)
+        image.imd.write(folder / (FORMATS | BARE)[form], format=form, **how)
 
 
 @pytest.fixture
@@ -53,19 +65,21 @@ def test_the_search_finds_what_there_is_to_find(source: Path, tmp_path: Path) ->
         assert "hortensia" in set().union(*found(tmp_path / form).values()), form
 
 
-@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_is_searched() -> None:
+    assert {name for name, form in formats().items() if writes(form)} == {*FORMATS, *BARE}
+
+
+@pytest.mark.parametrize("form", [*FORMATS, *BARE])
 @pytest.mark.parametrize("identifiers", [False, True])
 def test_no_identifier_is_in_any_file(source: Path, tmp_path: Path, form: str, identifiers: bool) -> None:
     image = identified.opened(source).imd.deidentify(seed="k")
-    (tmp_path / "out").mkdir()
-    image.imd.write(tmp_path / "out" / FORMATS[form], format=form, identifiers=identifiers)
+    save(image, tmp_path / "out", form, identifiers=identifiers)
     assert not found(tmp_path / "out")
 
 
-@pytest.mark.parametrize("form", ["nifti", "metaio", "nrrd", "mat"])
+@pytest.mark.parametrize("form", ["nifti", "metaio", "nrrd", "mat", "tiff", *BARE])
 def test_formats_without_identifiers_carry_none_of_an_image_as_it_is(source: Path, tmp_path: Path, form: str) -> None:
-    (tmp_path / "out").mkdir()
-    identified.opened(source).imd.write(tmp_path / "out" / FORMATS[form], format=form)
+    save(identified.opened(source), tmp_path / "out", form)
     assert not found(tmp_path / "out")
 
 
