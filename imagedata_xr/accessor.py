@@ -480,23 +480,29 @@ class TreeAccessor:
     def write(
         self,
         url: str | os.PathLike[str],
-        format: str | None = None,
+        format: str | Sequence[str] | None = None,
         workers: Any = None,
         errors: str = "raise",
         retries: int = 0,
         progress: Callable[[int, int], None] | None = None,
         only: Any = None,
+        dicomdir: bool = False,
         **options: Any,
     ) -> Any:
         """Write each image below `url`, as ``0001``, ``0002``, ... in the order of the tree.
 
         DICOM, the default, goes into one folder per image, other formats into one file each. No name of a file comes
-        from patient or study.
+        from patient or study. Series without pixels (reports, documents, plans) follow the images, copied with their
+        UIDs.
 
         Parameters
         ----------
         url : str or path
-        format : str, optional
+            ``%p`` in it becomes the name of the format.
+        format : str or sequence of str, optional
+            Several need ``%p``.
+        dicomdir : bool
+            List all DICOM files in a DICOMDIR below `url`.
         workers, errors, retries, progress, only
             As for `map`.
         **options
@@ -505,7 +511,7 @@ class TreeAccessor:
         Returns
         -------
         dict
-            What was written, by path in the tree.
+            What was written, by path in the tree; a list for several formats.
         DataFrame
             With ``errors="collect"``, the failures, as `map` gives them.
 
@@ -518,5 +524,5 @@ class TreeAccessor:
         from .cohort.targets import Targets
 
         how = How(workers, errors, retries, progress, only, bool(options.get("identifiers", False)))
-        written, failures = write_images(self._tree, how, Targets.of(url, format, options))
+        written, failures = write_images(self._tree, how, Targets.of(url, format, {**options, "dicomdir": dicomdir}))
         return written if errors == "raise" else (written, failures)

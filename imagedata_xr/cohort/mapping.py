@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ..errors import LabelError, NotFoundError
+from ..errors import LabelError, NotFoundError, warn
 from ..formats.seam import Written
 from ..model.geometry import AXES
 from ..model.image import NAME
 from ..model.masking import mask_identity
 from ..model.tree import images_of
+from .media import bare_of
 from .running import Outcome, chosen, run_all
 from .targets import Targets
 
@@ -67,12 +68,20 @@ def map_images(
 
 def write_images(tree: xr.DataTree, how: How, targets: Targets) -> tuple[dict[str, Written], pd.DataFrame]:
     """Write every image of a tree; see ``DataTree.imd.write``."""
-    images = list(images_of(tree))
+    images: list[tuple[str, Any]] = list(images_of(tree))
+    bare = list(bare_of(tree))
+    if "dicom" in targets.formats and targets.options.get("kind") is None:
+        images += bare
+    elif bare:
+        warn(f"{len(bare)} series without pixels (reports, documents, plans) are left out: DICOM alone holds them")
+    targets.check()
     done, failures = run_images(images, _itself, how, targets)
+    written = [one for value in done.values() for one in (value if isinstance(value, list) else [value])]
+    targets.finish(written)
     return {images[number - 1][0]: value for number, value in done.items()}, failures
 
 
-def _itself(image: xr.DataArray) -> xr.DataArray:
+def _itself(image: Any) -> Any:
     return image
 
 

@@ -32,7 +32,23 @@ _OTHERS = {
     "1.2.840.10008.5.1.4.1.1.104.": "ENCAP DOC",
     "1.2.840.10008.5.1.4.1.1.11.": "PRESENTATION",
     "1.2.840.10008.5.1.4.1.1.66": "RAW DATA",
+    "1.2.840.10008.5.1.4.1.1.481.2": "RT DOSE",
+    "1.2.840.10008.5.1.4.1.1.481.3": "RT STRUCTURE SET",
+    "1.2.840.10008.5.1.4.1.1.481.5": "RT PLAN",
 }
+_OWN = {
+    "SR DOCUMENT": ("InstanceNumber", "CompletionFlag", "VerificationFlag", "ContentDate", "ContentTime",
+                    "VerificationDateTime", "ConceptNameCodeSequence"),
+    "ENCAP DOC": ("ContentDate", "ContentTime", "InstanceNumber", "DocumentTitle", "HL7InstanceIdentifier",
+                  "ConceptNameCodeSequence", "MIMETypeOfEncapsulatedDocument"),
+    "PRESENTATION": ("PresentationCreationDate", "PresentationCreationTime", "InstanceNumber", "ContentLabel",
+                     "ContentDescription", "ContentCreatorName"),
+    "RAW DATA": ("ContentDate", "ContentTime", "InstanceNumber"),
+    "RT DOSE": ("InstanceNumber", "DoseSummationType", "DoseComment"),
+    "RT STRUCTURE SET": ("InstanceNumber", "StructureSetLabel", "StructureSetDate", "StructureSetTime"),
+    "RT PLAN": ("InstanceNumber", "RTPlanLabel", "RTPlanDate", "RTPlanTime"),
+}  # fmt: skip
+"""What records of other types say (PS3.3 F.5.23, F.5.25, F.5.29 and others)."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +71,8 @@ def entry_of(ds: Dataset, name: str) -> Entry:
     """Note of an instance what its records need."""
     small = Dataset()
     small.SpecificCharacterSet = ds.get("SpecificCharacterSet") or "ISO_IR 192"
-    for _, keywords, _ in _LEVELS:
+    own = _OWN.get(_type_of(str(ds.SOPClassUID)), ())
+    for keywords in (*(said for _, said, _ in _LEVELS), own):
         for keyword in keywords:
             if keyword in ds:
                 small[keyword] = ds[keyword]
@@ -128,12 +145,15 @@ def _tree(entries: Iterable[Entry]) -> list[_Node]:
 
 def _record(kind: str, keywords: tuple[str, ...], entry: Entry) -> Dataset:
     header = entry.header
+    if kind == "IMAGE":
+        kind = _type_of(str(header.SOPClassUID))
+        keywords = _OWN.get(kind, keywords)
     record = Dataset()
     record.OffsetOfTheNextDirectoryRecord = 0
     record.RecordInUseFlag = 0xFFFF
     record.OffsetOfReferencedLowerLevelDirectoryEntity = 0
-    record.DirectoryRecordType = _type_of(str(header.SOPClassUID)) if kind == "IMAGE" else kind
-    if kind == "IMAGE":
+    record.DirectoryRecordType = kind
+    if kind not in ("PATIENT", "STUDY", "SERIES"):
         record.ReferencedFileID = entry.name.split("/")
         record.ReferencedSOPClassUIDInFile = header.SOPClassUID
         record.ReferencedSOPInstanceUIDInFile = header.SOPInstanceUID

@@ -16,7 +16,7 @@ LAYOUTS = {
 }
 """All files in one folder; a folder for each volume; a folder for each slice."""
 
-_MEDIA = {
+MEDIA = {
     "single": "IM%(image)06d",
     "volumes": "V%(volume)06d/IM%(slice)06d",
     "slices": "S%(slice)06d/IM%(volume)06d",
@@ -44,7 +44,7 @@ class Names(names.Names):
         if layout is not None and pattern:
             raise FormatError("layout and names both say how files are called: give one of them")
         if not pattern:
-            layouts = _MEDIA if dicomdir else LAYOUTS
+            layouts = MEDIA if dicomdir else LAYOUTS
             if layout is not None and layout not in layouts:
                 raise FormatError(f"format_options layout={layout!r}: one of {', '.join(LAYOUTS)}")
             return cls(layouts[layout or "single"])
@@ -53,7 +53,7 @@ class Names(names.Names):
         if dicomdir and not _FILE_ID.fullmatch(found.of(1, 1, 1)):
             raise FormatError(
                 f"names {found.pattern!r}: a DICOMDIR refers to files by parts of one to eight capitals, digits and _ "
-                f"each (PS3.10 section 8.5), such as {_MEDIA['single']!r}"
+                f"each (PS3.10 section 8.5), such as {MEDIA['single']!r}"
             )
         return found
 
