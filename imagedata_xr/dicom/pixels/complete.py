@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -78,19 +79,36 @@ def _check_jpeg(data: bytes, values: NDArray[Any]) -> None:
         raise SourceError(f"it is damaged: its values need {need} bits by its own code, but {scan.bits} are there")
 
 
-def _categories(values: NDArray[Any], scan: _Scan) -> NDArray[np.int64]:
-    """Bits of the difference of each value from what is predicted (ISO/IEC 10918-1 sections H.1.2.1, H.1.2.2)."""
-    x = values.astype(np.int64) & 0xFFFF
-    a, b, c = (np.zeros_like(x) for _ in range(3))
-    a[:, 1:], b[1:], c[1:, 1:] = x[:, :-1], x[:-1], x[:-1, :-1]
-    guess = {
-        1: a, 2: b, 3: c, 4: a + b - c, 5: a + ((b - c) >> 1), 6: b + ((a - c) >> 1), 7: (a + b) >> 1,
-    }[scan.predictor].copy()  # fmt: skip
-    guess[0], guess[1:, 0] = a[0], b[1:, 0]
-    guess[0, 0] = 1 << (scan.precision - 1)
-    difference = (x - guess) & 0xFFFF
+def _categories(values: NDArray[Any], scan: _Scan) -> NDArray[np.uint8]:
+    """Bits of the difference of each value from what is predicted (ISO/IEC 10918-1 sections H.1.2.1, H.1.2.2).
+
+    Differences are modulo 2^16, as 16-bit numbers wrap around.
+    """
+    x = values.astype(np.uint16)
+    out = np.empty_like(x)
+    out[0, 0] = (int(x[0, 0]) - (1 << (scan.precision - 1))) & 0xFFFF
+    np.subtract(x[0, 1:], x[0, :-1], out=out[0, 1:])
+    np.subtract(x[1:, 0], x[:-1, 0], out=out[1:, 0])
+    np.subtract(x[1:, 1:], _predicted(x, scan.predictor), out=out[1:, 1:])
+    return _categories_of_differences()[out]
+
+
+def _predicted(x: NDArray[np.uint16], predictor: int) -> NDArray[np.uint16]:
+    """What is predicted of the values beyond the first row and column, from those left, above, and left above."""
+    left, above, corner = x[1:, :-1], x[:-1, 1:], x[:-1, :-1]
+    if predictor <= 3:
+        return (left, above, corner)[predictor - 1]
+    a, b, c = (part.astype(np.int32) for part in (left, above, corner))
+    guess = {4: a + b - c, 5: a + ((b - c) >> 1), 6: b + ((a - c) >> 1), 7: (a + b) >> 1}[predictor]
+    return guess.astype(np.uint16)
+
+
+@cache
+def _categories_of_differences() -> NDArray[np.uint8]:
+    """Category of each difference modulo 2^16: 16 for 2^15, which has no sign."""
+    difference = np.arange(0x10000)
     size = np.where(difference > 0x8000, 0x10000 - difference, difference)
-    return np.asarray(np.frexp(size.astype(np.float64))[1], dtype=np.int64)
+    return np.asarray(np.frexp(size.astype(np.float64))[1], dtype=np.uint8)
 
 
 def _scan(data: bytes) -> _Scan | None:
