@@ -60,6 +60,18 @@ def test_a_frame_that_is_not_whole_is_refused(syntax: str, damage: str, tmp_path
         da.load()
 
 
+@pytest.mark.parametrize("at", [200, 305, 424, 592])
+def test_what_the_decoder_finds_wrong_in_htj2k_is_not_passed_over(
+    at: int, tmp_path: Path, require_module: Module
+) -> None:
+    values = slice_of_noise()
+    data = encoded(JPEG + "201", values, require_module)
+    bad = data[:at] + b"\x55" * 16 + data[at + 16 :]
+    encapsulated(tmp_path / "0", stored_as(values, 12), [[bad]], JPEG + "201")
+    with pytest.raises(SourceError, match="frame 1 can't be decoded"):
+        open_image(tmp_path).load()
+
+
 # --- what is whole is never refused ---------------------------------------------------------------------------------
 
 

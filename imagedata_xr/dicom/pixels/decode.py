@@ -72,13 +72,7 @@ def decode(data: bytes, syntax: str, f: PixelFormat) -> tuple[NDArray[Any], str]
             return _as_stored(values.reshape(shape), stream, codec, f), space
         except _damage() as error:
             failures.append(f"{name}: {type(error).__name__}: {error}")
-            if name in _STRICT:
-                break
     raise SourceError("; ".join(failures))
-
-
-_STRICT = ("htj2k_decode",)
-"""Decoders that find damage which those behind them pass over."""
 
 
 def _damage() -> tuple[type[Exception], ...]:

@@ -67,9 +67,10 @@ CODECS: dict[str, Codec] = {
     _JPEG + "110": Codec("JPEG XL Lossless", "jpegxl", ("jpegxl_decode",)),
     _JPEG + "111": Codec("JPEG XL JPEG Recompression", "jpegxl", ("jpegxl_decode",), lossy=True),
     _JPEG + "112": Codec("JPEG XL", "jpegxl", ("jpegxl_decode",), lossy=True),
-    _JPEG + "201": Codec("HTJ2K Lossless", "jpeg2000", ("htj2k_decode", "jpeg2k_decode"), _OPENJPEG),
-    _JPEG + "202": Codec("HTJ2K Lossless RPCL", "jpeg2000", ("htj2k_decode", "jpeg2k_decode"), _OPENJPEG),
-    _JPEG + "203": Codec("HTJ2K", "jpeg2000", ("htj2k_decode", "jpeg2k_decode"), _OPENJPEG, lossy=True),
+    # by OpenJPEG: htj2k_decode of imagecodecs passes over what OpenJPH finds wrong, and leaves lines as they were
+    _JPEG + "201": Codec("HTJ2K Lossless", "jpeg2000", ("jpeg2k_decode",), _OPENJPEG),
+    _JPEG + "202": Codec("HTJ2K Lossless RPCL", "jpeg2000", ("jpeg2k_decode",), _OPENJPEG),
+    _JPEG + "203": Codec("HTJ2K", "jpeg2000", ("jpeg2k_decode",), _OPENJPEG, lossy=True),
 }
 """Compressed transfer syntaxes that are read."""
 
