@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -14,7 +15,7 @@ from fsspec.core import url_to_fs
 
 from ..errors import FormatError, NotFoundError, SourceError
 from ..model.image import NAME, volume_dims
-from ..stores.address import archive_address
+from ..stores.address import STORE, archive_address
 from ..stores.url import reason, strip_credentials
 from .seam import Node, ReadOptions
 from .storable import HEADERS, check_layout, restored
@@ -50,14 +51,38 @@ def _filesystem(address: str, storage_options: Mapping[str, Any] | None) -> tupl
     return fs, path.rstrip("/")
 
 
+def is_packed(address: str) -> bool:
+    """Whether an address is that of a zarr store in one file.
+
+    Raises
+    ------
+    FormatError
+        It is, and does not lie on this computer.
+    """
+    if not address.lower().endswith(STORE):
+        return False
+    if "://" in address or "::" in address:
+        raise FormatError(
+            f"{strip_credentials(address)}: a zarr store in one file is read and written on this computer; elsewhere "
+            "a store is a folder (.zarr)"
+        )
+    return True
+
+
 def zarr_attrs(address: str, storage_options: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Attributes of the root of a store; None where nothing is there, empty for stores of another kind."""
+    packed_store = is_packed(address)
     fs, path = _filesystem(address, storage_options)
     try:
-        return dict(json.loads(fs.cat_file(f"{path}/{MAIN}")).get("attributes", {}))
+        if packed_store:
+            with zipfile.ZipFile(path) as packed:
+                text = packed.read(MAIN)
+        else:
+            text = fs.cat_file(f"{path}/{MAIN}")
+        return dict(json.loads(text).get("attributes", {}))
     except FileNotFoundError:
         return {} if fs.exists(path) else None
-    except (NotADirectoryError, ValueError):
+    except (NotADirectoryError, ValueError, KeyError, zipfile.BadZipFile):
         return {}
     except OSError as error:
         raise SourceError(f"{strip_credentials(address)} can't be read: {reason(error)}") from error
@@ -133,8 +158,13 @@ def _raw(engine: str, address: str, storage_options: Mapping[str, Any] | None, g
     settings: dict[str, Any] = {"consolidated": True} if engine == "zarr" else {}
     if storage_options and ("://" in address or "::" in address):
         settings["storage_options"] = dict(storage_options)
+    place: Any = address
+    if engine == "zarr" and is_packed(address):
+        from zarr.storage import ZipStore
+
+        place = ZipStore(address, mode="r")
     return xr.open_dataset(
-        address,
+        place,
         engine=engine,
         group=group,
         chunks=None,

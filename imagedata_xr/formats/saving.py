@@ -16,7 +16,7 @@ from ..model.image import NAME, as_image, volume_dims
 from .seam import WriteOptions, Written
 from .storable import HEADERS, as_objects
 from .whole import Whole, check_room
-from .whole_folder import WholeFolder
+from .whole_folder import WholeFolder, WholePack
 
 CHUNK_BYTES = 8 << 20  # where an image has no chunks of its own: whole slices up to about this size
 _OPTIONS = ("chunks", "headers")
@@ -89,7 +89,11 @@ def _table(image: xr.DataArray, options: WriteOptions) -> xr.Dataset | None:
 
 
 def write_zarr(
-    ds: xr.Dataset, image: xr.DataArray, chunks: Mapping[str, int], whole: WholeFolder, options: WriteOptions
+    ds: xr.Dataset,
+    image: xr.DataArray,
+    chunks: Mapping[str, int],
+    whole: WholeFolder | WholePack,
+    options: WriteOptions,
 ) -> Written:
     """Write the Dataset of an image and its headers into a zarr store."""
     table = _table(image, options)

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ..stores.sinks import special_sink
 from ..stores.targets import place_of_target
 from ..stores.uploads import AT_ONCE, called, remove, upload
 from ..stores.url import reason, strip_credentials
+from .whole import Whole
 
 
 class WholeFolder:
@@ -161,3 +163,42 @@ class WholeFolder:
             raise SourceError(f"{told} ({reason(error)})") from error
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm(aside, recursive=True)
+
+
+class WholePack:
+    """A folder that becomes one zip file, not compressed, when it is whole; takes the place of a `WholeFolder`.
+
+    Parameters
+    ----------
+    target : str
+        Path.
+    overwrite : bool
+    storage_options : mapping, optional
+
+    Raises
+    ------
+    FileExistsError
+        If the target is there and may not be replaced.
+    """
+
+    def __init__(self, target: str, overwrite: bool, storage_options: Mapping[str, Any] | None = None) -> None:
+        self.name = os.path.basename(str(target))
+        self.whole = Whole(str(target), [self.name], (), overwrite, storage_options)
+
+    @property
+    def shown(self) -> str:
+        """Path."""
+        return self.whole.shown(self.name)
+
+    @contextlib.contextmanager
+    def stage(self) -> Iterator[Path]:
+        """Give the path of a local folder to write; when the block ends well the file appears, else nothing is left."""
+        with self.whole.files() as places:
+            folder = places[self.name].with_suffix(".folder")
+            try:
+                yield folder
+                with zipfile.ZipFile(places[self.name], "w") as pack:
+                    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+                        pack.write(path, path.relative_to(folder).as_posix())
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -16,24 +16,25 @@ import numpy as np
 import xarray as xr
 
 from ..errors import FormatError
+from ..stores.address import STORE
 from ..stores.url import File
-from .reopening import MAIN, address_of, foreign, netcdf_attrs, node_of, table_headers, zarr_attrs
+from .reopening import MAIN, address_of, foreign, is_packed, netcdf_attrs, node_of, table_headers, zarr_attrs
 from .saving import prepared, run, write_netcdf, write_zarr
 from .seam import Needs, Node, ReadOptions, WriteOptions
 from .storable import MARK, storable
 from .whole import Whole
-from .whole_folder import WholeFolder
+from .whole_folder import WholeFolder, WholePack
 
 
 class Zarr:
-    """A zarr store (format 3), local or on any fsspec store.
+    """A zarr store (format 3), local or on any fsspec store; as ``.zarr.zip`` one local file.
 
     Format options for writing: ``chunks``, a mapping of dims to lengths (by default those in which the image was read);
     ``headers=False`` leaves the header table out.
     """
 
     name = "zarr"
-    extensions: tuple[str, ...] = (".zarr",)
+    extensions: tuple[str, ...] = (".zarr", STORE)
     needs = Needs("zarr", "zarr")
     description = "zarr, with the DICOM headers; for further computing, keeps everything"
 
@@ -85,7 +86,9 @@ class Zarr:
         """
         _require("zarr")
         image, chunks = prepared(image, options)
-        whole = WholeFolder(target, MAIN, options.overwrite, options.storage_options)
+        packed = is_packed(str(target))
+        begin = WholePack if packed else partial(WholeFolder, main=MAIN)
+        whole = begin(target, overwrite=options.overwrite, storage_options=options.storage_options)
         return run(partial(write_zarr, storable(image, True), image, chunks, whole, options), options)
 
 

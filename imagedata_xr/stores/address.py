@@ -15,6 +15,10 @@ _NAMED = re.compile(r"(?P<base>.*?(?:\.zip|\.tar\.gz|\.tgz|\.tar))(?:\?(?P<membe
 _CHAINED = re.compile(r"(?P<kind>zip|tar)://(?P<member>.*?)::(?P<base>.+)", re.IGNORECASE | re.DOTALL)
 
 
+STORE = ".zarr.zip"
+"""What a zarr store in one file is called: it is opened as a whole, by its own format."""
+
+
 class ArchiveAddress(NamedTuple):
     """An archive, by its own address, and what is meant of it.
 
@@ -77,6 +81,8 @@ def archive_address(address: str) -> ArchiveAddress | None:
     if named is None or (named["members"] is not None and not url and os.path.lexists(os.path.expanduser(address))):
         return None
     base, query = named["base"], named["members"]
+    if query is None and base.lower().endswith(STORE):
+        return None
     if url and query is not None and "=" in query and re.match(r"(.*::)?https?://", address):
         base, query = address, None
         if kind_of(base.partition("?")[0]) is None:

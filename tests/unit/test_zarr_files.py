@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import subprocess
 import sys
 import warnings
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -144,6 +146,36 @@ def test_what_a_broken_upload_would_replace_stays(
             write(image + 1, target, overwrite=True)
     (aside,) = re.findall(r"memory://\S+\.new", str(error.value))
     np.testing.assert_array_equal(xr.open_zarr(aside)["image"], image + 1)
+
+
+def test_a_store_in_one_file(image: xr.DataArray, tmp_path: Path, memory: str) -> None:
+    from zarr.storage import ZipStore
+
+    target = tmp_path / "a.zarr.zip"
+    image.imd.write(target)
+    back = opened(str(target))
+    same(image, back)
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith((".", "a"))] == ["a.zarr.zip"]
+    lazy = xr.open_dataarray(target, engine="imagedata", chunks={})
+    assert pickle.loads(pickle.dumps(lazy)).equals(back)
+    assert back.imd.header.first.PatientID == "P-1"
+    np.testing.assert_array_equal(xr.open_zarr(ZipStore(target, mode="r"))["image"], image)
+    with pytest.raises(FileExistsError):
+        image.imd.write(target)
+    (image + 1).rename("image").imd.write(target, overwrite=True)
+    same((image + 1).rename("image"), opened(str(target)))
+    for elsewhere in (f"{memory}/a.zarr.zip", "zip://x::a.zarr.zip"):
+        with pytest.raises(FormatError, match="on this computer"):
+            opened(elsewhere)
+    with pytest.raises(FormatError, match="on this computer"):
+        image.imd.write(f"{memory}/a.zarr.zip")
+    with zipfile.ZipFile(target, "w") as pack:
+        pack.writestr("x.dcm", b"no store")
+    with pytest.raises(NotFoundError, match=r"was not written by imd.write"):
+        opened(str(target))
+    target.write_bytes(b"no zip")
+    with pytest.raises(NotFoundError, match=r"was not written by imd.write"):
+        opened(str(target))
 
 
 # --- which files are ours ---------------------------------------------------------------------------------------------
