@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import phantoms
 import pydicom
 import pytest
 import xarray as xr
@@ -99,3 +100,18 @@ def test_all_nan_and_complex_are_refused(image: xr.DataArray, tmp_path: Path) ->
         (image * np.nan).imd.write(tmp_path / "out", kind="parametric_map")
     with pytest.raises(FormatError, match="write its parts as two maps"):
         (image * 1j).imd.write(tmp_path / "out", kind="parametric_map")
+
+
+@pytest.mark.parametrize(
+    ("source", "asked", "said"),
+    [(None, None, "YES"), ("NO", None, "NO"), ("YES", None, "YES"), (None, False, "NO"), ("NO", True, "YES")],
+)
+def test_that_nobody_is_recognized_is_not_claimed_unless_it_is_said(
+    source: str | None, asked: bool | None, said: str, tmp_path: Path
+) -> None:
+    elements = {} if source is None else {"RecognizableVisualFeatures": source}
+    phantoms.make(tmp_path / "mr", phantoms.mr(elements=elements))
+    done = (phantoms.opened(tmp_path / "mr") * 0.5).imd.write(
+        tmp_path / "out", kind="parametric_map", format_options={} if asked is None else {"recognizable": asked}
+    )
+    assert pydicom.dcmread(done.paths[0]).RecognizableVisualFeatures == said

@@ -15,9 +15,10 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 from phantoms import make, opened
-from segmented import series
+from segmented import describe, masks, save, segmentation, series
 
 import imagedata_xr
+from imagedata_xr.dicom.writing.fields import code_item
 from imagedata_xr.dicom.writing.segment_items import cielab
 from imagedata_xr.errors import FormatError, GeometryError, ImagedataWarning
 
@@ -152,7 +153,7 @@ def test_segments_are_described_as_asked(image: xr.DataArray, tmp_path: Path) ->
     table = opened(tmp_path / "out").imd.segments
     assert table.label.values.tolist() == ["left kidney", "liver"]
     assert table.type_code.values.tolist() == ["SCT:64033007", "SCT:10200004"]
-    assert table.category.values.tolist() == ["Organ", "Tissue"]
+    assert table.category.values.tolist() == ["Organ", "Spatial and Relational Concept"]
     assert table.algorithm_type.values.tolist() == ["AUTOMATIC", "SEMIAUTOMATIC"]
     assert table.algorithm_name.values.tolist() == ["thresholds", "not stated"]
     assert table.description.values.tolist() == ["", "all of it"]
@@ -268,3 +269,61 @@ def test_nothing_is_written_until_computed(image: xr.DataArray, tmp_path: Path) 
     assert not (tmp_path / "out").exists()
     assert later.compute().count == 1
     assert opened(tmp_path / "out").sizes["segment"] == 1
+
+
+def described(number: int) -> Any:
+    """A segment with all that may be said of it."""
+    from pydicom.sr.codedict import codes
+
+    item = describe(
+        number, f"segment {number}", anatomic_regions=[codes.SCT.Abdomen], tracking_id=f"T{number}",
+        tracking_uid=f"1.2.826.0.1.3680043.8.498.99.{number}",
+    )  # fmt: skip
+    item.SegmentDescription = "as it was"
+    item.RecommendedDisplayCIELabValue = [30000 + number, 40000, 50000]
+    item.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = [code_item("7771000", "SCT", "Left")]
+    return item
+
+
+def items_of(path: Any) -> list[pydicom.Dataset]:
+    return list(pydicom.dcmread(path).SegmentSequence)
+
+
+CHANGED: dict[str, Callable[[xr.DataArray], xr.DataArray]] = {
+    "a pixel": lambda a: a.where(a.row != a.row[0], 0).astype("u1"),
+    "a crop": lambda a: a.isel(col=slice(0, 7)),
+    "two of three": lambda a: a.sel(segment=[2, 3]),
+    "one": lambda a: a.sel(segment=2),
+    "the last first": lambda a: a.isel(segment=[2, 1, 0], col=slice(0, 7)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGED)
+@pytest.mark.filterwarnings("ignore:segments of a segmentation are numbered")
+def test_what_is_known_of_segments_outlives_a_change(change: str, tmp_path: Path) -> None:
+    made_of = series()
+    files = make(tmp_path / "ct", made_of)
+    ds = segmentation(files, masks(made_of), descriptions=[described(n) for n in (1, 2, 3)])
+    before = items_of(save(ds, tmp_path / "seg" / "a.dcm"))
+    image = CHANGED[change](opened(tmp_path / "seg"))
+    done = image.imd.write(tmp_path / "out", kind="segmentation" if change == "one" else None, format="dicom")
+    after = items_of(done.paths[0])
+    kept = {"two of three": before[1:], "one": before[1:2]}.get(change, before)
+    assert len(after) == len(kept)
+    for number, (old, new) in enumerate(zip(kept, after, strict=True), 1):
+        old.SegmentNumber = number
+        assert new == old
+    back = opened(tmp_path / "out")
+    assert back.label.values.tolist() == [str(i.SegmentLabel) for i in kept]
+
+
+def test_what_nobody_said_is_not_claimed(image: xr.DataArray, tmp_path: Path) -> None:
+    mask = image > image.mean()
+    (item,) = items_of(mask.imd.write(tmp_path / "a", kind="segmentation").paths[0])
+    assert item.SegmentedPropertyCategoryCodeSequence[0].CodeMeaning == "Spatial and Relational Concept"
+    assert item.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Unknown"
+    assert item.SegmentAlgorithmName == "not stated"
+    said = {"segments": [{"algorithm_type": "manual", "category": "Tissue", "type": "Tissue"}]}
+    (item,) = items_of(mask.imd.write(tmp_path / "b", kind="segmentation", format_options=said).paths[0])
+    assert (item.SegmentAlgorithmType, "SegmentAlgorithmName" in item) == ("MANUAL", False)
+    assert item.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Tissue"

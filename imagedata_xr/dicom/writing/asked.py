@@ -25,6 +25,7 @@ _OF_SEGMENTATIONS = {
 }
 _OF_MAPS = {
     "label": "a name of at most 16 characters",
+    "recognizable": "True or False: whether it shows features by which the patient may be recognized, such as a face",
     "quantity": "its code, such as ('113041', 'DCM', 'Apparent Diffusion Coefficient')",
 }
 _MEANINGS = {
@@ -65,6 +66,8 @@ class Asked:
     segmentation_type, fractional_type : str
         Of a segmentation; empty for what suits its values.
     label : str
+    recognizable : bool, optional
+        Whether a parametric map shows features by which the patient may be recognized.
     quantity : optional
         Name and code of what a parametric map shows.
     """
@@ -80,6 +83,7 @@ class Asked:
     segmentation_type: str = ""
     fractional_type: str = ""
     label: str = ""
+    recognizable: bool | None = None
     quantity: Any = None
 
 
@@ -120,7 +124,7 @@ def asked_of(options: Mapping[str, Any], target: str) -> tuple[Asked, str]:
         known = "; ".join(f"{name}: {meaning}" for name, meaning in _MEANINGS.items())
         raise FormatError(f"format_options {', '.join(sorted(map(repr, strange)))} are none of DICOM's; {known}")
     given = {name: value for name, value in options.items() if value is not None}
-    for name in ("dicomdir", "keep_private", "multiframe"):
+    for name in ("dicomdir", "keep_private", "multiframe", "recognizable"):
         if not isinstance(given.get(name, False), bool):
             raise _refused(name, given[name])
     if given.get("sop_class", "MR") not in CLASSES:
@@ -144,6 +148,7 @@ def asked_of(options: Mapping[str, Any], target: str) -> tuple[Asked, str]:
         segmentation_type=given.get("segmentation_type", ""),
         fractional_type=given.get("fractional_type", ""),
         label=str(given.get("label", "")),
+        recognizable=given.get("recognizable"),
         quantity=given.get("quantity"),
     )
     return asked, folder

@@ -59,11 +59,20 @@ def write_map(image: xr.DataArray, origin: Origin, target: str, options: WriteOp
     low, high = _limits(values)
     window = hd.VOILUTTransformation(window_center=(low + high) / 2, window_width=max(high - low, 1e-6))
     ds = hd.pm.ParametricMap(
-        [source], values, contains_recognizable_visual_features=False, real_world_value_mappings=[mapping],
-        voi_lut_transformations=[window], content_label="MAP", **naming(origin), **placing(origin, source),
+        [source], values, contains_recognizable_visual_features=_recognizable(origin, asked),
+        real_world_value_mappings=[mapping], voi_lut_transformations=[window], content_label="MAP",
+        **naming(origin), **placing(origin, source),
     )  # fmt: skip
     refer(ds, origin, _DERIVATION)
     return write_one(finish(ds, origin, "Computed with imagedata_xr."), target, options, asked)
+
+
+def _recognizable(origin: Origin, asked: Asked) -> bool:
+    """Whether the patient may be recognized: as asked for, else as the source says, else perhaps."""
+    if asked.recognizable is not None:
+        return asked.recognizable
+    own = origin.first()
+    return str((origin.attrs if own is None else own).get("RecognizableVisualFeatures") or "YES") != "NO"
 
 
 def _values(image: xr.DataArray) -> NDArray[Any]:

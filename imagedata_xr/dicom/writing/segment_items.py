@@ -21,7 +21,11 @@ KEYS = (
     "tracking_id", "tracking_uid", "color",
 )  # fmt: skip
 ALGORITHMS = ("AUTOMATIC", "SEMIAUTOMATIC", "MANUAL")
-_TISSUE = ("85756007", "SCT", "Tissue")
+_NEUTRAL = {
+    "SegmentedPropertyCategoryCodeSequence": ("309825002", "SCT", "Spatial and Relational Concept"),  # PS3.16 CID 7150
+    "SegmentedPropertyTypeCodeSequence": ("261665006", "SCT", "Unknown"),
+}
+"""A place in space of which nobody said what it is."""
 _FROM_COORDS = ("label", "category", "type", "color", "colour")
 
 
@@ -240,12 +244,16 @@ def _known(text: str) -> tuple[str, str, str] | None:
 
 
 def _complete(item: pydicom.Dataset, number: int) -> None:
-    """Fill in what is demanded: a label, tissue as category and type, and how the segment was made."""
+    """Fill in what is demanded and was not said: a label, neutral codes, and how the segment was made.
+
+    Segment Algorithm Type has no value for what is not known: semi-automatic, by an algorithm that is not stated,
+    claims least.
+    """
     if not str(item.get("SegmentLabel") or "").strip():
         item.SegmentLabel = f"segment {number}"
-    for keyword in ("SegmentedPropertyCategoryCodeSequence", "SegmentedPropertyTypeCodeSequence"):
+    for keyword, neutral in _NEUTRAL.items():
         if not item.get(keyword):
-            setattr(item, keyword, [code_item(*_TISSUE)])
+            setattr(item, keyword, [code_item(*neutral)])
     if not item.get("SegmentAlgorithmType"):
         item.SegmentAlgorithmType = "SEMIAUTOMATIC"
     if item.SegmentAlgorithmType != "MANUAL" and not item.get("SegmentAlgorithmName"):
