@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from phantoms import Series, instance, opened, pet
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
+from pydicom.uid import UID
 
 from imagedata_xr.errors import ImagedataWarning, SeriesError
 
@@ -62,12 +63,42 @@ def test_sign_of_the_step_as_gdcm_reads_it(
 
 
 def test_slices_without_spacing_are_one_image_without_a_place(tmp_path: Path) -> None:
-    ds = nuclear("RECON TOMO", {"SliceVector": [1, 2, 3]}, SliceThickness="4",
+    ds = nuclear("RECON TOMO", {"SliceVector": [2, 1, 3]}, SliceThickness="4",
                  DetectorInformationSequence=Items([detector()]))  # fmt: skip
     with pytest.warns(ImagedataWarning, match="no Spacing Between Slices: they are read without a place"):
         a = image(ds, tmp_path)
     assert "geometry" not in a.coords
-    assert a.slice_vector.values.tolist() == [1, 2, 3]
+    assert a.shape[:2] == (1, 3)
+    assert first(a) == [1, 0, 2]
+
+
+def test_slices_whose_detector_says_no_place_are_slices_of_each_volume(tmp_path: Path) -> None:
+    vectors = {"TimeSlotVector": [1, 1, 2, 2], "SliceVector": [2, 1, 2, 1]}
+    a = image(nuclear("RECON GATED TOMO", vectors, SpacingBetweenSlices="4"), tmp_path)
+    assert a.shape[:2] == (2, 2)
+    assert first(a) == [1, 0, 3, 2]
+    assert a.time_slot_vector.values.tolist() == [1, 2]
+    assert "geometry" not in a.coords
+
+
+def test_the_retired_class_is_nuclear_medicine_too(tmp_path: Path) -> None:
+    ds = nuclear("RECON TOMO", {"SliceVector": [1, 2, 3]}, SpacingBetweenSlices="4",
+                 DetectorInformationSequence=Items([detector()]))  # fmt: skip
+    ds.SOPClassUID = UID("1.2.840.10008.5.1.4.1.1.5")
+    assert image(ds, tmp_path).slice.values.tolist() == [30, 34, 38]
+
+
+@pytest.mark.parametrize(("number", "shape"), [("three", (3, 1)), ("1\\2", (3, 1)), ("0", (3, 1))])
+def test_angles_that_are_none_are_left_out(number: str, shape: tuple[int, int], tmp_path: Path) -> None:
+    """What stands where one number should be is no reason for an error that nobody understands."""
+    rotation = item(StartAngle="0", RotationDirection="CC")
+    rotation.add_new(0x00181144, "LO", number)
+    a = image(
+        nuclear("TOMO", {"RotationVector": [1] * 3, "AngularViewVector": [1, 2, 3]},
+                RotationInformationSequence=Items([rotation])), tmp_path,
+    )  # fmt: skip
+    assert a.shape[:2] == shape
+    assert ("angular_position" in a.coords) == (number == "0")
 
 
 def test_gated_slices_are_volumes_of_the_cycle(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from .groups import FrameColumns, group_columns, has_groups
 _OFFSETS, _POINTER = 0x3004000C, 0x00280009
 _POSITION, _ORIENTATION = 0x00200032, 0x00200037
 _FRAME_TIME, _TIME_VECTOR, _CINE_RATE = 0x00181063, 0x00181065, 0x00180040
-_NM = "1.2.840.10008.5.1.4.1.1.20"
-"""Nuclear Medicine Image Storage."""
+_NM = ("1.2.840.10008.5.1.4.1.1.20", "1.2.840.10008.5.1.4.1.1.5")
+"""Nuclear Medicine Image Storage, and its retired predecessor."""
 
 
 def frame_columns(scan: Scan, k: int) -> FrameColumns:
@@ -63,7 +63,7 @@ def frame_columns(scan: Scan, k: int) -> FrameColumns:
     out = FrameColumns(_count(scan, k))
     if out.count > 1 and (_has(scan, k, _OFFSETS) or "GridFrameOffsetVector" in _pointers(scan, k)):
         out.numbers["ImagePositionPatient"] = grid_positions(scan, k, out.count)
-    elif _sop_class(scan, k) == _NM:
+    elif _sop_class(scan, k) in _NM:
         _nuclear(out, scan, k)
     elif (times := frame_times(scan, k, out.count)) is not None:
         out.numbers["FrameTime"] = times

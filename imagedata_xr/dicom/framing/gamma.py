@@ -5,6 +5,7 @@ Each vector (PS3.3 C.8.4.8) has one number per frame, from 1: of the detector, t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -210,5 +211,13 @@ def _values(item: Dataset, keyword: str, width: int) -> list[float]:
     value = item.get(keyword)
     if value is None or value == "":
         return [np.nan] * width
-    values = [float(v) for v in (value if not isinstance(value, int | float | str) and width > 1 else [value])]
+    several = isinstance(value, Iterable) and not isinstance(value, str)
+    values = [_number(v) for v in (value if several else [value])]
     return values if len(values) == width else [np.nan] * width
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):  # another kind of element than the dictionary says
+        return float("nan")

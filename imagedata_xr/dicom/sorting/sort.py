@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ...errors import LabelError, SortError, warn
 from ...model.geometry import normal
 from ...model.orders import Order
+from ..framing.frames import Frames
 from .auto import find_orders
 from .clock import Clock, starts
 from .keys import Keys, order_factor
@@ -104,16 +105,31 @@ def _check_words(missing: str, duplicates: str | None) -> None:
 def slice_numbers(stack: Stack) -> NDArray[np.intp]:
     """Number of the slice of each frame, ascending along the normal; 0 for all where positions are unknown.
 
-    Slices of 3-D ultrasound have positions in their volume, which lies nowhere in the patient.
+    Slices of 3-D ultrasound have positions in their volume, which lies nowhere in the patient. Others without a place
+    may still be numbered: by Slice Vector (PS3.3 C.8.4.8), or by their position in a stack (C.7.6.16.2.2).
     """
     frames = stack.frames
     if not stack.place:
+        numbered = _numbered_slices(frames)
+        if numbered is not None:
+            return numbered
         position, orientation = frames.numbers("ImagePositionVolume", 3), frames.numbers("ImageOrientationVolume", 6)
         parallel = not np.isnan(position).any() and np.ptp(orientation, axis=0).max() <= ORIENTATION_TOLERANCE
         if not parallel or np.linalg.norm(np.cross(orientation[0, :3], orientation[0, 3:])) < 0.5:
             return np.zeros(len(frames), dtype=np.intp)
         return cluster(position @ normal(orientation[0]), position_tolerance(frames))
     return cluster(frames.position @ normal(frames.orientation[0]), position_tolerance(frames))
+
+
+def _numbered_slices(frames: Frames) -> NDArray[np.intp] | None:
+    """Slices of frames without a place by what numbers them; frames of a stack that differ in time are none."""
+    slices = frames.numbers("SliceVector")
+    if np.isnan(slices).any():
+        slices = frames.numbers("InStackPositionNumber")
+        timed = any(np.ptp(clock.seconds) > 0 for clock in frames.clocks)
+        if np.isnan(slices).any() or timed or len(set(frames.text("StackID"))) > 1:
+            return None
+    return cluster(slices, 0.5)
 
 
 # --- one order ----------------------------------------------------------------------------------------------------
