@@ -35,6 +35,14 @@ def test_decimal_strings_are_short_and_near(value: float) -> None:
     assert float(text) == pytest.approx(value, rel=6e-9, abs=1e-300)
 
 
+@pytest.mark.parametrize("power", range(-20, 20))
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_numbers_beside_a_power_of_ten_are_short_and_near(power: int, sign: int) -> None:
+    for steps in range(1, 40):
+        value = sign * 10.0**power * (1 - steps * 2.0**-53)
+        test_decimal_strings_are_short_and_near.hypothesis.inner_test(value)  # type: ignore[attr-defined]
+
+
 @given(st.floats(-1e4, 1e4))
 def test_positions_keep_a_billionth_of_a_mm(value: float) -> None:
     assert abs(float(decimal(value)) - value) <= 1e-9

@@ -42,7 +42,12 @@ def decimal(value: float) -> str:
     if not np.isfinite(number):
         raise FormatError(f"{number} can't be written as a decimal string: DICOM has none that is not finite")
     whole = str(int(number)) if number == int(number) and abs(number) < 1e15 else ""
-    return whole or format_number_as_ds(number)
+    text = whole or format_number_as_ds(number)
+    digits = 16
+    while len(text) > 16:  # of numbers just below a power of ten: 9.999999999999996 is rounded to one digit more
+        digits -= 1
+        text = f"{number:.{digits}G}"
+    return text
 
 
 def put(ds: pydicom.Dataset, keyword: str, value: Any, vr: str | None = None) -> None:
