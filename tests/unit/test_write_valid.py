@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 from phantoms import make, opened
 
+import imagedata_xr
 from imagedata_xr.dicom.writing.write import write
 from imagedata_xr.errors import ImagedataWarning
 from imagedata_xr.formats.seam import WriteOptions
@@ -134,3 +135,29 @@ def test_real_cases_get_no_more_errors(
     allowed = len(errors(before.paths[0]))
     after = write(part * 0.37, str(tmp_path / "out"), WriteOptions())
     assert len(errors(after.paths[0])) <= allowed
+
+
+@pytest.mark.parametrize("modality", ["MR", "CT", "PT", ""])
+@pytest.mark.parametrize(
+    ("order", "tags"),
+    [
+        ("time", [0, 1, 3.5]),
+        ("time", [0, 2, 4]),
+        ("triggertime", [0, 100, 250]),
+        ("b", [0, 500, 1000]),
+        ("te", [9, 20, 35]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::imagedata_xr.errors.ImagedataWarning")
+def test_volumes_of_an_array_are_told_apart_validly(
+    modality: str, order: str, tags: list[float], tmp_path: Path, errors: Judge
+) -> None:
+    values = np.arange(120, dtype="u1").reshape(3, 2, 4, 5)
+    image = imagedata_xr.from_array(values, spacing=(3, 1, 1), order=order, tags=tags)
+    image.attrs |= {"Modality": modality} if modality else {}
+    done = image.imd.write(tmp_path / "out", format="dicom")
+    assert errors(done.paths[-1]) == []
+    back = opened(tmp_path / "out")
+    np.testing.assert_array_equal(back.values, image.values)
+    # a time since a trigger comes back as a time, in s
+    np.testing.assert_allclose(back.tag, image.tag / (1000 if order == "triggertime" else 1))

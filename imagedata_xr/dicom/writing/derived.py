@@ -122,8 +122,8 @@ class Series:
         self.identity.apply(ds, base if own else None)
         self.place.put(ds, k, self.frame_of_reference)
         self.labels.put(ds, v, k)
-        if sop_class == MR and "TriggerTime" in ds and "TriggerTime" not in base:
-            put_gating(ds)
+        if "TriggerTime" in ds and "TriggerTime" not in base:
+            _put_trigger(ds, sop_class)
         self._name(ds, base, sop_class)
         if own and self.identity.holds(base):
             put(ds, "SourceImageSequence", [_reference(base)])
@@ -204,6 +204,16 @@ class Series:
 
 
 _ALWAYS_RESCALED = ("1.2.840.10008.5.1.4.1.1.2", PET)
+
+
+def _put_trigger(ds: pydicom.Dataset, sop_class: str) -> None:
+    """Say a time since a trigger that labels tell as its class does, which the source did not say."""
+    if sop_class == MR:
+        put_gating(ds)
+    elif sop_class == PET:  # of which gated series alone have it (PS3.3 C.8.9.4)
+        if ds.get("FrameReferenceTime") in (None, ""):
+            put(ds, "FrameReferenceTime", ds.TriggerTime)
+        drop(ds, ["TriggerTime"])
 
 
 def _put_grey_scale(ds: pydicom.Dataset, coded: Coded) -> None:
