@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _MASK, _YCBCR = 0, 1, 2, 3, 4, 6
 _JPEG = (6, 7)  # its decoder makes RGB of YCbCr
 _ORIENTATION, _REDUCED = 274, 1
+_LARGE, _RATIO = 1 << 28, 20000  # bytes of a page that are believed; more where it is not packed more than this
 _BYTES = np.array([0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8, 0])  # of a value, by the type of a tag
 _OBJECT = re.compile(r"<tifffile\.[^>]*> ")  # which its messages begin with
 
@@ -264,9 +265,16 @@ def _check_whole(page: TiffPage, beyond: int, size: int, name: str) -> None:
     """Raise `SourceError` where strips or tiles are missing, which tifffile fills with zeros."""
     ends = [a + n for a, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
     line = (page.size // page.imagelength * page.bitspersample + 7) // 8  # of all samples, packed where below a byte
-    short = int(page.compression) == 1 and not page.is_tiled and sum(page.databytecounts) < line * page.imagelength
+    stored = sum(page.databytecounts)
+    short = int(page.compression) == 1 and not page.is_tiled and stored < line * page.imagelength
     if not ends or max(ends) + beyond * page.nbytes > size or 0 in page.databytecounts or short:
         raise SourceError(f"{name} is damaged: pixels of some pages are missing")
+    # what a damaged header announces is not asked for from the system
+    tile = int(np.prod(page.tile or 0, dtype=object)) * (page.nbytes // page.size)
+    if page.nbytes > max(_LARGE, _RATIO * stored) or tile > max(_LARGE, 16 * page.nbytes):
+        raise SourceError(
+            f"{name} is damaged: a page of {page.imagewidth} x {page.imagelength} pixels can't be in {stored} bytes"
+        )
 
 
 def _orientation(page: TiffPage) -> int:

@@ -346,6 +346,15 @@ def test_what_is_cut_off_is_said(tifffile: Any, how: dict[str, Any], tmp_path: P
             load(path).load()
 
 
+@pytest.mark.parametrize("code", [256, 257, 322, 323])
+def test_sizes_that_no_file_can_have(tifffile: Any, code: int, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", ramp(40, 40), compression="zlib", tile=(16, 16), metadata=None)
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as tif:
+        tif.pages[0].tags[code].overwrite(1 << 30, dtype="I")
+    with pytest.raises(SourceError, match="damaged"):
+        load(tmp_path / "a.tif", errors="raise").load()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_hyperstacks_that_are_cut_off(dtype: str, tmp_path: Path, quiet: None) -> None:
     path = tmp_path / "a.tif"
