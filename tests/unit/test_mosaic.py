@@ -227,3 +227,40 @@ def test_whole_mosaics_that_nothing_counts_are_none(moved: float, tmp_path: Path
         pytest.raises(NotFoundError),
     ):
         open_image(tmp_path)
+
+
+def timed_mosaics(folder: Path, times: list[list[float]]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for v, slices in enumerate(times):
+        ds = mosaic(Volume(), n=7)
+        ds.private_block(0x19, HEAD).add_new(0x29, "FD", slices)
+        ds.SOPInstanceUID, ds.InstanceNumber, ds.AcquisitionNumber = f"1.2.3.{v}", v + 1, v + 1
+        ds.AcquisitionDate, ds.AcquisitionTime, ds.RepetitionTime = "20240102", f"1015{2 * v:02d}", 2000
+        ds.PixelData = (np.frombuffer(ds.PixelData, "<u2") + v).astype("<u2").tobytes()
+        ds.save_as(folder / f"{v}.dcm", enforce_file_format=True)
+    return folder
+
+
+USUAL = [0.0, 500.0, 1000.0, 1500.0, 0.0, 500.0, 1000.0]
+SINGLE_BAND = [0.0, 5625.0, 1000.0, 4000.0, 0.0, 2500.0, 3000.0]
+
+
+@pytest.mark.parametrize("volumes", [2, 4])
+def test_the_tiles_of_a_mosaic_stay_together_whatever_their_slice_times_say(volumes: int, tmp_path: Path) -> None:
+    folder = timed_mosaics(tmp_path / "m", [SINGLE_BAND, *[USUAL] * (volumes - 1)])
+    with pytest.warns(
+        ImagedataWarning, match="said to be measured over 5.625 s, longer than the repetition time of 2 s"
+    ):
+        da = open_image(folder)
+    pixels = da.values
+    for v in range(1, volumes):
+        np.testing.assert_array_equal(pixels[v], pixels[0] + v)
+    assert da.tag.values.tolist() == [2.0 * v for v in range(volumes)]
+    np.testing.assert_allclose(da.slice_time.values, [np.array(USUAL) / 1000] * volumes)
+
+
+def test_slice_times_of_the_first_mosaic_that_are_possible_stay(tmp_path: Path) -> None:
+    other = USUAL[::-1]
+    da = open_image(timed_mosaics(tmp_path / "m", [other, USUAL, USUAL]))
+    np.testing.assert_allclose(da.slice_time.values, np.array([other, USUAL, USUAL]) / 1000)
+    assert (da.values[2] - da.values[0] == 2).all()

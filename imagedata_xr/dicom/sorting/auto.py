@@ -48,7 +48,7 @@ def find_orders(keys: Keys, allowed: Sequence[str] | None = None) -> list[Order]
         return [alone]
     if allowed is None and keys.companions and keys.clock is not None:
         # label and control, or two detectors, that share a clock are no volumes of one time course
-        found += [] if tells_apart(keys.clock.seconds, keys.slot) else keys.companions
+        found += [] if tells_apart(keys.moments(keys.clock), keys.slot) else keys.companions
     orders = _timed(keys, found, may) or (_numbered(keys, found) if allowed is None else []) or [ORDERS["none"]]
     named = named_order(keys, orders[0]) if len(orders) == 1 and allowed is None else None
     return orders if named is None else [named]
@@ -78,7 +78,7 @@ def _timed(keys: Keys, found: list[Order], may: set[str]) -> list[Order]:
         return []
     if _fills(keys, found, clock=True):
         return [ORDERS[name], *found]
-    return [ORDERS[name]] if tells_apart(clock.seconds, keys.slot) else []
+    return [ORDERS[name]] if tells_apart(keys.moments(clock), keys.slot) else []
 
 
 def _numbered(keys: Keys, found: list[Order]) -> list[Order]:

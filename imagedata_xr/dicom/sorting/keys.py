@@ -65,12 +65,12 @@ class Keys:
         clocks = self.frames.clocks
         if not self.several:
             return clocks[0] if clocks else None
-        found = next((c for c in clocks if tells_apart(c.seconds, slot)), None)
+        found = next((c for c in clocks if tells_apart(self.moments(c), slot)), None)
         if found is None and self.companions:
             for order in self.companions:
                 group, values = self._clusters(order)
                 slot = slot * len(values) + group
-            found = next((c for c in clocks if tells_apart(c.seconds, slot)), None)
+            found = next((c for c in clocks if tells_apart(self.moments(c), slot)), None)
         return found or self._repetitions
 
     @cached_property
@@ -107,14 +107,26 @@ class Keys:
         rank[order] = np.arange(len(order)) % counts[0]
         return Clock(rank * tr[0] * 1e-3, REPETITIONS, False)
 
+    def moments(self, clock: Clock) -> NDArray[np.float64]:
+        """Seconds by which a clock tells volumes apart, shape (n,).
+
+        All tiles of a mosaic are of the moment when it began: they are of one volume, whatever their slice times say.
+        """
+        corner, file = self.frames.own.corner, self.frames.file
+        if corner is None:
+            return clock.seconds
+        began = np.full(len(self.frames.scan), np.inf)
+        np.minimum.at(began, file, clock.seconds)
+        return np.where(corner[:, 0] >= 0, began[file], clock.seconds)
+
     def seconds(self, order: Order) -> NDArray[np.float64]:
         """Time of each frame on the clock of an order, s; zeros where there is no clock."""
         if _counts_from_trigger(order):
             return self.frames.numbers("TriggerTime") * 1e-3
         if self.clock is not None:
-            return self.clock.seconds
+            return self.moments(self.clock)
         have = self.frames.clocks
-        return have[0].seconds if have else np.zeros(len(self.frames))
+        return self.moments(have[0]) if have else np.zeros(len(self.frames))
 
     @cached_property
     def acquired(self) -> tuple[NDArray[np.float64], ...]:

@@ -260,8 +260,31 @@ def _slice_times(frames: Frames, grid: Grid, measured: NDArray[np.float64]) -> N
     complete = np.flatnonzero((rows >= 0).all(axis=1))
     said = slice_times(frames.take(rows[complete[0]].astype(np.intp))) if len(complete) else None
     if said is None:
-        return measured
+        return _with_first_mended(frames, grid, measured)
     return np.where(grid.index >= 0, np.round(said, 6), np.nan)
+
+
+_AGREE = 5e-3
+"""s: slice times that differ by less agree; they are multiples of 2.5 ms."""
+
+
+def _with_first_mended(frames: Frames, grid: Grid, late: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Slice times, shape (volumes, slices), with those of the first mosaic as of the others where it contradicts them.
+
+    In multiband series the first mosaic of many releases has the times of a measurement slice by slice, which is longer
+    than the interval (dcm2niix, issues 271 and 870).
+    """
+    if frames.own.corner is None or late.ndim != 2 or len(late) < 2 or np.isnan(late).any():
+        return late
+    interval = float(np.nanmin(frames.numbers("RepetitionTime"), initial=np.inf)) * 1e-3
+    steady = np.abs(late[2:] - late[1]).max(initial=0.0) <= _AGREE and late[1].max() < interval
+    if not steady or late[0].max() <= interval or not np.isfinite(interval):
+        return late
+    warn(
+        f"the slices of the first mosaic are said to be measured over {late[0].max():.4g} s, longer than the "
+        f"repetition time of {interval:.4g} s: their times are taken from the others, which agree with each other"
+    )
+    return np.concatenate([late[1:2], late[1:]])
 
 
 # --- geometry ---------------------------------------------------------------------------------------------------------
