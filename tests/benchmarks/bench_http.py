@@ -18,7 +18,7 @@ from typing import Any
 import contenders as by
 import fsspec
 import xarray as xr
-from harness import compare, environment, series
+from harness import compare, environment, goal, series
 
 WAIT = 0.02
 """Seconds before each answer."""
@@ -95,7 +95,7 @@ def main(words: list[str]) -> None:
             names: Any = [url + p.name for p in by.paths(folder)]
             fs = fsspec.filesystem("http")
             image = xr.open_dataarray(url, engine="imagedata")
-            compare(
+            taken = compare(
                 f"{count} files by http, 20 ms for each request",
                 {
                     "open, the address of the folder": lambda: xr.open_dataarray(url, engine="imagedata"),
@@ -104,6 +104,8 @@ def main(words: list[str]) -> None:
                     "one request after another": lambda: [fs.cat_file(name, 0, 16384) for name in names],
                 },
             )
+            times = taken["one request after another"] / taken["open, the address of the folder"]
+            goal(f"{count} files by http opened, times faster than one request after another", times, at_least=8)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import contenders as by
-from harness import compare, environment, number, series, table
+from harness import compare, environment, goal, number, series, table
 
 MEMORY = """
 import os, sys, warnings
@@ -50,6 +50,8 @@ def memory(folder: Path) -> None:
         ("mean over the volumes, dask", "{'chunks': {}}", "image.mean(image.dims[0]).compute()"),
     ):
         opened, peak, size = grown(folder, options, evaluate)
+        if name == "load" and size > 200e6:
+            goal("opened and loaded: peak of memory, times the image", peak / size, at_most=1.3)
         rows.append((name, number(size / 1e6), number(opened / 1e6), number(peak / 1e6), f"{peak / size:.2f}"))
     count = len(by.paths(folder))
     table(f"Peak of memory, {count} files", ("", "image, MB", "open, MB", "peak, MB", "peak / image"), rows)
@@ -58,7 +60,7 @@ def memory(folder: Path) -> None:
 def main(words: list[str]) -> None:
     """Run both; the argument is the number of files."""
     print(environment())
-    compare(
+    taken = compare(
         "Import",
         {
             "import xarray": lambda: by.command(sys.executable, "-c", "import xarray"),
@@ -66,6 +68,7 @@ def main(words: list[str]) -> None:
             "import pydicom": lambda: by.command(sys.executable, "-c", "import pydicom"),
         },
     )
+    goal("import, times that of xarray", taken["import imagedata_xr"] / taken["import xarray"], at_most=1.15)
     if not Path("/proc/self/status").exists():
         print("\nThe peak of memory is read from /proc, which is not there.")
         return

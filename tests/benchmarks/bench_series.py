@@ -1,7 +1,7 @@
 """Open, load, parts, mean over time, convert, write: made series of many files, and real ones that are given.
 
-Arguments: numbers of files to make (500 and 2000 without; 10000 and 100000 take their time), and folders with a series.
-`IMD_SHARED` and `IMD_WORK`, where set, add a classic and an enhanced real series.
+Arguments: numbers of files to make (2000 without), and folders with a series. `IMD_WORK`, where set, adds a classic and
+an enhanced real series.
 """
 
 from __future__ import annotations
@@ -15,20 +15,23 @@ from pathlib import Path
 import contenders as by
 import numpy as np
 import pydicom
-from harness import compare, environment, series
+from harness import compare, environment, goal, series
 
-REAL = ("phi_cl_dwi_vanderbilt", "can_enh_4000")
+import imagedata_xr
+
+CLASSIC, ENHANCED = "phi_cl_dwi_vanderbilt", "can_enh_4000"
 
 
 def main(words: list[str]) -> None:
     """Run all comparisons on each series."""
     warnings.simplefilter("ignore")
     print(environment())
+    imagedata_xr.set_options(cache="off")
     with tempfile.TemporaryDirectory() as made:
-        for count in [int(w) for w in words if w.isdigit()] or ([500, 2000] if not words else []):
+        for count in [int(w) for w in words if w.isdigit()] or ([2000] if not words else []):
             everything(f"{count} files of 128 x 128", series(Path(made) / str(count), count))
     work = Path(os.environ.get("IMD_WORK", ""))
-    real = [work / name / "dicom" for name in REAL] if "IMD_WORK" in os.environ and not words else []
+    real = [work / name / "dicom" for name in (CLASSIC, ENHANCED)] if "IMD_WORK" in os.environ and not words else []
     for folder in [*(p for p in real if p.is_dir()), *(Path(w) for w in words if not w.isdigit())]:
         everything(f"{folder.parent.name}, {len(by.paths(folder))} files", folder)
 
@@ -36,15 +39,17 @@ def main(words: list[str]) -> None:
 def everything(what: str, folder: Path) -> None:
     """All comparisons on one series."""
     print(f"\n## {what}")
-    reading(folder)
-    pixels(folder)
-    parts(folder)
+    enhanced = len(by.paths(folder)) == 1
+    reading(what, folder, enhanced)
+    again(what, folder)
+    pixels(what, folder)
+    parts(what, folder, enhanced)
     writing(folder)
 
 
-def reading(folder: Path) -> None:
+def reading(what: str, folder: Path, enhanced: bool) -> None:
     """Opening, and opening with all pixels."""
-    compare(
+    first = compare(
         "Open",
         {
             "imagedata_xr": lambda: by.opened(folder),
@@ -52,9 +57,10 @@ def reading(folder: Path) -> None:
             "pydicom, 10 elements": lambda: by.pydicom_tags(folder),
             "pydicom, headers": lambda: by.pydicom_headers(folder),
             "dcm2niix -b o (sidecar only)": lambda: by.dcm2niix(folder, "-b", "o"),
+            "dcm2niix -z n (whole conversion)": lambda: by.dcm2niix(folder, "-z", "n"),
         },
     )
-    compare(
+    both = compare(
         "Open and load",
         {
             "imagedata_xr": lambda: by.opened(folder).load(),
@@ -66,12 +72,45 @@ def reading(folder: Path) -> None:
             "imagedata": lambda: by.imagedata(folder),
         },
     )
+    ours, loaded = first["imagedata_xr"], both["imagedata_xr"]
+    if enhanced:
+        others = [both[name] for name in ("highdicom", "imagedata") if both[name] > 0]
+        goal(
+            f"{what}: opened and loaded, times faster than highdicom or imagedata",
+            min(others, default=np.nan) / loaded,
+            at_least=5,
+        )
+        return
+    wanted = 4 if "128 x 128" in what else 8
+    goal(f"{what}: opened, times faster than pydicom reads 10 elements", first["pydicom, 10 elements"] / ours,
+         at_least=wanted)  # fmt: skip
+    conversion = "dcm2niix -z n (whole conversion)"
+    goal(f"{what}: opened, part of the time of dcm2niix's conversion", ours / first[conversion], at_most=1)
+    goal(f"{what}: opened and loaded, the same", loaded / both[conversion], at_most=1.5)
+    goal(f"{what}: opened and loaded, times faster than imagedata", both["imagedata"] / loaded, at_least=15)
 
 
-def pixels(folder: Path) -> None:
+def again(what: str, folder: Path) -> None:
+    """Opening with the cache, which keeps what was scanned of files that have not changed within two seconds."""
+    with tempfile.TemporaryDirectory() as cache:
+
+        def from_cache() -> object:
+            with imagedata_xr.set_options(cache="on", cache_folder=cache):
+                return by.opened(folder)
+
+        from_cache()
+        both = compare(
+            "Open again", {"without the cache": lambda: by.opened(folder), "with what the cache keeps": from_cache}
+        )
+    if len(by.paths(folder)) > 1:
+        times = both["without the cache"] / both["with what the cache keeps"]
+        goal(f"{what}: opened again with the cache, times faster than before", times, at_least=4)
+
+
+def pixels(what: str, folder: Path) -> None:
     """Reading the pixels of what is open."""
     stored, scaled = by.opened(folder, mask_and_scale=False), by.opened(folder)
-    compare(
+    taken = compare(
         "Load what is open",
         {
             "floor: bytes by place into one array": by.floor(stored),
@@ -79,29 +118,33 @@ def pixels(folder: Path) -> None:
             "float32, rescaled": lambda: scaled.copy(deep=False).values,
         },
     )
+    floor, plain, rescaled = taken.values()
+    goal(f"{what}: loaded as stored, times the floor", plain / floor, at_most=2)
+    goal(f"{what}: loaded as float32, times the floor", rescaled / floor, at_most=4)
 
 
-def parts(folder: Path) -> None:
+def parts(what: str, folder: Path, enhanced: bool) -> None:
     """Parts of what is open, and a mean over the volumes."""
     image, chunked = by.opened(folder), by.opened(folder, chunks={})
     first, middle = str(image.dims[0]), image.sizes["slice"] // 2
     one = by.paths(folder)[0]
-    compare(
+    slices = compare(
         "One slice of what is open",
         {
             "imagedata_xr": lambda: image.isel({first: 0, "slice": middle}).values,
             "pydicom, one file": lambda: pydicom.dcmread(one).pixel_array,
         },
     )
+    times = slices["imagedata_xr"] / slices["pydicom, one file"]
+    goal(f"{what}: one slice, times pydicom's reading of one file", times, at_most=5)
     compare(
         "A tenth of the rows of all slices of what is open",
         {
             "imagedata_xr": lambda: image.isel(row=slice(0, image.sizes["row"] // 10)).values,
             "imagedata_xr, all rows": lambda: image.copy(deep=False).values,
-            "pydicom": lambda: by.pydicom_full(folder),
         },
     )
-    compare(
+    means = compare(
         "Mean over the volumes of what is open",
         {
             "dask, threads": lambda: chunked.mean(first).compute(scheduler="threads"),
@@ -109,6 +152,9 @@ def parts(folder: Path) -> None:
             "loaded, then xarray": lambda: image.copy(deep=False).load().mean(first),
         },
     )
+    if not enhanced:
+        goal(f"{what}: mean over the volumes by dask, times loading and numpy's mean",
+             means["dask, threads"] / means["loaded, then numpy"], at_most=2)  # fmt: skip
 
 
 def writing(folder: Path) -> None:

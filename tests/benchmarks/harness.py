@@ -17,6 +17,10 @@ import pydicom
 from pydicom.data import get_testdata_file
 
 REPETITIONS = int(os.environ.get("BENCH_REPETITIONS", "5"))
+SLOW = 4.0
+"""Seconds: what takes longer is run once."""
+GOAL = "<!-- goal:"
+"""Begins the lines from which `report.py` makes its first table."""
 SLICES = 20
 Contenders = Mapping[str, Callable[[], object]]
 
@@ -24,27 +28,36 @@ Contenders = Mapping[str, Callable[[], object]]
 def alternate(contenders: Contenders) -> dict[str, list[float] | str]:
     """Seconds of each run of each contender, which take turns; what a contender refuses, by the name of its error.
 
-    A run before, which does not count, imports what a contender needs and brings the files into memory.
+    A run before, which does not count, imports what a contender needs and brings the files into memory. Of contenders
+    that are `SLOW` it is the only one.
     """
     times: dict[str, list[float] | str] = {}
     for name, run in contenders.items():
         try:
+            start = time.perf_counter()
             run()
-            times[name] = []
+            taken_once = time.perf_counter() - start
+            times[name] = [taken_once] if taken_once > SLOW else []
         except Exception as error:  # noqa: BLE001 - a contender may refuse for any reason of its own
             times[name] = f"refused ({type(error).__name__})"
     for _ in range(REPETITIONS):
         for name, run in contenders.items():
             taken = times[name]
-            if isinstance(taken, list):
+            if isinstance(taken, list) and taken[:1] < [SLOW]:
                 start = time.perf_counter()
                 run()
                 taken.append(time.perf_counter() - start)
     return times
 
 
-def compare(title: str, contenders: Contenders) -> None:
-    """Let contenders take turns, and print a table: median, lowest and highest, and the ratio to the first one."""
+def compare(title: str, contenders: Contenders) -> dict[str, float]:
+    """Let contenders take turns, and print a table: median, lowest and highest, and the ratio to the first one.
+
+    Returns
+    -------
+    dict
+        The median of each, s; NaN of one that refused.
+    """
     times = alternate(contenders)
     first = next(iter(times.values()))
     assert isinstance(first, list), f"the first contender was {first}"
@@ -57,6 +70,16 @@ def compare(title: str, contenders: Contenders) -> None:
         middle = statistics.median(taken)
         rows.append((name, number(middle * 1e3), span(taken), f"{middle / ours:.2f}"))
     table(title, ("", "ms", "from - to", "ratio"), rows)
+    return {name: float("nan") if isinstance(taken, str) else statistics.median(taken) for name, taken in times.items()}
+
+
+def goal(what: str, measured: float, *, at_least: float | None = None, at_most: float | None = None) -> None:
+    """Print what was aimed at and what was measured; nothing where a contender was missing."""
+    if np.isnan(measured):
+        return
+    met = (at_least is None or measured >= at_least) and (at_most is None or measured <= at_most)
+    aim = f"at least {at_least:g}" if at_least is not None else f"at most {at_most:g}"
+    print(f"{GOAL} | {what} | {aim} | {number(measured)} | {'yes' if met else 'no'} | -->", flush=True)
 
 
 def table(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
@@ -73,6 +96,8 @@ def number(value: float) -> str:
 
 def span(seconds: list[float]) -> str:
     """Lowest and highest, in ms."""
+    if len(seconds) == 1:
+        return "one run"
     return f"{number(min(seconds) * 1e3)} - {number(max(seconds) * 1e3)}"
 
 
@@ -100,7 +125,8 @@ def environment() -> str:
         found.append(f"dcm2niix {said[-1]}" if said else "dcm2niix")
     return (
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; "
-        f"{', '.join(found)}. Medians of {REPETITIONS} runs, in turns, files in the system's cache."
+        f"{', '.join(found)}. Medians of {REPETITIONS} runs, in turns, files in the system's cache; what takes "
+        f"longer than {SLOW:g} s is run once."
     )
 
 

@@ -71,6 +71,8 @@ class OwnHeaders:
         header = self._headers.dataset(instance)
         out = _Instance(header, frame_digests(header))
         if len(out.frames) > 1:
+            for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+                header.get(groups)  # decoded here, once: each frame's header finds its own among all of them
             self._read[str(header.get("SOPInstanceUID") or "")] = out
             while len(self._read) > _KEPT:
                 self._read.popitem(last=False)
