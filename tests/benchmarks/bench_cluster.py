@@ -66,6 +66,7 @@ def main(words: list[str]) -> None:
                         "two threads": partial(run, 2),
                         "one series after the other": partial(run, None),
                     },
+                    slow=20,
                 )
                 if run is convert:
                     times = taken["one series after the other"] / taken["two worker processes"]

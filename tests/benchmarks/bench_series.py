@@ -55,7 +55,6 @@ def reading(what: str, folder: Path, enhanced: bool) -> None:
             "imagedata_xr": lambda: by.opened(folder),
             "all bytes read": lambda: by.read_all(folder),
             "pydicom, 10 elements": lambda: by.pydicom_tags(folder),
-            "pydicom, headers": lambda: by.pydicom_headers(folder),
             "dcm2niix -b o (sidecar only)": lambda: by.dcm2niix(folder, "-b", "o"),
             "dcm2niix -z n (whole conversion)": lambda: by.dcm2niix(folder, "-z", "n"),
         },

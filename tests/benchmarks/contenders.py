@@ -75,11 +75,6 @@ def pydicom_tags(folder: Path) -> object:
     return [[getattr(ds, w, None) for w in WANTED] for ds in headers]
 
 
-def pydicom_headers(folder: Path) -> object:
-    """Whole headers, undecoded."""
-    return [pydicom.dcmread(p, stop_before_pixels=True) for p in paths(folder)]
-
-
 def pydicom_full(folder: Path) -> object:
     """Whole files, and pixels as one array; neither sorted nor rescaled."""
     return np.concatenate([np.atleast_3d(pydicom.dcmread(p).pixel_array) for p in paths(folder)])
