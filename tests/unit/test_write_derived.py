@@ -198,6 +198,15 @@ def test_what_says_nothing_and_is_not_allowed_empty_is_dropped(tmp_path: Path) -
         assert "AnatomicRegionSequence" not in ds
 
 
+def test_an_inversion_time_of_0_among_others_stays(tmp_path: Path) -> None:
+    times = [{"InversionTime": t} for t in ("0", "50", "400")]
+    make(tmp_path / "in", phantoms.mr(shape=(3, 2, 6, 8), volumes=times, seconds=0.0))
+    (opened(tmp_path / "in") * 0.5).imd.write(tmp_path / "out")
+    back = opened(tmp_path / "out")
+    assert back["tag"].attrs["order"] == "ti"
+    np.testing.assert_array_equal(back["tag"], [0, 50, 400])
+
+
 def test_only_the_dim_label_is_enough(tmp_path: Path) -> None:
     echoes = [{"EchoTime": "4.5"}, {"EchoTime": "9.25"}]
     make(tmp_path / "in", phantoms.mr(shape=(2, 3, 6, 8), volumes=echoes, seconds=0.0))

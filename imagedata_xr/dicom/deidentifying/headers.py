@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,10 @@ class DeidentifiedHeaders:
     def renamed(self, instance: int) -> bool:
         """Return True: the images have UIDs that were made for them, under which they are written."""
         return True
+
+    def uid_of(self) -> Callable[[str], str]:
+        """Maker of the UIDs of what is computed from these images, of a text that describes it."""
+        return self._cleaner.pseudonyms.made
 
     def instances(self) -> list[int]:
         """Digests of all images."""

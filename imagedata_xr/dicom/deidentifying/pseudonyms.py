@@ -39,7 +39,14 @@ class Pseudonyms:
         uid = uid.strip(" \0")
         if not uid or uid.startswith(STANDARD) or "retain_uids" in self._policy.options:
             return uid
-        return f"2.25.{uuid.UUID(bytes=self._digest('uid', uid, 16), version=4).int}"
+        return self._made("uid", uid)
+
+    def made(self, text: str) -> str:
+        """Return the UID of something new that a text describes, such as a digest of what was computed."""
+        return self._made("made", text)
+
+    def _made(self, kind: str, text: str) -> str:
+        return f"2.25.{uuid.UUID(bytes=self._digest(kind, text, 16), version=4).int}"
 
     def uids_in(self, text: str) -> str:
         """Text with new UIDs in place of those that stand in it."""

@@ -212,6 +212,14 @@ class JoinedHeaders:
         """Whether an image has UIDs that were made for it, under which it is written."""
         return is_renamed(self._of(instance), instance)
 
+    def uid_of(self) -> Callable[[str], str] | None:
+        """Maker of the UIDs of what is computed, where all images were de-identified with one key; else None."""
+        parts = {id(p): p for p in (*self._by_instance.values(), *self._unlisted)}
+        makers = [getattr(p, "uid_of", None) for p in parts.values()]
+        found = [maker() for maker in makers if maker is not None]
+        one = len(found) == len(makers) and len({m("") for m in found if m is not None}) == 1
+        return found[0] if found and one else None
+
     def has(self, instance: int) -> bool:
         """Whether any part knows this image."""
         return self._of(instance) is not None

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 import numpy as np
 import pydicom
@@ -66,7 +67,6 @@ class Series:
     place : Place
     labels : Labels
     identity : Identity
-    uid, frame_of_reference : str
     now : datetime
     number : int, optional
         Series number asked for.
@@ -87,8 +87,6 @@ class Series:
     place: Place
     labels: Labels
     identity: Identity
-    uid: str
-    frame_of_reference: str
     now: datetime
     number: int | None
     description: str | None
@@ -98,6 +96,16 @@ class Series:
     edits: frozenset[str]
     keep_private: bool = False
     character_set: str = UTF8
+
+    @cached_property
+    def uid(self) -> str:
+        """Series Instance UID, a new one."""
+        return new_uid("series")
+
+    @cached_property
+    def frame_of_reference(self) -> str:
+        """Frame of Reference UID; a new one where none is known."""
+        return self.place.frame_of_reference or new_uid("frame of reference")
 
     def header(
         self, base: pydicom.Dataset, own: bool, v: int, k: int, sop_class: str
@@ -133,6 +141,9 @@ class Series:
             if ds.get("FrameReferenceTime") in (None, "") and (t := self._seconds(v, k)) is not None:
                 put(ds, "FrameReferenceTime", 1e3 * t)
         neutral = complete(ds, sop_class, slices, volumes, self.place.positions is not None)
+        times = self.labels.numbers.get("InversionTime")
+        if times is not None and times.max() > times.min():  # of a series of them 0 is one
+            put(ds, "InversionTime", times[v, k])
         set_charset(ds, self.character_set)
         return ds, neutral
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pydicom
@@ -59,14 +60,19 @@ class Identity:
         Digests; 0 where lost.
     attrs : pydicom.Dataset
         Elements of the image's attrs.
-    study_uid : str
-        Of the files to be written; a new one where the study is lost.
+    known_uid : str
+        Study Instance UID; empty where the study is lost.
     """
 
     patient: int
     study: int
     attrs: pydicom.Dataset
-    study_uid: str
+    known_uid: str
+
+    @cached_property
+    def study_uid(self) -> str:
+        """Study Instance UID of the files to be written; a new one where the study is lost."""
+        return self.known_uid or new_uid("study")
 
     def holds(self, header: pydicom.Dataset) -> bool:
         """Whether a header is of this patient and this study."""
@@ -161,7 +167,7 @@ def identity_of(
             "dropped): the files get a new study of the same patient. assign_header(template) names a known one"
         )
     uid = str(attrs.get("StudyInstanceUID", "") or "") if study else ""
-    return Identity(patient, study, attrs, uid or new_uid())
+    return Identity(patient, study, attrs, uid)
 
 
 def forget_patient(ds: pydicom.Dataset) -> None:

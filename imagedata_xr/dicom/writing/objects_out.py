@@ -300,6 +300,9 @@ def finish(ds: pydicom.Dataset, origin: Origin, derivation: str) -> pydicom.Data
     for element in series.assigned:
         if element.tag.group in _KEPT_GROUPS:
             ds[element.tag] = element
+    dimensions = new_uid("dimensions")
+    for item in (*ds.get("DimensionOrganizationSequence", ()), *ds.get("DimensionIndexSequence", ())):
+        item.DimensionOrganizationUID = dimensions  # in place of one that highdicom makes by chance
     if str(ds.Modality) != "SEG":  # whose side is said by its segments
         put_laterality(ds)
     set_charset(ds, series.character_set)

@@ -35,7 +35,8 @@ from .objects_out import Origin, need_highdicom
 from .parametric_out import write_map
 from .place_out import place_of
 from .segments_out import is_of_segmentation, write_segmentation
-from .uids import new_uid
+from .stable_uids import StableUids, key_of
+from .uids import made_by
 
 
 def write(image: xr.DataArray, target: str, options: WriteOptions) -> Any:
@@ -77,11 +78,25 @@ def write(image: xr.DataArray, target: str, options: WriteOptions) -> Any:
         job: Callable[[], Written] = (_segmentation if of_segments else _job)(whole, folder, options, asked)
     else:
         job = _object(whole, folder, options, asked)
+    if (key := key_of(headers_by_source(whole))) is not None:
+        job = partial(_run_with, StableUids(key, whole, _content_asked(options, asked)), job)
     if options.compute:
         return job()
     from dask.delayed import delayed
 
     return delayed(job, pure=False, traverse=False)()
+
+
+def _run_with(uids: StableUids, job: Callable[[], Written]) -> Written:
+    with made_by(uids.again()):
+        return job()
+
+
+def _content_asked(options: WriteOptions, asked: Asked) -> str:
+    """What is asked for that decides upon the content of files, not upon their names and places."""
+    said = {k: v for k, v in vars(asked).items() if k not in ("names", "dicomdir")}
+    wanted = (options.kind, options.series_number, options.series_description, options.image_type, options.units)
+    return repr((sorted((k, repr(v)) for k, v in said.items()), wanted))
 
 
 def _check_options(options: WriteOptions) -> None:
@@ -163,8 +178,6 @@ def _series(
         place=place,
         labels=labels if labels is not None else Labels((instances.shape[0], instances.shape[1])),
         identity=identity,
-        uid=new_uid(),
-        frame_of_reference=place.frame_of_reference or new_uid(),
         now=_now(attrs),
         number=options.series_number if options.series_number is not None else _next_number(attrs, headers, instances),
         description=options.series_description,
