@@ -470,7 +470,7 @@ class TreeAccessor:
     ) -> xr.DataTree:
         """Tree of de-identified images under new names, with one key; see ``DataArray.imd.deidentify``.
 
-        Series without pixels, such as reports and documents, are left out with a warning.
+        Objects without pixels that can be cleaned, such as structure sets, stay; a warning names the others by kind.
         """
         from .dicom.deidentifying.policy import policy_of
         from .formats.deidentified import deidentified_tree

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import collections
 from typing import Any
 
 import click
+import xarray as xr
 
+from ..cohort.media import copy_bare
 from ..dicom.deidentifying.deidentify import deidentify as deidentified
-from ..dicom.deidentifying.policy import DEFAULT_OPTIONS, OPTIONS, policy_of
+from ..dicom.deidentifying.kinds import left_out
+from ..dicom.deidentifying.objects import deidentified_objects
+from ..dicom.deidentifying.policy import DEFAULT_OPTIONS, OPTIONS, Policy, policy_of
 from ..errors import ImagedataError, NotFoundError, warn
 from ..formats.seam import WriteOptions, format_named
 from ..formats.writing import write
@@ -55,8 +60,9 @@ def deidentify(
 ) -> None:
     """De-identify every image of IN into OUT/0001, OUT/0002, ... by the profile of DICOM PS3.15 Annex E.
 
-    Images whose pixels may show names are refused until --pixels says what to do. Reports, documents and other
-    objects without pixels are left out.
+    Images whose pixels may show names are refused until --pixels says what to do. Of objects without pixels, structure
+    sets, plans, presentation states, registrations and the like are cleaned and follow the images, as DICOM; reports
+    only with --option clean_structured. Documents and raw data are left out. What is left out is said, kind by kind.
     """
     if patient_id and pairs:
         raise click.UsageError("--patient-id gives all one ID: it can't be used with --map")
@@ -89,6 +95,28 @@ def deidentify(
                 raise
             complain(error, f"image {found.number} is not written: ")
             failed += 1
-    if others:
-        say(f"imd: {len(others)} series without pixels are left out", err=True)
+    failed += _write_objects([f.node.open() for f in others], policy, len(images), out, form, how)
     ctx.exit(1 if failed else 0)
+
+
+def _write_objects(found: list[xr.Dataset], policy: Policy, images: int, out: str, form: str, how: WriteOptions) -> int:
+    """Write the series without pixels that can be cleaned, say what is left out, and count what failed."""
+    gone: collections.Counter[str] = collections.Counter()
+    failed = 0
+    kept = []
+    for ds in found:
+        clean, dropped = deidentified_objects(ds, policy)
+        gone += dropped
+        if clean is not None and form == "dicom":
+            kept.append(clean)
+        elif clean is not None:
+            gone["object that only DICOM can hold"] += clean.sizes["instance"]
+    for number, ds in enumerate(kept, images + 1):
+        try:
+            tell(copy_bare(ds, f"{out.rstrip('/')}/{number:04d}", how))
+        except (ImagedataError, FileExistsError) as error:
+            complain(error, f"series {number} is not written: ")
+            failed += 1
+    if gone:
+        say(f"imd: {left_out(gone, policy)}", err=True)
+    return failed

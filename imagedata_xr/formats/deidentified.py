@@ -1,13 +1,16 @@
-"""A tree of de-identified images: new names of its nodes, one key for all, nothing without pixels."""
+"""A tree of de-identified images: new names of its nodes, one key for all, and no object that can't be cleaned."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any
 
 import xarray as xr
 
 from ..dicom.deidentifying.deidentify import deidentify
+from ..dicom.deidentifying.kinds import left_out
+from ..dicom.deidentifying.objects import deidentified_objects
 from ..dicom.deidentifying.policy import Policy
 from ..errors import NotFoundError, warn
 from ..model.image import NAME
@@ -41,28 +44,30 @@ def deidentified_tree(tree: xr.DataTree, policy: Policy) -> xr.DataTree:
     IdentityError
         Where pixels may show identifiers; see `deidentify`.
     """
-    nodes = []
+    nodes: list[Node] = []
+    gone: Counter[str] = Counter()
     for path, image in images_of(tree):
-        ds = deidentify(image, policy).to_dataset(name=NAME)
-        nodes.append(_node(path, ds))
+        nodes.append(_node(path, deidentify(image, policy).to_dataset(name=NAME), NAME))
     if not nodes:
         raise NotFoundError("the tree holds no image")
-    bare = sum("instance" in n.coords and NAME not in n.data_vars for n in tree.subtree)
-    if bare:
-        warn(
-            f"{bare} series without pixels (reports, documents, raw data) are left out: what they say of the patient "
-            "stands in texts and bytes that can't be cleaned for certain"
-        )
+    for node in tree.subtree:
+        if NAME not in node.data_vars and "instance" in node.coords:
+            ds, dropped = deidentified_objects(node.to_dataset(), policy)
+            gone += dropped
+            if ds is not None:
+                nodes.append(_node(node.path, ds))
+    if gone:
+        warn(left_out(gone, policy))
     return xr.DataTree.from_dict(with_parents({p: n.open() for p, n in tree_paths(nodes)}))
 
 
-def _node(path: str, ds: xr.Dataset) -> Node:
-    attrs: dict[Any, Any] = ds[NAME].attrs
+def _node(path: str, ds: xr.Dataset, name: str = "") -> Node:
+    attrs: dict[Any, Any] = (ds[name] if name else ds).attrs
     last = path.rstrip("/").rpartition("/")[2]
     parts = (*parts_of(attrs), *([last] if _STACK.fullmatch(last) else []))
     identity = (
         str(int(ds.coords["patient"])) if "patient" in ds.coords else "",
         str(attrs.get("StudyInstanceUID", "")),
-        f"{attrs.get('SeriesInstanceUID', '')} {attrs.get('SeriesNumber', '')}",
+        f"{attrs.get('SeriesInstanceUID', '')} {attrs.get('SeriesNumber', '')}{'' if name else ' objects'}",
     )
     return Node(parts, ds, identity=identity)

@@ -15,6 +15,7 @@ from ...model.identity import PATIENT_KEYS
 from ..headers.whole_file import trouble
 from ..scanning.vr import PIXEL_TAGS
 from ..writing.fields import drop_groups, put
+from .kinds import has_waveforms, of_radiotherapy
 from .markers import mark
 from .policy import Policy
 from .private_kept import kept_private, moved_to_public, put_private
@@ -24,7 +25,16 @@ from .texts import Texts, identifiers_in
 _TEXT = frozenset(("LO", "LT", "SH", "ST", "UC", "UR", "UT", "AE"))
 _NUMBERS = frozenset(("DS", "IS", "FL", "FD", "US", "SS", "UL", "SL", "UV", "SV", "AT"))
 _NUMERIC_BYTES = frozenset(("OW", "OF", "OD", "OL", "OV"))
-_BYTES_KEPT = frozenset(("PixelData", "ICCProfile", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"))
+_BYTES_KEPT = frozenset(
+    ("PixelData", "ICCProfile", "ExtendedOffsetTable", "ExtendedOffsetTableLengths", "WaveformData")
+)
+_DRAWN = frozenset(("GraphicAnnotationSequence", "GraphicLayerSequence", "GraphicGroupSequence"))
+"""What is drawn on images, and may be written by hand: it goes as a whole, unless it is asked for."""
+_CONTENT = frozenset(("AcquisitionContextSequence", "ContentSequence", "SpecimenPreparationSequence"))
+_CONTENT_KEPT = frozenset(
+    ("CODE", "NUM", "CONTAINER", "SCOORD", "SCOORD3D", "TCOORD", "IMAGE", "COMPOSITE", "WAVEFORM", "UIDREF", "TABLE")
+)
+"""Items of structured content that say no free text, name nobody, and tell no moment."""
 _CLASSES = frozenset(
     """
     SOPClassUID ReferencedSOPClassUID MediaStorageSOPClassUID SOPClassesInStudy SOPClassesSupported TransferSyntaxUID
@@ -106,10 +116,12 @@ class _One:
         self.texts = cleaner.texts_of(ds)
         self.days = cleaner.pseudonyms.days(who)
         # classes that demand moments of the series or of frames (PS3.3 C.8.9.1, C.8.13.1)
+        sop_class = str(ds.get("SOPClassUID") or "")
+        self.waves, self.planned = has_waveforms(sop_class), of_radiotherapy(sop_class)
         self.timed = "SharedFunctionalGroupsSequence" in ds or str(ds.get("Modality") or "") == "PT"
 
-    def cleaned(self, ds: Dataset, content: bool = False) -> Dataset:
-        """Cleaned copy of a data set; `content` for items of structured content."""
+    def cleaned(self, ds: Dataset) -> Dataset:
+        """Cleaned copy of a data set."""
         out = Dataset()
         for tag in sorted(ds.keys()):
             if tag.is_private or tag.element == 0 or not dictionary_has_tag(tag):
@@ -128,7 +140,7 @@ class _One:
         vr, action = element.VR, self.policy.action(element.tag, element.VR)
         if element.tag in PIXEL_TAGS:
             return element
-        if action == "X":
+        if action == "X" or self._gone(element.keyword):
             return None
         if action == "Z":
             return _new(element, None if vr != "SQ" else [])
@@ -138,12 +150,20 @@ class _One:
             return self._kept(element, action == "C")
         return self._dummy(element, action)
 
+    def _gone(self, keyword: str) -> bool:
+        """Whether an element goes that the table leaves to options, or does not know."""
+        if keyword in _DRAWN:
+            return "clean_graphics" not in self.policy.options
+        return keyword == "WaveformSequence" and not self.waves
+
+    def _items(self, element: DataElement) -> list[Dataset]:
+        of_content = element.keyword in _CONTENT
+        return [self.cleaned(item) for item in element.value or [] if not of_content or _coded(item)]
+
     def _kept(self, element: DataElement, clean: bool) -> DataElement | None:
         vr, value = element.VR, element.value
         if vr == "SQ":
-            if element.keyword in ("AcquisitionContextSequence", "ContentSequence", "SpecimenPreparationSequence"):
-                return _new(element, [self.cleaned(item) for item in value or [] if _coded(item)])
-            return _new(element, [self.cleaned(item) for item in value or []])
+            return _new(element, self._items(element))
         if vr in ("DA", "DT") and clean:
             move = shifted_date if vr == "DA" else shifted_datetime
             return _new(element, _each(value, lambda v: move(str(v), self.days)))
@@ -159,21 +179,25 @@ class _One:
         """Value in place of one that may be needed: moments only where the class may demand them."""
         vr = element.VR
         if vr == "SQ":
-            return _new(element, [self.cleaned(item) for item in element.value or []] if action == "D" else [])
+            return _new(element, self._items(element) if action == "D" else [])
         if vr in ("OB", "UN"):
             return None
         if element.value in (None, "") or not len(str(element.value)):
             return _new(element, None)
         if vr in ("DA", "DT", "TM") and action != "D" and not self.timed:
-            return None if action == "X/D" else _new(element, None)
+            return None if action == "X/D" and not self.planned else _new(element, None)
         if vr in _NUMBERS:
             return _new(element, "0" if vr in ("DS", "IS") else 0)
         return _new(element, _DUMMY.get(vr, "ANONYMIZED"))
 
 
 def _coded(item: Dataset) -> bool:
-    """Whether an item of structured content says a code or a number, which are no free text."""
-    return str(item.get("ValueType") or "NUM") in ("CODE", "NUM", "CONTAINER", "SCOORD", "TCOORD")
+    """Whether an item of structured content says a code, a number or a reference, which are no free text.
+
+    Items that point to others by their place in the tree go as well: what they point to may have gone.
+    """
+    kind = str(item.get("ValueType") or "NUM")
+    return kind in _CONTENT_KEPT and "ReferencedContentItemIdentifier" not in item
 
 
 def _new(element: DataElement, value: Any) -> DataElement:

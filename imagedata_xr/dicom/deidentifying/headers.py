@@ -108,7 +108,7 @@ class DeidentifiedHeaders:
         if mosaic and "retain_safe_private" not in self._policy.options:
             return None
         out = self._cleaner.header(ds)
-        return self._with_blanked_pixels(out) if self._policy.regions else out
+        return self._with_blanked_pixels(out) if self._policy.regions and "PixelData" in out else out
 
     def _with_blanked_pixels(self, ds: pydicom.Dataset) -> pydicom.Dataset | None:
         digests = list(frame_digests(ds)) if "MOSAIC" not in (ds.get("ImageType") or ()) else []

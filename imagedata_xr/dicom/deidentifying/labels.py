@@ -27,9 +27,13 @@ _STRUCTURE = frozenset((*AXES, *LABELS, *VECTOR, "tag", "segment"))
 
 def attrs_without(image: xr.DataArray, cleaner: Cleaner) -> dict[str, Any]:
     """Attrs of an image: elements as in headers; other attrs than the library's own are left out."""
-    elements = from_attrs(image.attrs)
-    cleaned = cleaner.elements(elements)
-    out: dict[str, Any] = {k: v for k, v in image.attrs.items() if k in OWN_ATTRS}
+    return elements_without(image.attrs, cleaner)
+
+
+def elements_without(attrs: Mapping[Any, Any], cleaner: Cleaner) -> dict[str, Any]:
+    """Attrs, of an image or of a series without pixels, cleaned."""
+    cleaned = cleaner.elements(from_attrs(attrs))
+    out: dict[str, Any] = {str(k): v for k, v in attrs.items() if k in OWN_ATTRS}
     for element in cleaned:
         value = attr_value(element)
         if element.keyword and element.keyword != "SpecificCharacterSet" and value is not None:

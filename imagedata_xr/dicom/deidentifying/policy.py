@@ -34,6 +34,9 @@ OPTIONS = tuple(name for name in CODES if name not in ("basic", "clean_pixels"))
 DEFAULT_OPTIONS = ("modified_dates", "retain_safe_private")
 DATES = frozenset(("DA", "DT", "TM"))
 
+DEMANDED = frozenset(("PresentationCreationDate", "PresentationCreationTime"))
+"""Moments that the table removes, and that the only class which has them demands (PS3.3 C.11.10)."""
+
 Region = tuple[slice, slice]
 
 
@@ -83,9 +86,10 @@ class Policy:
         action = ACTIONS.get(word)
         if vr in DATES and word not in NO_DATES and (action is not None or vr != "TM"):
             # moments that the table does not name, such as that of the injection, are treated like those that it does
-            return self._moment(action or "Z")
+            return self._moment("D" if word in DEMANDED else action or "Z")
         if action is None:
-            return "K"
+            # what is said in words stands in items of structured content, of which the table treats the whole
+            return ("C" if "clean_descriptors" in self.options else "X") if word == "TextValue" else "K"
         if "retain_uids" in self.options and action.startswith(("U", "X/Z/U")):
             return "K"
         for option, (words, kept) in _KEPT.items():
