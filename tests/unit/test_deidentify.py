@@ -319,7 +319,7 @@ def study(tmp_path: Path) -> Path:
 
 def test_a_tree_gets_new_names_and_drops_reports(study: Path, tmp_path: Path) -> None:
     tree = xr.open_datatree(study, engine="imagedata")
-    with pytest.warns(ImagedataWarning, match="1 series without pixels"):
+    with pytest.warns(ImagedataWarning, match="1 objects without pixels are left out .1 Basic Text SR"):
         out = tree.imd.deidentify(seed="k")
     names = " ".join(node.path for node in out.subtree).lower()
     attrs = repr([node.attrs for node in out.subtree]).lower()
@@ -390,7 +390,7 @@ def test_the_command_writes_every_image_and_names_nobody(study: Path, tmp_path: 
     done = CliRunner().invoke(main, ["deidentify", str(study), str(out), "--seed", "k", "--patient-id", "sub-01"])
     assert done.exit_code == 0, done.output
     assert not [s for s in SECRETS if s in done.output.lower().replace(str(tmp_path).lower(), "")]
-    assert "1 series without pixels" in done.output
+    assert "1 objects without pixels are left out" in done.output
     assert sorted(p.name for p in out.iterdir()) == ["0001", "0002"]
     assert not found(out)
     assert {str(ds.PatientID) for ds in headers(out)} == {"sub-01"}

@@ -114,9 +114,9 @@ def report(image: Dataset) -> dict[str, Any]:
     """A report that says something in words, by a code, by a number, and of an image."""
     root = code("121070", "Findings")
     content = [
-        item(RelationshipType="CONTAINS", ValueType="TEXT", ConceptNameCodeSequence=[root], TextValue="Qvistgaard, ill"),
-        item(RelationshipType="HAS OBS CONTEXT", ValueType="PNAME", ConceptNameCodeSequence=[code("121008", "Observer")],
-             PersonName="Ludvigsen^Ove"),
+        item(RelationshipType="CONTAINS", ValueType="TEXT", ConceptNameCodeSequence=[root], TextValue="Qvistgaard"),
+        item(RelationshipType="HAS OBS CONTEXT", ValueType="PNAME", PersonName="Ludvigsen^Ove",
+             ConceptNameCodeSequence=[code("121008", "Observer")]),
         item(RelationshipType="CONTAINS", ValueType="CODE", ConceptNameCodeSequence=[root],
              ConceptCodeSequence=[code("111102", "Mass")]),
         item(RelationshipType="CONTAINS", ValueType="NUM", ConceptNameCodeSequence=[code("121206", "Distance")],
