@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import zlib
 from typing import Any
@@ -170,3 +171,14 @@ def test_a_second_de_identification_keeps_what_the_first_said() -> None:
     out = cleaned(cleaned(ds), "full_dates")
     assert out.LongitudinalTemporalInformationModified == "REMOVED"
     assert [i.CodeValue for i in out.DeidentificationMethodCodeSequence] == ["113100", "113106"]
+
+
+def test_an_image_without_weighting_says_so_where_only_its_series_tells() -> None:
+    ds = Dataset()
+    ds.Modality, ds.Manufacturer, ds.PatientID, ds.ScanningSequence = "MR", "GE MEDICAL SYSTEMS", "P-1", ["EP", "SE"]
+    ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    ds.private_block(0x0043, "GEMS_PARM_01", create=True).add_new(0x39, "IS", [0, 8, 0, 0])
+    alone = Cleaner(policy_of(options=(), seed="k")).header(copy.deepcopy(ds))
+    assert "DiffusionBValue" not in alone
+    told = Cleaner(policy_of(options=(), seed="k")).header(ds, (0.0, np.zeros(3)))
+    assert (told.DiffusionBValue, told.DiffusionDirectionality) == (0, "NONE")

@@ -18,7 +18,7 @@ from ..writing.fields import drop_groups, put
 from .kinds import has_waveforms, of_radiotherapy
 from .markers import mark
 from .policy import Policy
-from .private_kept import kept_private, moved_to_public, put_private
+from .private_kept import Weighting, kept_private, moved_to_public, put_private
 from .pseudonyms import Pseudonyms, shifted_date, shifted_datetime
 from .texts import Texts, identifiers_in
 
@@ -59,19 +59,21 @@ class Cleaner:
         self.pseudonyms = Pseudonyms(policy)
         self._texts: dict[str, Texts] = {}
 
-    def header(self, ds: Dataset) -> Dataset:
+    def header(self, ds: Dataset, weighted: Weighting | None = None) -> Dataset:
         """Header of an instance, with its file meta information.
 
         Parameters
         ----------
         ds : pydicom.Dataset
             Of the caller's own; changed.
+        weighted : (float, ndarray of shape (3,)), optional
+            b-value and direction that its series tells, where it does not itself.
         """
         syntax = getattr(getattr(ds, "file_meta", None), "TransferSyntaxUID", None)
         implicit, little = ds.original_encoding
         ds.decode()
         safe = kept_private(ds) if "retain_safe_private" in self.policy.options else []
-        moved_to_public(ds)
+        moved_to_public(ds, weighted)
         out = self.elements(ds)
         put_private(out, safe)
         out.file_meta = FileMetaDataset()

@@ -10,12 +10,14 @@ import xarray as xr
 from ...errors import IdentityError, SourceError, warn
 from ...model.identity import patient_digest, study_digest
 from ...model.image import in_memory
+from ...model.orders import VECTOR
 from ..headers.header import Headers, remember
 from ..headers.lookup import headers_of_planes
 from .cleaning import Cleaner
 from .headers import DeidentifiedHeaders, new_instances
 from .labels import attrs_without, days_of, relabelled
 from .policy import Policy
+from .private_kept import Weighting
 from .shown import check_pixels
 
 SOURCE = "deidentified:"
@@ -94,9 +96,28 @@ def _instances(image: xr.DataArray, headers: Headers | None, cleaner: Cleaner) -
     new: dict[int, int] = {} if headers is None else new_instances(headers, values, cleaner)
     if headers is not None and new:
         old = {fresh: before for before, fresh in new.items()}
-        remember(f"{SOURCE}{cleaner.policy.name}", DeidentifiedHeaders(headers, cleaner.policy, old))
+        known = DeidentifiedHeaders(headers, cleaner.policy, old, _weighted(image))
+        remember(f"{SOURCE}{cleaner.policy.name}", known)
     renamed = np.array([new.get(int(d), 0) for d in np.ravel(values)], dtype=np.int64).reshape(values.shape)
     return {"instance": (coord.dims, renamed)}
+
+
+def _weighted(image: xr.DataArray) -> dict[int, Weighting]:
+    """b-value and direction of each image by its digest, as the labels say them."""
+    parts = [image.coords.get(name) for name in ("b_value", *VECTOR)]
+    instance, b_value = image.coords["instance"], parts[0]
+    if b_value is None or not set(b_value.dims) <= set(instance.dims):
+        return {}
+    spread = [
+        np.zeros(instance.shape) if p is None else np.asarray(p.broadcast_like(instance).transpose(*instance.dims))
+        for p in parts
+    ]
+    table = np.stack([np.ravel(s) for s in spread], axis=1)
+    return {
+        int(digest): (float(b), np.array(direction))
+        for digest, (b, *direction) in zip(np.ravel(instance.values), table.tolist(), strict=True)
+        if digest and np.isfinite([b, *direction]).all()
+    }
 
 
 def blanked(image: xr.DataArray, policy: Policy) -> xr.DataArray:

@@ -15,6 +15,7 @@ from ..writing.classic import frame_digests
 from ..writing.unchanged import stored_of
 from .cleaning import Cleaner
 from .policy import Policy
+from .private_kept import Weighting
 
 
 class DeidentifiedHeaders:
@@ -26,10 +27,18 @@ class DeidentifiedHeaders:
     policy : Policy
     old : mapping
         Digest of the new instance -> that of the source's.
+    weighted : mapping, optional
+        Diffusion weighting of images of the source, for headers that do not say it themselves.
     """
 
-    def __init__(self, source: Headers, policy: Policy, old: Mapping[int, int]) -> None:
-        self._source, self._policy, self._old = source, policy, dict(old)
+    def __init__(
+        self,
+        source: Headers,
+        policy: Policy,
+        old: Mapping[int, int],
+        weighted: Mapping[int, Weighting] | None = None,
+    ) -> None:
+        self._source, self._policy, self._old, self._weighted = source, policy, dict(old), dict(weighted or {})
         self._cleaner = Cleaner(policy)
         self._people: dict[tuple[int, int], tuple[int, int]] = {}
 
@@ -51,7 +60,8 @@ class DeidentifiedHeaders:
 
     def dataset(self, instance: int) -> pydicom.Dataset:
         """One image's whole header, de-identified."""
-        return self._cleaner.header(self._source.dataset(self._old[int(instance)]))
+        old = self._old[int(instance)]
+        return self._cleaner.header(self._source.dataset(old), self._weighted.get(old))
 
     def identity(self, instance: int) -> tuple[int, int]:
         """Digests of the new patient and study of the image."""
@@ -107,7 +117,7 @@ class DeidentifiedHeaders:
         mosaic = "MOSAIC" in (ds.get("ImageType") or ())
         if mosaic and "retain_safe_private" not in self._policy.options:
             return None
-        out = self._cleaner.header(ds)
+        out = self._cleaner.header(ds, self._weighted.get(self._old[int(instance)]))
         return self._with_blanked_pixels(out) if self._policy.regions and "PixelData" in out else out
 
     def _with_blanked_pixels(self, ds: pydicom.Dataset) -> pydicom.Dataset | None:

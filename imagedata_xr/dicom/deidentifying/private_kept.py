@@ -14,6 +14,7 @@ from struct import pack
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from ...errors import SourceError
@@ -119,11 +120,26 @@ def _plain_words(value: Any) -> bool:
     return all(_WORD.fullmatch(str(v)) or not str(v) for v in values)
 
 
-def moved_to_public(ds: Dataset) -> None:
-    """Say the private diffusion weighting of an MR image in the standard's elements (PS3.3 C.8.13.5.9), if absent."""
+Weighting = tuple[float, NDArray[np.float64]]
+"""b-value (s/mm2) and direction, shape (3,), LPS; zero without one."""
+
+
+def moved_to_public(ds: Dataset, weighted: Weighting | None = None) -> None:
+    """Say the private diffusion weighting of an MR image in the standard's elements (PS3.3 C.8.13.5.9), if absent.
+
+    Parameters
+    ----------
+    ds : pydicom.Dataset
+    weighted : Weighting, optional
+        What its series tells: an image without weighting need not say so, and its private elements may tell it by
+        those of the others.
+    """
     if str(ds.get("Modality") or "") != "MR" or "PerFrameFunctionalGroupsSequence" in ds:
         return
-    if (found := diffusion_of(ds)) is None:
+    found = diffusion_of(ds)
+    if found is None:
+        found = weighted
+    if found is None:
         return
     b_value, direction = found
     if "DiffusionBValue" not in ds:
