@@ -1,4 +1,4 @@
-"""Real series without their patients: no name, number, date or UID of theirs in any byte, and everything else as it was."""
+"""Real series without their patients: nothing of theirs in any byte, and everything else as it was."""
 
 from __future__ import annotations
 
