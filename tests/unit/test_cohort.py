@@ -18,7 +18,7 @@ from imagedata_xr.stores.url import File, local
 
 
 def headers(*instances: int) -> FileHeaders:
-    nowhere = Place(np.zeros(3), np.zeros(6), np.zeros(2))
+    nowhere = Place(np.zeros(3), np.zeros(6), np.zeros(2), (1, 1), float("nan"))
     rows = {instance: row for row, instance in enumerate(instances)}
     files = [File(local(), f"{row}") for row in rows.values()]
     return FileHeaders(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...model.identity import instance_digest
 from ..headers.header import Headers, Place, identity_of_header
-from ..writing.classic import frame_digests
+from ..writing.classic import frame_digests, tile_digests
 from ..writing.unchanged import stored_of
 from .cleaning import Cleaner
 from .policy import Policy
@@ -159,4 +159,4 @@ def name_of(source: Headers, digest: int) -> tuple[str, int]:
     if found is not None:
         return str(found[0]), int(found[1])
     ds = source.dataset(digest)
-    return str(ds.SOPInstanceUID), frame_digests(ds)[digest]
+    return str(ds.SOPInstanceUID), frame_digests(ds).get(digest) or tile_digests(ds)[digest]

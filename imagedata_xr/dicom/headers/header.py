@@ -37,11 +37,17 @@ class Place:
     ----------
     position, orientation, spacing : ndarray, shape (3,), (6,) and (2,)
         Image Position and Orientation (Patient), Pixel Spacing; NaN without.
+    matrix : tuple of int
+        Rows and columns; of a tile its own.
+    delay : float
+        Seconds from the acquisition time of its instance to its own, where it is a tile; NaN where unknown.
     """
 
     position: NDArray[np.float64]
     orientation: NDArray[np.float64]
     spacing: NDArray[np.float64]
+    matrix: tuple[int, int]
+    delay: float
 
 
 class Headers(Protocol):

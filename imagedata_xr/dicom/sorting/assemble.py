@@ -18,7 +18,7 @@ from ...model.image import Axis, Volumes, build
 from ...model.indexes import Space
 from ...model.repair import TRAILING
 from ...stores.url import File
-from ..framing.frames import Frames
+from ..framing.frames import SLICE_TIME, Frames
 from ..framing.quantities import is_parametric_map, quantity_attrs
 from ..framing.references import place_among, refers
 from ..framing.segmentation import fill_labels, labels_of_segments, segment_grid, spread, with_gaps
@@ -222,7 +222,10 @@ def headers_of_frames(frames: Frames) -> FileHeaders:
         return people[int(who[row])]
 
     def where(row: int) -> Place:
-        return Place(frames.position[row], frames.orientation[row], frames.spacing[row])
+        rows, cols = (int(n) for n in frames.matrix[row])
+        delay = frames.own.numbers.get(SLICE_TIME)
+        late = float("nan") if delay is None else float(delay[row])
+        return Place(frames.position[row], frames.orientation[row], frames.spacing[row], (rows, cols), late)
 
     uids = frames.coded_text("SOPInstanceUID")
     return FileHeaders(

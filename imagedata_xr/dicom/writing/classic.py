@@ -48,12 +48,15 @@ def is_multiframe(header: pydicom.Dataset) -> bool:
 
 
 def frame_digests(header: pydicom.Dataset) -> dict[int, int]:
-    """Digests of the images of an instance, frames or tiles of a mosaic, and the number of each, from 1."""
+    """Digests of the frames of an instance, and the number of each, from 1."""
     uid = str(header.get("SOPInstanceUID") or "")
-    count = int(header.get("NumberOfFrames") or 1)
-    if "MOSAIC" in (header.get("ImageType") or ()):
-        count = _MOST_TILES
-    return {instance_digest(uid, n): n for n in range(1, count + 1)}
+    return {instance_digest(uid, n): n for n in range(1, int(header.get("NumberOfFrames") or 1) + 1)}
+
+
+def tile_digests(header: pydicom.Dataset) -> dict[int, int]:
+    """Digests of the tiles that a mosaic or grid may have, which no standard element counts, and the number of each."""
+    uid = str(header.get("SOPInstanceUID") or "")
+    return {instance_digest(uid, n): n for n in range(1, _MOST_TILES + 1)}
 
 
 def frame_header(header: pydicom.Dataset, number: int) -> pydicom.Dataset:

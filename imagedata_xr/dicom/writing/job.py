@@ -136,20 +136,27 @@ class Job:
     def _count(self, header: pydicom.Dataset, v: int, k: int) -> None:
         """Note the instance that an image lies in, and how many of its frames were met."""
         uid = str(header.SOPInstanceUID)
-        place, met, frames = self.sources.get(uid, ((v, k), 0, int(header.get("NumberOfFrames") or 1)))
+        assert self.own is not None
+        place, met, frames = self.sources.get(uid, ((v, k), 0, self.own.count(int(self.instances[v, k]))))
         self.sources[uid] = (min(place, (v, k)), met + 1, frames)
 
     def _incomplete(self) -> str | None:
         """Say that multi-frame instances can't be written as they are, where frames of them are missing."""
         if any(met != frames for _, met, frames in self.sources.values()):
-            return "frames of its multi-frame instances are not in the image"
-        gone = max(frames for _, _, frames in self.sources.values()) > 1 and self._original(0, 0) is None
-        return "its multi-frame instances can't be reached" if gone else None
+            return "frames of its multi-frame instances, or tiles of its mosaics, are not in the image"
+        several = max(frames for _, _, frames in self.sources.values()) > 1
+        if several and self._original(0, 0) is None:
+            return "its multi-frame instances or mosaics can't be reached"
+        assert self.own is not None
+        tiles = several and self.own.is_tile(int(self.instances.flat[0]))
+        return "its images are tiles of mosaics, not of one instance" if tiles and self.asked.multiframe else None
 
     def _differs(self, header: pydicom.Dataset, v: int, k: int, values: NDArray[Any]) -> str | None:
         assert self.headers is not None
         s = self.series
-        if (why := header_differs(header, s.place, s.labels, s.identity, v, k)) is not None:
+        assert self.own is not None
+        delay = self.own.delay(int(self.instances[v, k]))
+        if (why := header_differs(header, s.place, s.labels, s.identity, v, k, delay)) is not None:
             return why
         same = same_pixels(values, header, self.headers, int(self.instances[v, k]), self.stored_values)
         return None if same else "its pixels are others than those of its source"

@@ -103,15 +103,18 @@ class Labels:
         if self.vector is not None and np.abs(self.vector[v]).max() > 0:
             put(ds, "DiffusionGradientOrientation", self.vector[v])
 
-    def differs(self, header: pydicom.Dataset, v: int, k: int) -> str | None:
-        """Say which label is another than in a header; None where none is, as far as its elements tell."""
+    def differs(self, header: pydicom.Dataset, v: int, k: int, delay: float = 0.0) -> str | None:
+        """Say which label is another than in a header; None where none is, as far as its elements tell.
+
+        `delay` are the seconds from the time of the header to that of the image, which is a tile.
+        """
         if (why := self._diffusion_differs(header, v, k)) is not None:
             return why
         for keyword, values in self.numbers.items():
             own, value = numbers(header, keyword, 1), values[v, k]
             if own is not None and not abs(own[0] - value) <= 1e-6 * abs(value) + 1e-4:
                 return f"its {keyword} is {value:g}, in its source {own[0]:g}"
-        return self._time_differs(header, v, k)
+        return self._time_differs(header, v, k, delay)
 
     def _diffusion_differs(self, header: pydicom.Dataset, v: int, k: int) -> str | None:
         values = self.numbers.get("DiffusionBValue")
@@ -125,7 +128,7 @@ class Labels:
             return "its diffusion direction is another than in its source"
         return None
 
-    def _time_differs(self, header: pydicom.Dataset, v: int, k: int) -> str | None:
+    def _time_differs(self, header: pydicom.Dataset, v: int, k: int, delay: float) -> str | None:
         if self.source == _BY_NUMBER and self.turn is not None and self.seconds is not None:
             step = numbers(header, "RepetitionTime", 1)
             counted = None if step is None else (self.turn[v, k] - 1) * step[0] * 1e-3
@@ -140,7 +143,7 @@ class Labels:
             if self.source == "AcquisitionDateTime"
             else _seconds(str(header.get("AcquisitionTime") or ""))
         )
-        mine = when.hour * 3600 + when.minute * 60 + when.second + when.microsecond * 1e-6
+        mine = when.hour * 3600 + when.minute * 60 + when.second + when.microsecond * 1e-6 - delay
         if own is not None and min(abs(own - mine), 86400 - abs(own - mine)) > 1e-3:
             return "its acquisition time is another than in its source"
         return None

@@ -19,7 +19,7 @@ from .place_out import Place
 
 
 def header_differs(
-    header: pydicom.Dataset, place: Place, labels: Labels, identity: Identity, v: int, k: int
+    header: pydicom.Dataset, place: Place, labels: Labels, identity: Identity, v: int, k: int, delay: float = 0.0
 ) -> str | None:
     """Say how an image differs from its own header, pixels aside; None if it does not.
 
@@ -31,10 +31,12 @@ def header_differs(
         Of the image.
     v, k : int
         Number of the volume and the slice.
+    delay : float
+        Seconds from the time that the header says to that of the image, which is a tile of a mosaic.
     """
     if not identity.holds(header):
         return "its patient or study is another than that of its source, or not known for certain"
-    return place.differs(header, k) or labels.differs(header, v, k)
+    return place.differs(header, k) or labels.differs(header, v, k, delay)
 
 
 def stored_of(values: NDArray[Any], header: pydicom.Dataset, stored_values: bool) -> NDArray[Any] | None:
