@@ -12,6 +12,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 from series import open_image
 
+from imagedata_xr.errors import ImagedataWarning
+
 SLICES, B = 3, (0.0, 0.0, 1000.0, 1000.0)
 """Volumes: two without weighting, which nothing but their dimension tells apart, and two of one direction."""
 
@@ -57,3 +59,20 @@ def test_whole_numbers_of_functional_groups_are_whole_numbers(tmp_path: Path) ->
     path = mf.save(mf.instance([mf.Frame(k, groups=timing) for k in range(3)]), tmp_path / "a.dcm")
     attrs = open_image(str(path)).attrs
     assert (attrs["EchoTrainLength"], type(attrs["EchoTrainLength"])) == (12, int)
+
+
+def test_frames_of_a_whole_volume_stay_together_whatever_their_times_say(tmp_path: Path) -> None:
+    usual, single_band = [0.0, 0.5, 1.0], [0.0, 5.6, 2.8]
+    for v in range(4):
+        times = single_band if v == 0 else usual
+        frames = [mf.Frame(k, v, groups=mf.when(2.0 * v + times[k])) for k in range(SLICES)]
+        timing = {"RepetitionTime": 2000.0}
+        for f in frames:
+            f.groups["MRTimingAndRelatedParametersSequence"] = timing
+        mf.save(mf.instance(frames, v + 1), tmp_path / f"{v}.dcm")
+    with pytest.warns(ImagedataWarning, match="said to be measured over 5.6 s, longer than the repetition time of 2 s"):
+        da = open_image(tmp_path)
+    for v in range(4):
+        np.testing.assert_array_equal(da.values[v], [mf.stored(mf.Frame(k, v)) for k in range(SLICES)])
+    assert da.tag.values.tolist() == [0, 2, 4, 6]
+    np.testing.assert_allclose(da.slice_time.values, [usual] * 4, atol=1e-6)

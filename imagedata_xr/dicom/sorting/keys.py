@@ -110,14 +110,16 @@ class Keys:
     def moments(self, clock: Clock) -> NDArray[np.float64]:
         """Seconds by which a clock tells volumes apart, shape (n,).
 
-        All tiles of a mosaic are of the moment when it began: they are of one volume, whatever their slice times say.
+        All planes of an instance that is one whole volume, as a mosaic is, are of the moment when it began: they
+        belong together, whatever their own times say.
         """
-        corner, file = self.frames.own.corner, self.frames.file
-        if corner is None:
+        file, count = self.frames.file, len(self.frames.scan)
+        whole = np.bincount(file, minlength=count) == self.slices
+        if self.slices < 2 or not whole.any() or len(np.unique(file * self.slices + self.slot)) < len(file):
             return clock.seconds
-        began = np.full(len(self.frames.scan), np.inf)
+        began = np.full(count, np.inf)
         np.minimum.at(began, file, clock.seconds)
-        return np.where(corner[:, 0] >= 0, began[file], clock.seconds)
+        return np.where(whole[file], began[file], clock.seconds)
 
     def seconds(self, order: Order) -> NDArray[np.float64]:
         """Time of each frame on the clock of an order, s; zeros where there is no clock."""

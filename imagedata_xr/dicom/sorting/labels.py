@@ -269,19 +269,22 @@ _AGREE = 5e-3
 
 
 def _with_first_mended(frames: Frames, grid: Grid, late: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Slice times, shape (volumes, slices), with those of the first mosaic as of the others where it contradicts them.
+    """Slice times, shape (volumes, slices), those of the first volume as of the others where they are impossible.
 
-    In multiband series the first mosaic of many releases has the times of a measurement slice by slice, which is longer
-    than the interval (dcm2niix, issues 271 and 870).
+    That is where each volume is an instance of its own: in multiband series of many releases of Siemens the first one
+    has the times of a measurement slice by slice, which is longer than the interval (dcm2niix, issues 303 and 870).
     """
-    if frames.own.corner is None or late.ndim != 2 or len(late) < 2 or np.isnan(late).any():
+    if late.ndim != 2 or min(late.shape) < 2 or np.isnan(late).any():
+        return late
+    file = frames.file[grid.index]
+    if (file != file[:, :1]).any() or len(np.unique(file[:, 0])) < len(file):
         return late
     interval = float(np.nanmin(frames.numbers("RepetitionTime"), initial=np.inf)) * 1e-3
     steady = np.abs(late[2:] - late[1]).max(initial=0.0) <= _AGREE and late[1].max() < interval
     if not steady or late[0].max() <= interval or not np.isfinite(interval):
         return late
     warn(
-        f"the slices of the first mosaic are said to be measured over {late[0].max():.4g} s, longer than the "
+        f"the slices of the first volume are said to be measured over {late[0].max():.4g} s, longer than the "
         f"repetition time of {interval:.4g} s: their times are taken from the others, which agree with each other"
     )
     return np.concatenate([late[1:2], late[1:]])
