@@ -113,8 +113,18 @@ def _plain_attrs(coord: xr.DataArray) -> dict[str, float]:
 
 
 def _patient_axes(d: NDArray[np.float64]) -> list[int]:
-    """Axis of the patient (0, 1, 2) along which each image axis lies: the assignment with the largest cosines."""
-    return list(max(permutations(range(3)), key=lambda axes: float(np.abs(d[list(axes), range(3)]).sum())))
+    """Axis of the patient (0, 1, 2) along which each image axis lies: the assignment with the largest cosines.
+
+    Of equal ones, as at 45 degrees, the one that does not depend on the sequence and signs of the image axes: else the
+    letters of an image would not lead back to it.
+    """
+
+    def rank(axes: tuple[int, ...]) -> tuple[float, ...]:
+        x, y, z = along = d[:, [axes.index(axis) for axis in range(3)]]
+        size = np.abs(np.diag(along))
+        return tuple(np.round([size.sum(), *size, *(x * y), *(y * z), *(x * z)], 9).tolist())
+
+    return list(max(permutations(range(3)), key=rank))
 
 
 def _parse(code: str) -> list[tuple[int, int]]:

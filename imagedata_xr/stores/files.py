@@ -309,11 +309,16 @@ def _checked(got: object) -> bytes | OSError:
     return error
 
 
+_MUCH = 1 << 20
+
+
 def _read_local(file: File, offset: int, length: int) -> bytes | OSError:
     try:
         with open(file.path, "rb", buffering=0) as f:
             if file.state is not None:
                 check_state(file, os.fstat(f.fileno()))
+            if length > _MUCH:  # a damaged header may announce any length, and reading asks the system for all of it
+                length = min(length, max(os.fstat(f.fileno()).st_size - offset, 0))
             f.seek(offset)
             parts = []
             while length > 0 and (part := f.read(length)):

@@ -15,6 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from imagedata_xr.errors import LabelError, NotFoundError, SourceError
+from imagedata_xr.stores.files import local, read_available
 from imagedata_xr.stores.url import File, file_name, find, is_local, read_range, read_ranges, source_name
 
 
@@ -280,3 +281,9 @@ def test_addresses_of_a_slow_store_are_looked_up_at_once(monkeypatch: pytest.Mon
     found = find(names)
     assert [f.path for f in found] == [n.removeprefix("slow://") for n in names]
     assert len({id(f.fs) for f in found}) == 1
+
+
+def test_no_more_is_asked_of_the_system_than_a_file_has(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abcdef")
+    assert read_available([File(local(), str(tmp_path / "a"))], [2], [1 << 60]) == [b"cdef"]
+    assert read_available([File(local(), str(tmp_path / "a"))], [9], [1 << 60]) == [b""]
