@@ -124,7 +124,8 @@ def _patient_axes(d: NDArray[np.float64]) -> list[int]:
         size = np.abs(np.diag(along))
         return tuple(np.round([size.sum(), *size, *(x * y), *(y * z), *(x * z)], 9).tolist())
 
-    return list(max(permutations(range(3)), key=rank))
+    best = max(permutations(range(3)), key=rank)
+    return list(best)
 
 
 def _parse(code: str) -> list[tuple[int, int]]:
