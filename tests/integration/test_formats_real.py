@@ -55,6 +55,17 @@ class Truth:
             assert np.linalg.norm(affine @ [col, row, 0, 1] - [*place, 1]) < within
             np.testing.assert_allclose(np.sort(found), np.sort([p[row, col] for p in planes]), rtol=2e-7)
 
+    def check_one(self, places: NDArray[np.float64], values: NDArray[Any], near: float, within: float = 1e-4) -> None:
+        """Assert that each of the places is one of a pixel, and that its value is near one that it has there."""
+        normal = next(iter(self.planes.values()))[0][:3, 2]
+        known = np.array(list(self.planes))
+        for place, found in zip(places, values, strict=True):
+            affine, planes = self.planes[known[np.abs(known - place @ normal).argmin()]]
+            inside = np.linalg.solve(affine, [*place, 1])
+            col, row = round(inside[0]), round(inside[1])
+            assert np.linalg.norm(affine @ [col, row, 0, 1] - [*place, 1]) < within
+            assert min(abs(found - p[row, col]) for p in planes) <= near + 4e-7 * abs(found)
+
 
 def chosen(shape: tuple[int, ...]) -> tuple[NDArray[np.intp], ...]:
     """Random voxels of an array."""
@@ -134,3 +145,87 @@ def test_a_chain_of_formats_ends_where_it_began(name: str, case: Callable[[str],
         assert (label in back.coords) == (label in start.coords)
         if label in start.coords:
             np.testing.assert_allclose(back[label], start[label], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_other_programs_find_each_voxel_of_derived_dicom(
+    name: str,
+    case: Callable[[str], Path],
+    tmp_path: Path,
+    require_module: Callable[[str], ModuleType],
+    require_program: Callable[[str], Path],
+) -> None:
+    sitk, dcm2niix = require_module("SimpleITK"), require_program("dcm2niix")
+    folder = case(name)
+    truth = Truth(folder)
+    image = xr.open_dataarray(str(folder), engine="imagedata")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImagedataWarning)  # what the source lacks
+        written = (image + 1).imd.write(str(tmp_path / "dicom"), format="dicom")
+    slopes = [float(pydicom.dcmread(path, stop_before_pixels=True).get("RescaleSlope", 1)) for path in written.paths]
+    near = 0.0 if max(slopes) == 1 else max(slopes) / 2 * 1.0001
+    places, values = zip(*(plane_by_simpleitk(path, sitk) for path in written.paths), strict=True)
+    at = np.random.default_rng(0).integers(0, sum(len(p) for p in places), COUNT)
+    truth.check_one(np.concatenate(places)[at], np.concatenate(values)[at] - 1, near)
+    (tmp_path / "nifti").mkdir()
+    command: list[str | Path] = [
+        dcm2niix,
+        "-z",
+        "n",
+        "-b",
+        "n",
+        "-f",
+        "%s",
+        "-o",
+        tmp_path / "nifti",
+        tmp_path / "dicom",
+    ]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    found = sorted((tmp_path / "nifti").glob("*.nii"))
+    assert found
+    for path in found:
+        places_, values_ = by_nibabel(path)
+        for v in range(values_.shape[1]):
+            truth.check_one(places_, values_[:, v] - 1, near, 2e-4)
+
+
+def plane_by_simpleitk(path: str, sitk: Any) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    places, values = by_sitk(sitk, Path(path))
+    return places.reshape(-1, 3), values.reshape(-1).astype(float)
+
+
+WEIGHTED = ("ge_dwi_r2", "phi_cl_dwi_vanderbilt", "sie_hfs_dwi", "imd_rsi_dwi")
+
+
+@pytest.mark.parametrize("change", ["none", "rows", "slices", "RAS", "LIP", "PIR"])
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_directions_are_those_of_dcm2niix_whatever_the_axes(
+    name: str, change: str, case: Callable[[str], Path], tmp_path: Path, require_program: Callable[[str], Path]
+) -> None:
+    program = require_program("dcm2niix")
+    folder = case(name)
+    (tmp_path / "theirs").mkdir()
+    command: list[str | Path] = [program, "-z", "n", "-b", "n", "-f", "a", "-o", tmp_path / "theirs", folder]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    theirs = [p for p in (tmp_path / "theirs").glob("*.nii") if p.with_suffix(".bvec").exists()]
+    assert len(theirs) == 1
+    image = xr.open_dataarray(str(folder), engine="imagedata")
+    flip = slice(None, None, -1)
+    image = {"none": image, "rows": image.isel(row=flip), "slices": image.isel(slice=flip)}.get(
+        change, image if len(change) > 3 else image.imd.to_orientation(change)
+    )
+    image.imd.write(str(tmp_path / "ours.nii"))
+    np.testing.assert_allclose(world_directions(tmp_path / "ours.nii"), world_directions(theirs[0]), atol=1e-4)
+
+
+def world_directions(path: Path) -> NDArray[np.float64]:
+    """Directions of FSL's file beside an image, in RAS: x runs against the first axis of a right-handed affine."""
+    vectors, b_values = np.loadtxt(path.with_suffix(".bvec")), np.loadtxt(path.with_suffix(".bval"))
+    length = np.linalg.norm(vectors, axis=0)
+    trace = (b_values > 0) & (length == 0)  # dcm2niix puts it into a file of its own
+    vectors = (vectors / np.where(length > 0, length, 1))[:, ~trace]
+    image: Any = nib.load(path)
+    axes = image.affine[:3, :3] / np.linalg.norm(image.affine[:3, :3], axis=0)
+    if np.linalg.det(axes) > 0:
+        vectors = vectors * [[-1], [1], [1]]
+    return np.asarray((axes @ vectors).T)
