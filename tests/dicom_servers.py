@@ -97,7 +97,8 @@ AETable END
 @contextmanager
 def storescp(folder: Path) -> Iterator[Server]:
     """DCMTK's receiver, which keeps what it takes in a folder ``taken``, in the transfer syntax that it came in."""
-    program = shutil.which("storescp")
+    # pynetdicom has a program of this name, with other options
+    program = shutil.which("storescp", path=os.path.dirname(shutil.which("dcmdump") or ""))
     assert program
     (folder / "taken").mkdir(parents=True)
     port = free_port()
