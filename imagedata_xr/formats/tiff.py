@@ -22,7 +22,7 @@ from .outgoing import Outgoing
 from .pages import Page, PageFormat, turned
 from .plain import WholeFormat, level_of
 from .seam import Needs, ReadOptions, WriteOptions
-from .tiff_stack import SAMPLES, planes_of
+from .tiff_stack import SAMPLES, Calibration, calibration_of, planes_of
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -60,12 +60,15 @@ class Tiff(PageFormat, WholeFormat):
         out: list[Page] = []
         with opened(file) as tif:
             imagej = bool(tif.is_imagej)
+            calibration = calibration_of(tif)
             _check_chain(tif, name)
             for series in tif.series:
                 page = series.keyframe.aspage()
                 if page.subfiletype & _REDUCED and len(tif.series) > 1:
                     continue
                 kind = _kind(page, imagej, name)
+                if calibration is not None and not kind.colour:
+                    kind = _calibrated(kind, calibration, name)
                 _check_whole(page, 0, tif.filehandle.size, name)
                 numbers, stack, spacing = planes_of(tif, series, kind.samples, kind.attrs, name)
                 rows, cols = page.imagelength, page.imagewidth
@@ -203,6 +206,16 @@ def _kind(page: TiffPage, imagej: bool, name: str) -> _Kind:
     )
 
 
+def _calibrated(kind: _Kind, calibration: Calibration, name: str) -> _Kind:
+    """Kind of pages of which ImageJ says how numbers become values; what is not applied is said."""
+    if calibration.signs(kind.stored):
+        return kind._replace(stored=np.dtype(np.int16))
+    warn(
+        f"{name} holds numbers that ImageJ shows as other values ({calibration.said}): they are read as they are stored"
+    )
+    return kind
+
+
 def _pixels(tif: TiffFile, at: int, name: str) -> tuple[NDArray[Any], bool]:
     """Pixels of a page, (rows, columns[, samples]), as they are to be shown; whether they are one plane."""
     imagej = bool(tif.is_imagej)
@@ -222,6 +235,8 @@ def _pixels(tif: TiffFile, at: int, name: str) -> tuple[NDArray[Any], bool]:
         table = np.asarray(page.colormap)
         pixels = (table >> 8 if table.max() > 255 else table).astype(np.uint8).T[pixels]
         pixels = pixels if kind.colour else pixels[..., 0]
+    elif (calibration := calibration_of(tif)) is not None and calibration.signs(pixels.dtype):
+        pixels = (pixels ^ 0x8000).view(np.int16)
     elif photometric == _MINISWHITE and kind.stored.kind == "b":
         pixels = ~pixels
     elif kind.colour and pixels.shape[-1] > 3:

@@ -40,6 +40,34 @@ class _Said(NamedTuple):
     interval: float | None = None
 
 
+class Calibration(NamedTuple):
+    """How ImageJ makes values of numbers: by which function, and its coefficients; 0 is a straight line."""
+
+    function: int
+    coefficients: tuple[float, ...]
+
+    def signs(self, stored: np.dtype[Any]) -> bool:
+        """Whether it is ImageJ's way to keep signed 16-bit integers, which TIFF has for it in unsigned ones only."""
+        return (self.function, self.coefficients) == (0, (-32768.0, 1.0)) and stored.newbyteorder("=") == np.uint16
+
+    @property
+    def said(self) -> str:
+        """The words of ImageJ, for messages."""
+        return ", ".join([f"cf={self.function}", *(f"c{k}={c:g}" for k, c in enumerate(self.coefficients))])
+
+
+def calibration_of(tif: TiffFile) -> Calibration | None:
+    """Calibration of a file of ImageJ; None where numbers are the values."""
+    meta = (tif.imagej_metadata or {}) if tif.is_imagej else {}
+    if "cf" not in meta:
+        return None
+    try:
+        found = Calibration(int(meta["cf"]), tuple(float(meta[f"c{k}"]) for k in range(5) if f"c{k}" in meta))
+    except (TypeError, ValueError):
+        return Calibration(-1, ())
+    return None if found.function == 0 and found.coefficients in ((), (0.0, 1.0)) else found
+
+
 def planes_of(
     tif: TiffFile, series: TiffPageSeries, samples: int, attrs: Mapping[str, Any], name: str
 ) -> tuple[NDArray[np.intp], Stack, Spacing]:

@@ -96,6 +96,15 @@ def test_images_of_one_value_have_no_hole(require_module: Module) -> None:
             check_complete("jpeg2000", bytes(getattr(codecs, name)(flat, **options)), flat)
 
 
+def test_bits_that_are_not_coded_may_be_zeros(require_module: Module) -> None:
+    values = slice_of_noise()
+    data = DAMAGE["a hole"](encoded(JPEG + "90", values, require_module))
+    with pytest.raises(SourceError, match="are zero"):
+        check_complete("jpeg2000", data, values)
+    style = data.find(b"\xff\x52") + 12  # ISO/IEC 15444-1 table A.19: selective arithmetic coding bypass
+    check_complete("jpeg2000", data[:style] + bytes([data[style] | 1]) + data[style + 1 :], values)
+
+
 def test_stray_bytes_behind_the_last_value_are_padding(require_module: Module) -> None:
     codecs = require_module("imagecodecs")
     values = slice_of_noise()

@@ -375,3 +375,26 @@ def test_nothing_is_logged_or_printed(tifffile: Any, tmp_path: Path, capfd: pyte
         load(tmp_path / "a.tif", errors="raise").load()
     assert logging.getLogger("tifffile").handlers == before
     assert capfd.readouterr() == ("", "")
+
+
+def calibrated(tifffile: Any, path: Path, values: NDArray[Any], words: str) -> xr.DataArray:
+    text = f"ImageJ=1.54f\nimages={len(values)}\nslices={len(values)}\n{words}\nvunit=gray value\n"
+    with tifffile.TiffWriter(path, byteorder=">") as tif:
+        for k, page in enumerate(values):
+            tif.write(page, description=text if not k else None, metadata=None, contiguous=False)
+    return xr.open_dataarray(path, engine="imagedata")
+
+
+def test_signed_numbers_of_imagej_are_signed(tifffile: Any, tmp_path: Path) -> None:
+    values = np.arange(-1000, -976, dtype=np.int16).reshape(2, 3, 4)
+    stored = (values.astype(int) + 32768).astype(np.uint16)
+    image = calibrated(tifffile, tmp_path / "a.tif", stored, "cf=0\nc0=-32768.0\nc1=1.0")
+    assert image.encoding["stored_dtype"] == "int16"
+    np.testing.assert_array_equal(image.values.reshape(values.shape), values)
+
+
+def test_other_calibrations_of_imagej_are_said(tifffile: Any, tmp_path: Path) -> None:
+    stored = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
+    with pytest.warns(ImagedataWarning, match="cf=0, c0=-5, c1=0.25"):
+        image = calibrated(tifffile, tmp_path / "a.tif", stored, "cf=0\nc0=-5.0\nc1=0.25")
+    np.testing.assert_array_equal(image.values.reshape(stored.shape), stored)

@@ -183,8 +183,8 @@ def _check_zeros(data: bytes) -> None:
     if start < 0 or start + 14 > len(data):
         return
     layers, levels = int.from_bytes(data[start + 6 : start + 8], "big"), data[start + 9]
-    if data[start + 4] & 1:  # precincts of their own make more packets than can be told here
-        return
+    if data[start + 4] & 1 or data[start + 12] & 1:
+        return  # precincts of their own make more packets than can be told here, and bits without a code may be zeros
     samples = int.from_bytes(data[data.find(b"\xff\x51") + 38 :][:2], "big")
     most = _MOST_ZEROS + layers * (levels + 1) * max(samples, 1)
     tile = data.find(b"\xff\x93", start)
