@@ -1,13 +1,15 @@
-"""Tables in a header that values are looked up in: the Modality LUT, and palettes of colours."""
+"""Tables in a header that values are looked up in: the Modality LUT, the VOI LUT, and palettes of colours."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.datadict import dictionary_description
 
 from ...errors import FormatError
 
@@ -51,18 +53,24 @@ def modality_lut(ds: pydicom.Dataset) -> ModalityLut:
     FormatError
         It is incomplete.
     """
+    first, _, values = _lookup(ds, "ModalityLUTSequence", (8, 16), "; mask_and_scale=False gives the stored values")
+    return ModalityLut(first, values)
+
+
+def _lookup(
+    ds: pydicom.Dataset, keyword: str, depths: Collection[int], advice: str = ""
+) -> tuple[int, int, NDArray[np.float64]]:
+    """First value that is mapped, bits of an entry, and entries of the first item of a sequence of tables."""
+    name = f"{dictionary_description(keyword).removesuffix(' Sequence')} of some images"
     try:
-        item = ds.ModalityLUTSequence[0]
+        item = ds[keyword][0]
         count, first, bits = _descriptor(item.LUTDescriptor, ds)
-        data = item.LUTData
-    except (AttributeError, IndexError, TypeError, ValueError):
-        raise FormatError(
-            "the Modality LUT of some images has no descriptor or no data; mask_and_scale=False gives the stored values"
-        ) from None
-    values = _entries(data, count, _big_endian(ds)).astype(np.float64)
-    if len(values) < count or bits not in (8, 16):
-        raise FormatError(f"a Modality LUT announces {count} values of {bits} bits and has {len(values)}")
-    return ModalityLut(first, values[:count])
+        values = _entries(item.LUTData, count, _big_endian(ds)).astype(np.float64)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        raise FormatError(f"the {name} has no descriptor or no data{advice}") from None
+    if len(values) < count or bits not in depths:
+        raise FormatError(f"the {name} announces {count} values of {bits} bits and has {len(values)}{advice}")
+    return first, bits, values[:count]
 
 
 @dataclass(frozen=True)
@@ -87,17 +95,10 @@ def voi_lut(ds: pydicom.Dataset) -> VoiLut:
     FormatError
         It is incomplete.
     """
-    try:
-        item = ds.VOILUTSequence[0]
-        count, first, bits = _descriptor(item.LUTDescriptor, ds)
-        values = _entries(item.LUTData, count, _big_endian(ds)).astype(np.float64)
-    except (AttributeError, IndexError, TypeError, ValueError):
-        raise FormatError("the VOI LUT of some images has no descriptor or no data") from None
+    first, bits, values = _lookup(ds, "VOILUTSequence", range(8, 17))
     if float(ds.get("RescaleIntercept") or 0) < 0 and first >= _LARGEST // 2:
         first -= _LARGEST  # values after the rescale have a sign
-    if len(values) < count or not 8 <= bits <= 16:
-        raise FormatError(f"a VOI LUT announces {count} values of {bits} bits and has {len(values)}")
-    return VoiLut(first, np.clip(values[:count] / (2**bits - 1), 0, 1))
+    return VoiLut(first, np.clip(values / (2**bits - 1), 0, 1))
 
 
 def palette(ds: pydicom.Dataset) -> Palette:
