@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import xarray
 from xarray import AlignmentError
 
+_listeners: ContextVar[tuple[list[str], ...]] = ContextVar("listeners", default=())
 _OURS = tuple(f"{Path(module).parent}{os.sep}" for module in (__file__, xarray.__file__))
 
 
@@ -59,7 +63,20 @@ class ImagedataWarning(UserWarning):
 
 def warn(message: str) -> None:
     """Warn with `ImagedataWarning` on behalf of the line outside of this library, and of xarray, that led here."""
+    for heard in _listeners.get():
+        heard.append(message)
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, ImagedataWarning, stacklevel=level)
+
+
+@contextmanager
+def overheard() -> Iterator[list[str]]:
+    """Note the messages of all warnings of this library that the block gives in this thread, beside giving them."""
+    heard: list[str] = []
+    token = _listeners.set((*_listeners.get(), heard))
+    try:
+        yield heard
+    finally:
+        _listeners.reset(token)

@@ -20,6 +20,7 @@ from .framing.instances import frames_of
 from .framing.references import with_source_places
 from .headers.header import Headers
 from .scanning.charsets import warn_of_odd_text
+from .scanning.lately import once
 from .scanning.listed import scan_listed
 from .scanning.scan import Scan
 from .scanning.unannounced import warn_of_no_syntax
@@ -52,12 +53,7 @@ class Dicom:
         where = Where.of(options.format_options.get("where"))
         parse = known_orders(options.order, _is_keyword)  # a wrong word is said before anything is read
         scanned = scan_listed(files, where, options.errors)
-        warn_of_no_syntax(scanned)
-        warn_of_odd_text(scanned)
-        frames = with_source_places(frames_of(scanned, options.errors))
-        images = series_of(frames) if len(frames) else []
-        others = series_without_pixels(scanned)
-        name_selectors([*images, *others])
+        frames, images, others = once(scanned.known, options.errors, partial(_series_in, scanned, options.errors))
         if options.series is None:
             _warn_of_spectra(scanned)
         if not images and not others and options.series is not None:
@@ -108,17 +104,38 @@ def _is_keyword(word: str) -> bool:
     return pydicom.datadict.tag_for_keyword(word) is not None
 
 
+def _series_in(scanned: Scan, errors: str) -> tuple[Frames, list[Series], list[Series]]:
+    """Frames of the images of a scan, the series of these, and those of the objects without pixels."""
+    warn_of_no_syntax(scanned)
+    warn_of_odd_text(scanned)
+    frames = with_source_places(frames_of(scanned, errors))
+    images = series_of(frames) if len(frames) else []
+    others = series_without_pixels(scanned)
+    name_selectors([*images, *others])
+    for series in images if scanned.known is not None else ():
+        series.known = {}
+    return frames, images, others
+
+
 # --- nodes ------------------------------------------------------------------------------------------------------------
 
 
 def _stacked(found: Sequence[Series], options: ReadOptions) -> dict[int, list[Stack]]:
     """Stacks of each series, by its `id`; each stack that was asked for must be in one of them."""
-    out = {id(s): stacks_of(s, options.split) for s in found}
+    split = (options.split,) if isinstance(options.split, str) else tuple(options.split or ())
+    out = {id(s): once(s.known, split, partial(_stacks_in, s, split)) for s in found}
     for k in np.atleast_1d(options.stack).tolist() if options.stack is not None and found else ():
         if not any(k in range(len(stacks)) for stacks in out.values()):
             there = "; ".join(f"{s} has the stacks 0 to {len(out[id(s)]) - 1}" for s in found)
             raise LabelError(f"stack={k!r}: {there}")
     return out
+
+
+def _stacks_in(series: Series, split: tuple[str, ...]) -> list[Stack]:
+    stacks = stacks_of(series, split)
+    for stack in stacks if series.known is not None else ():
+        stack.known = {}
+    return stacks
 
 
 def _nodes(

@@ -54,6 +54,12 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imagedata_xr.stores.states.RECENT", -10.0)
 
 
+@pytest.fixture(autouse=True)
+def another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is on disk is looked at as by a process that has scanned nothing yet."""
+    monkeypatch.setattr("imagedata_xr.dicom.scanning.lately.MOST_FILES", -1)
+
+
 def assert_same(one: Scan, other: Scan) -> None:
     assert one.files == other.files
     assert one.syntax == other.syntax

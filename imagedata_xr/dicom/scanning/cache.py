@@ -1,4 +1,4 @@
-"""The scan of a source, kept on disk: opening again costs a look at the state of each file, not at its header."""
+"""The scan of a source, kept: opening again costs a look at the state of each file, not at its header."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from ...options import options
 from ...stores.states import STATE_BYTES, is_slow, look_at, state_of, store_name
 from ...stores.url import File, is_local
-from . import cache_folder
+from . import cache_folder, lately
 from .cache_entry import Entry, pack
 from .scan import Scan, collect, report, scan
 from .vr import WANTED_PRIVATE
@@ -35,23 +35,31 @@ def kept_scan(files: Sequence[File], errors: Literal["warn", "raise"] = "warn") 
 
     Parameters, results, errors and warnings are those of `scan.scan`. An entry is believed only if each of its files
     is still in the same state: size, times of change and inode, or what a store says in place of them. Nothing of the
-    patient's group and no name of a person is in it: one file for each combination of these is read again.
+    patient's group and no name of a person is in an entry on disk: one file for each combination of these is read
+    again. The process that made a scan holds it for a while as it is (`lately`).
     """
     name = _entry_name(files)
     if name is None:
         return scan(files, errors)
-    found = _recall(name, files)
+    found = _held(name, files) or _recall(name, files)
     if found is None:
         state = state_of(files)  # before the scan: what changes meanwhile is of another state
         found, sure = collect(files)
-        if state is not None and sure and (content := pack(found, files)) is not None:
-            cache_folder.save(name, state + content)
+        if state is not None and sure:
+            lately.hold(name, state, found)
+            if (content := pack(found, files)) is not None:
+                cache_folder.save(name, state + content)
     report(found.damaged, len(files), errors)
     return found
 
 
+def _held(name: str, files: Sequence[File]) -> Scan | None:
+    """Give what this process holds; None if there is nothing, or it is no longer true."""
+    return lately.recall(name, *look_at(files)) if lately.holds(name) else None
+
+
 def _recall(name: str, files: Sequence[File]) -> Scan | None:
-    """Give what was kept; None if there is nothing, or it is no longer true."""
+    """Give what was kept on disk; None if there is nothing, or it is no longer true."""
     content = cache_folder.load(name)
     if content is None:
         return None
@@ -70,6 +78,8 @@ def _recall(name: str, files: Sequence[File]) -> Scan | None:
         found = None  # written by something else than `pack`
     if found is None:
         cache_folder.forget(name)
+    else:
+        lately.hold(name, state, found)
     return found
 
 

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from ...options import cache_folder, options
+from . import lately
 
 _log = logging.getLogger(__name__)
 _MAGIC = b"imagedata_xr scan\n"
@@ -79,6 +80,7 @@ def usage() -> tuple[Path, int, int]:
 
 def clear() -> tuple[int, int]:
     """Remove all entries; returns their number and bytes. What else is in the folder stays."""
+    lately.clear()
     count = freed = 0
     for path, size, _ in _entries(everything=True):
         path.unlink(missing_ok=True)

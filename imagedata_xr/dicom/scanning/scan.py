@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +19,8 @@ from .vr import WANTED_PRIVATE, Key, Raw
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+
+    from .lately import Known
 
 __all__ = ["WANTED_PRIVATE", "Cell", "Column", "Key", "LongValue", "Raw", "Scan", "scan"]
 
@@ -76,6 +78,8 @@ class Scan:
     """Bytes; -1 if encapsulated."""
     damaged: list[tuple[str, str]]
     """(name, reason) of the files left out."""
+    known: Known | None = field(default=None, init=False, repr=False, compare=False)
+    """What was found out from it, where this process holds it; see `lately`."""
 
     def __len__(self) -> int:
         return len(self.files)

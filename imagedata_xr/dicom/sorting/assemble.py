@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ from ..headers.header import FileHeaders, Place, remember
 from ..pixels.array import array_of
 from ..pixels.pixels import FrameArray
 from ..scanning.coded import groups_of
+from ..scanning.lately import once
 from .announced import warn_of_holes
 from .attrs import attrs_of, units_of
 from .clock import Clock
@@ -62,6 +65,13 @@ class Layout:
     space: Space | None
     coords: dict[str, Any]
     label: NDArray[np.int64] | None = None
+
+    def handed_out(self) -> Layout:
+        """The same with labels of its own: those of an image may be written to."""
+        volumes = [Volumes(np.array(v.values), dict(v.attrs), v.dim) for v in self.volumes]
+        axes = {name: Axis(np.array(axis.labels), axis.spacing) for name, axis in self.axes.items()}
+        coords = {name: (dims, copy(values)) for name, (dims, values) in self.coords.items()}
+        return replace(self, volumes=volumes, axes=axes, coords=coords)
 
 
 def image_of(stack: Stack, orders: Any, options: ReadOptions, found: Sequence[Series] = ()) -> xr.Dataset:
@@ -119,6 +129,15 @@ def outline_of(stack: Stack, orders: Any, options: ReadOptions, found: Sequence[
 
 
 def _laid_out(stack: Stack, orders: Any, options: ReadOptions, found: Sequence[Series]) -> Layout:
+    if is_segmentation(stack.frames) or refers(stack.frames) or any(order.read for order in orders or ()):
+        return _anew(stack, orders, options, found)  # it hangs on other series, or on a function of the user
+    asked = None if orders is None else tuple(orders)
+    auto = None if options.auto_order is None else tuple(options.auto_order)
+    key = (asked, auto, options.missing, options.duplicates)
+    return once(stack.known, key, partial(_anew, stack, orders, options, found)).handed_out()
+
+
+def _anew(stack: Stack, orders: Any, options: ReadOptions, found: Sequence[Series]) -> Layout:
     segmented = is_segmentation(stack.frames) and (options.mask_and_scale or not is_label_map(stack.frames))
     return _segments(stack, found) if segmented else _volumes(stack, orders, options, found)
 

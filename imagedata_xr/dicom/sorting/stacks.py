@@ -20,6 +20,7 @@ from ..framing.projections import runs, views
 from ..framing.quantities import quantities
 from ..framing.segments import segmentations
 from ..scanning.coded import Coded, groups_of
+from ..scanning.lately import Known
 from .slabs import cluster, position_tolerance, rounding, slabs_of
 
 __all__ = [
@@ -57,6 +58,8 @@ class Series:
         False for a series of structured reports, documents, raw data or the like.
     digest : int
         A number that selects it too, and is no identifier.
+    known : dict, optional
+        What was found out from it, where its scan is held (`scanning.lately`). A part of a series has its own.
     """
 
     frames: Frames
@@ -69,6 +72,7 @@ class Series:
     select: str = ""
     pixels: bool = True
     digest: int = 0
+    known: Known | None = field(default=None, init=False, repr=False, compare=False)
 
     def __str__(self) -> str:
         select = self.select or f"series={self.uid!r}"
@@ -97,6 +101,8 @@ class Stack:
         Whether they have a position and orientation in the patient.
     kind : str
         What tells this stack from the others of its series; empty where it is the only one.
+    known : dict, optional
+        What was found out from it, where its scan is held.
     """
 
     frames: Frames
@@ -104,6 +110,7 @@ class Stack:
     place: bool
     kind: str = ""
     features: dict[str, str] = field(default_factory=dict)
+    known: Known | None = field(default=None, init=False, repr=False, compare=False)
 
 
 def series_of(frames: Frames) -> list[Series]:
