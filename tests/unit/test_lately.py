@@ -19,6 +19,7 @@ import xarray as xr
 from phantoms import AXIAL, OBLIQUE, Series, make
 
 from imagedata_xr.dicom.scanning import cache, cache_folder, lately
+from imagedata_xr.dicom.scanning.scan import collect
 from imagedata_xr.errors import ImagedataError, ImagedataWarning
 from imagedata_xr.options import set_options
 
@@ -36,9 +37,18 @@ def own_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 def headers_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many headers each scan from now on has read, and each entry on disk that was loaded as -1."""
     counts: list[int] = []
-    collect, load = cache.collect, cache_folder.load
-    monkeypatch.setattr(cache, "collect", lambda files: (counts.append(len(files)), collect(files))[1])
-    monkeypatch.setattr(cache_folder, "load", lambda name: (counts.append(-1), load(name))[1])
+    load = cache_folder.load
+
+    def count_files(files: Any) -> Any:
+        counts.append(len(files))
+        return collect(files)
+
+    def count_entry(name: str) -> bytes | None:
+        counts.append(-1)
+        return load(name)
+
+    monkeypatch.setattr(cache, "collect", count_files)
+    monkeypatch.setattr(cache_folder, "load", count_entry)
     return counts
 
 
