@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_BLOCK = 2**17
-"""Numbers of an intermediate result in float64."""
+_BLOCK = 15_000
+"""Numbers of an intermediate result in float64: less than what the system's allocator maps anew for each array."""
 _EXACT = 2**24
 """Whole numbers up to here have no rounding in float32."""
 
