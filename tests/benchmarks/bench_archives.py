@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import xarray as xr
-from harness import compare, environment
+from harness import compare, environment, goal
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -67,7 +67,7 @@ def getting(server: Server) -> None:
     """Compare C-GET."""
     study, host = phantoms.ANNA.study, ("127.0.0.1", str(server.port))
     keys = ["-k", "QueryRetrieveLevel=SERIES", "-k", f"StudyInstanceUID={study}", "-k", f"SeriesInstanceUID={SERIES}"]
-    compare(
+    taken = compare(
         f"C-GET of {IMAGES} images of 256 x 256, with opening",
         {
             "imagedata_xr": fetched(f"{server.url}//{study}/{SERIES}"),
@@ -77,6 +77,8 @@ def getting(server: Server) -> None:
             "dcmtk getscu": program("getscu", "-S", "-aec", server.aet, *host, *keys),
         },
     )
+    times = taken["pynetdicom getscu"] / taken["imagedata_xr"]
+    goal("a series by C-GET, with opening, times faster than pynetdicom's example client", times, at_least=1)
 
 
 def web(server: Server) -> None:
@@ -84,7 +86,7 @@ def web(server: Server) -> None:
     base = f"http://127.0.0.1:{server.web}/dicom-web"
     place = f"studies/{phantoms.ANNA.study}/series/{SERIES}"
     accept = 'Accept: multipart/related; type="application/dicom"; transfer-syntax=*'
-    compare(
+    taken = compare(
         f"WADO-RS of {IMAGES} images of 256 x 256",
         {
             "imagedata_xr, with opening": fetched(f"dicomweb+{base}/{place}"),
@@ -92,12 +94,17 @@ def web(server: Server) -> None:
             "curl, not taken apart": program("curl", "-s", "-o", "series.bin", "-H", accept, f"{base}/{place}"),
         },
     )
+    times = taken["imagedata_xr, the stream alone"] / taken["curl, not taken apart"]
+    goal("a series by WADO-RS, part of the time of curl", times, at_most=1.5)
 
 
 def main() -> None:
-    """Run all."""
+    """Run all, where there is an Orthanc."""
     warnings.simplefilter("ignore")
     print(environment())
+    if missing := [name for name in ("Orthanc", "getscu", "curl") if shutil.which(name) is None]:
+        print(f"\nArchives were left out: {', '.join(missing)} is not installed.")
+        return
     with tempfile.TemporaryDirectory() as folder, orthanc(Path(folder) / "server") as server:
         series = phantoms.mr(shape=(1, IMAGES, 256, 256), uid=SERIES)
         phantoms.make(Path(folder) / "in", series)
