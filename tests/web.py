@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +20,12 @@ class Web:
 
     url: str = ""
     ranges: bool = True
+    tags: bool = False
+    """Whether it tells an ETag, a digest of the content."""
+    dates: bool = True
+    """Whether it tells when files were changed."""
+    lead: Callable[[Any], bool] | None = None
+    """Answers a request in place of the server, where it returns true."""
     wait: float = 0.0
     fail: dict[str, list[int | str]] = field(default_factory=dict)
     """By the name of a file: what its next requests get, a status, or "reset" for a connection that breaks."""
@@ -68,6 +75,8 @@ class _Handler(SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         if not self._begin():
             return
+        if self.web.lead is not None and self.web.lead(self):
+            return
         path, asked = Path(self.translate_path(self.path)), self.headers.get("Range")
         if not asked or not path.is_file() or not self.web.ranges:
             super().do_GET()
@@ -77,6 +86,7 @@ class _Handler(SimpleHTTPRequestHandler):
         begin, end = int(first), min(int(last or len(data) - 1), len(data) - 1)
         if begin >= len(data):
             self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(data)}")
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
@@ -86,6 +96,7 @@ class _Handler(SimpleHTTPRequestHandler):
         self.send_response(206)
         self.send_header("Content-Range", f"bytes {begin}-{end}/{len(data)}")
         self.send_header("Content-Length", str(len(part)))
+        self.send_header("Last-Modified", self.date_time_string(int(path.stat().st_mtime)))
         self.end_headers()
         self.wfile.write(part)
 
@@ -93,7 +104,14 @@ class _Handler(SimpleHTTPRequestHandler):
         if self._begin():
             super().do_HEAD()
 
+    def send_header(self, keyword: str, value: str) -> None:
+        if keyword != "Last-Modified" or self.web.dates:
+            super().send_header(keyword, value)
+
     def end_headers(self) -> None:
+        path = Path(self.translate_path(self.path))
+        if self.web.tags and path.is_file():
+            self.send_header("ETag", f'"{hashlib.md5(path.read_bytes()).hexdigest()}"')
         if self.web.ranges:
             self.send_header("Accept-Ranges", "bytes")
         super().end_headers()

@@ -6,23 +6,25 @@ import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from threading import Lock
-from typing import Any
+from typing import Any, TypeAlias
 
 from fsspec import AbstractFileSystem
 from fsspec.spec import AbstractBufferedFile
 
 from ..errors import NotFoundError, SourceError
 from .contents import packed_tar_contents, tar_contents, zip_contents
+from .far import states_far, tells
 from .files import File, file_name, is_local, read_available, reason
 from .members import Member
 from .patience import patiently, real_error
 from .ranges import GZIP_MAGIC, Gzip
+from .told import Told, of_info
 from .zip_members import ZipMembers
 
 _KEPT = 16
 """Archives whose tables of contents are kept in memory."""
 
-_TAGS = ("ETag", "etag", "mtime", "LastModified", "created", "version_id", "generation")
+Stamp: TypeAlias = "tuple[int, str | Told]"
 _opened: OrderedDict[tuple[Any, ...], Archive] = OrderedDict()
 _lock = Lock()
 
@@ -47,13 +49,14 @@ def open_archive(file: File, kind: str) -> Archive:
     return _open(file, kind, _stamp(file))
 
 
-def _open(file: File, kind: str, stamp: tuple[int, str]) -> Archive:
+def _open(file: File, kind: str, stamp: Stamp) -> Archive:
     key = (file.fs, file.path, kind, stamp)
     with _lock:
         if key in _opened:
             _opened.move_to_end(key)
             return _opened[key]
-    archive = Archive(file, kind, stamp)
+    # what is read of a remote one has to be in this state
+    archive = Archive(file._replace(state=stamp[1] if isinstance(stamp[1], Told) else None), kind, stamp)
     with _lock:
         _opened[key] = archive
         while len(_opened) > _KEPT:
@@ -61,29 +64,40 @@ def _open(file: File, kind: str, stamp: tuple[int, str]) -> Archive:
     return archive
 
 
-def _stamp(file: File) -> tuple[int, str]:
+def _stamp(file: File) -> Stamp:
     """Length of a file, and what changes when its content does, as far as its store tells."""
     try:
         if is_local(file):
             status = os.stat(file.path)
             return status.st_size, f"{status.st_mtime_ns} {status.st_ino}"
-        info = patiently(lambda: file.fs.info(file.path))
+        told, kind = (file.state, "file") if isinstance(file.state, Told) else _told(file)
     except Exception as error:  # stores have their own families of errors
         what = real_error(error)
         if isinstance(what, FileNotFoundError):
             raise NotFoundError(f"{file_name(file)} does not exist") from error
         raise SourceError(f"{file_name(file)} can't be read: {reason(what)}") from error
-    if info.get("type") == "directory":
+    if kind == "directory":
         raise SourceError(f"{file_name(file)} is a folder, not an archive")
-    if info.get("size") is None:
+    if told is None or told.size is None:
         raise SourceError(
             f"{file_name(file)}: its server does not tell its length, so that no part of it can be read: download it, "
             "and open the copy"
         )
-    return int(info["size"]), " ".join(f"{tag}={info[tag]}" for tag in _TAGS if info.get(tag))
+    return told.size, told
 
 
-def _again(fs: AbstractFileSystem, path: str, kind: str, stamp: tuple[int, str]) -> Archive:
+def _told(file: File) -> tuple[Told | None, str]:
+    """State of a remote file, and its type."""
+    if tells(file.fs):
+        (told,) = states_far(file.fs, [file.path])
+        if isinstance(told, Exception):
+            raise told
+        return told, "file"
+    info = patiently(lambda: file.fs.info(file.path))
+    return of_info(info), str(info.get("type"))
+
+
+def _again(fs: AbstractFileSystem, path: str, kind: str, stamp: Stamp) -> Archive:
     """Open an archive in another process: it has to be the very one."""
     return _open(File(fs, path), kind, stamp)
 
@@ -102,7 +116,7 @@ class Archive(AbstractFileSystem):  # type: ignore[misc]
     root_marker = ""
     names_are_safe = True
 
-    def __init__(self, file: File, kind: str, stamp: tuple[int, str]) -> None:
+    def __init__(self, file: File, kind: str, stamp: Stamp) -> None:
         super().__init__()
         self.file, self.kind, self.stamp = file, kind, stamp
         self.gzip: Gzip | None = None

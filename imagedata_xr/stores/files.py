@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import hashlib
 import os
@@ -13,27 +12,44 @@ from typing import Any, NamedTuple, cast
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from ..errors import ImagedataError, SourceError
-from ..options import options
-from .http import http_ranges, is_http, known_size
-from .patience import may_pass, patiently, pause
+from ..errors import SourceError
+from .far import BATCH, ChangedError, failure, read_far, reason, states_far, tells, told_now
+from .patience import patiently
+from .told import Told, last_told
+
+__all__ = [
+    "BATCH",
+    "File",
+    "check_state",
+    "file_name",
+    "is_local",
+    "local",
+    "read_available",
+    "read_into",
+    "read_range",
+    "read_ranges",
+    "reason",
+    "sizes_of",
+    "stamped",
+    "state_now",
+    "strip_credentials",
+    "token_of",
+    "with_states",
+]
 
 _READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-
-BATCH = 64
-"""Ranges asked for at once from a remote store."""
 
 
 class File(NamedTuple):
     """A file: the filesystem that holds it and the path inside that filesystem.
 
-    Once it was opened, also its state then: its length and its time of change (ns), of local files. What is read of it
-    later has to be in that state.
+    Once it was opened, also its state then: of local files the length and the time of change (ns), of others what the
+    store tells. What is read of it later has to be in that state.
     """
 
     fs: AbstractFileSystem
     path: str
-    state: tuple[int, int] | None = None
+    state: tuple[int, int] | Told | None = None
 
     def __eq__(self, other: object) -> bool:
         """Whether it is the same file, whatever its state."""
@@ -58,13 +74,22 @@ def is_local(file: File) -> bool:
 
 
 def stamped(file: File) -> File:
-    """Give a file with the state that it has now; as it is where that is known, and where it is not local."""
-    if file.state is not None or not is_local(file):
+    """Give a file with the state that it has now; as it is where that is known, and where nothing tells it."""
+    if file.state is not None:
         return file
+    if not is_local(file):
+        state = states_far(file.fs, [file.path], fresh=tells(file.fs))[0]
+        return file._replace(state=state) if isinstance(state, Told) else file
     try:
         return file._replace(state=state_now(os.stat(file.path)))
     except OSError:  # said by the one who reads it
         return file
+
+
+def with_states(files: Sequence[File]) -> list[File]:
+    """Give files of one remote store, of which something was read just now, with the states that they had."""
+    told = told_now(files[0].fs, [file.path for file in files]) if files else []
+    return [f._replace(state=t if isinstance(t, Told) else None) for f, t in zip(files, told, strict=True)]
 
 
 def state_now(status: os.stat_result) -> tuple[int, int]:
@@ -74,7 +99,7 @@ def state_now(status: os.stat_result) -> tuple[int, int]:
 
 def token_of(files: Iterable[File]) -> str:
     """Digest of the states of files, for names of tasks; empty where none is known."""
-    states = [file.state for file in files]
+    states = [file.state.text if isinstance(file.state, Told) else file.state for file in files]
     if not any(states):
         return ""
     return hashlib.blake2b(repr(states).encode(), digest_size=8).hexdigest()
@@ -86,17 +111,30 @@ def check_state(file: File, status: os.stat_result | None = None) -> None:
     Parameters
     ----------
     file
+        A remote one costs a request; reading ranges checks it without.
     status
-        Of the open file, where it is.
+        Of the open file, where it is local.
     """
     if file.state is None:
         return
+    if isinstance(file.state, Told):
+        beneath = file.fs.packed(file.path) if hasattr(file.fs, "packed") else file
+        (now,) = states_far(beneath.fs, [beneath.path])
+        if isinstance(now, Exception):
+            raise SourceError(f"{file_name(file)} can't be read: {reason(now)}") from now
+        if now is not None and file.state.differs(now):
+            raise _changed(file)
+        return
     try:
-        now = state_now(os.stat(file.path) if status is None else status)
+        same = state_now(os.stat(file.path) if status is None else status) == file.state
     except OSError as error:
         raise SourceError(f"{file_name(file)} can't be read: {reason(error)}") from error
-    if now != file.state:
-        raise SourceError(f"{file_name(file)} has changed since it was opened: open the source again")
+    if not same:
+        raise _changed(file)
+
+
+def _changed(file: File) -> SourceError:
+    return SourceError(f"{file_name(file)} has changed since it was opened: open the source again")
 
 
 def file_name(file: File) -> str:
@@ -214,48 +252,29 @@ def read_available(files: Sequence[File], offsets: Sequence[int], lengths: Seque
             data[k] = _read_local(file, offset, length)
         else:
             remote.setdefault(file.fs, []).append(k)
-    for k in {id(files[k].state): k for wanted in remote.values() for k in wanted if files[k].state}.values():
-        check_state(files[k])  # content that is unpacked from a local file
+    for k in {(files[k].path, files[k].state): k for wanted in remote.values() for k in wanted}.values():
+        if hasattr(files[k].fs, "packed"):
+            check_state(files[k])  # of what is unpacked, the packed file
     for fs, wanted in remote.items():
         for first in range(0, len(wanted), BATCH):
             batch = wanted[first : first + BATCH]
             starts = [offsets[k] for k in batch]
             stops = [offsets[k] + lengths[k] for k in batch]
-            got = _read_far(fs, [files[k].path for k in batch], starts, stops)
+            got = read_far(fs, [files[k].path for k in batch], starts, stops, [files[k].state for k in batch])
             for k, one in zip(batch, got, strict=True):
-                data[k] = _checked(one)
+                data[k] = _checked(files[k], one)
     return data
-
-
-def _read_far(fs: AbstractFileSystem, paths: list[str], starts: list[int], stops: list[int]) -> list[Any]:
-    """Read ranges of a remote store; those that fail for a reason that may pass are asked for again."""
-    got = _ask(fs, paths, starts, stops)
-    for attempt in range(options().retries):
-        again = [k for k, one in enumerate(got) if not isinstance(one, bytes) and may_pass(one)]
-        if not again:
-            break
-        pause(attempt)
-        more = _ask(fs, [paths[k] for k in again], [starts[k] for k in again], [stops[k] for k in again])
-        for k, one in zip(again, more, strict=True):
-            got[k] = one
-    return got
-
-
-def _ask(fs: AbstractFileSystem, paths: list[str], starts: list[int], stops: list[int]) -> list[Any]:
-    if is_http(fs):
-        return list(http_ranges(fs, paths, starts, stops))
-    try:
-        return list(fs.cat_ranges(paths, starts, stops, on_error="return"))
-    except Exception as error:  # noqa: BLE001  # stores have their own families; it is told with the name of the file
-        return [error] * len(paths)
 
 
 def sizes_of(files: Sequence[File]) -> list[int | OSError | None]:
     """Lengths of files of one store; None where it does not tell, the error of what fails."""
     if not files:
         return []
-    fs = files[0].fs
-    known = {f.path: size for f in files if is_http(fs) and (size := known_size(fs, f.path)) is not None}
+    fs, known = files[0].fs, dict[str, Any]()
+    for file in files:
+        told = file.state if isinstance(file.state, Told) else last_told(fs, file.path) if tells(fs) else None
+        if told is not None and told.size is not None:
+            known[file.path] = told.size
     rest = [f.path for f in files if f.path not in known]
     try:
         known |= zip(rest, patiently(lambda: fs.sizes(rest)), strict=True) if rest else {}
@@ -268,45 +287,17 @@ def _size(fs: AbstractFileSystem, path: str) -> Any:
     try:
         return patiently(lambda: fs.size(path))
     except Exception as error:  # noqa: BLE001
-        return _checked(error)
-
-
-def reason(error: Exception) -> str:
-    """Say in a few words why the system refused, without the path (it stands elsewhere in the message)."""
-    if isinstance(error, ImagedataError):
-        return str(error)
-    status = getattr(error, "status", None)
-    if isinstance(status, int):  # of a web server
-        return f"the server answers {status} {getattr(error, 'message', '')}".rstrip()
-    strerror = getattr(error, "strerror", None)
-    return str(strerror) if strerror else _WORDS.get(type(error).__name__, type(error).__name__)
-
-
-_WORDS = {
-    "ServerDisconnectedError": "the server closed the connection",
-    "ClientPayloadError": "the connection broke",
-    "SocketTimeoutError": "the server did not answer in time",
-    "ServerTimeoutError": "the server did not answer in time",
-    "TimeoutError": "the server did not answer in time",
-    "FSTimeoutError": "the server did not answer in time",
-    "NoCredentialsError": "there are no credentials: storage_options take them",
-}
-"""What errors of libraries mean that have no text of their own, or one with the address in it."""
+        return failure(error)
 
 
 def _too_short(file: File, there: int, size: int, start: int) -> SourceError:
     return SourceError(f"{file_name(file)} is too short: {there} of {size} bytes are there from byte {start} on")
 
 
-def _checked(got: object) -> bytes | OSError:
+def _checked(file: File, got: object) -> bytes | OSError:
     if isinstance(got, bytes | bytearray | memoryview):
         return bytes(got)
-    if isinstance(got, OSError):
-        return got
-    # aiohttp, botocore and others have their own families; one kind is enough for those who call
-    error = OSError(errno.EIO, reason(got) if isinstance(got, Exception) else type(got).__name__)
-    error.__cause__ = got if isinstance(got, BaseException) else None
-    return error
+    return _changed(file) if isinstance(got, ChangedError) else failure(got)
 
 
 _MUCH = 1 << 20

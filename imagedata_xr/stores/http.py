@@ -6,15 +6,14 @@ import asyncio
 import re
 from collections.abc import Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from fsspec import AbstractFileSystem
 from fsspec.asyn import sync
 
+from .told import Told, note, of_headers
+
 SILENCE = 60.0
 """Seconds without a byte after which a request is given up."""
-
-_sizes: WeakKeyDictionary[AbstractFileSystem, dict[str, int]] = WeakKeyDictionary()
 
 
 def is_http(fs: AbstractFileSystem) -> bool:
@@ -24,13 +23,14 @@ def is_http(fs: AbstractFileSystem) -> bool:
 
 def http_ranges(
     fs: Any, urls: Sequence[str], starts: Sequence[int], stops: Sequence[int]
-) -> list[bytes | BaseException]:
+) -> list[tuple[bytes, Told | None] | BaseException]:
     """Read ranges, all at once; fewer bytes where a file ends, the error of what fails.
 
-    A server that answers with the whole file is read up to the end of the range.
+    Each with the state that the server tells of the file. A server that answers with the whole file is read up to the
+    end of the range.
     """
 
-    async def together() -> list[bytes | BaseException]:
+    async def together() -> list[tuple[bytes, Told | None] | BaseException]:
         import aiohttp
 
         session = await fs.set_session()
@@ -38,18 +38,13 @@ def http_ranges(
         asked = [_range(fs, session, limit, *one) for one in zip(urls, starts, stops, strict=True)]
         return await asyncio.gather(*asked, return_exceptions=True)
 
-    result: list[bytes | BaseException] = sync(fs.loop, together)
+    result: list[tuple[bytes, Told | None] | BaseException] = sync(fs.loop, together)
     return result
 
 
-def known_size(fs: AbstractFileSystem, url: str) -> int | None:
-    """Length of a file, as the server told it with the last range that was read; None if none was."""
-    return _sizes.get(fs, {}).get(url)
-
-
-async def _range(fs: Any, session: Any, limit: Any, url: str, start: int, stop: int) -> bytes:
+async def _range(fs: Any, session: Any, limit: Any, url: str, start: int, stop: int) -> tuple[bytes, Told | None]:
     if stop <= start:
-        return b""
+        return b"", None
     given = {"timeout": limit, **fs.kwargs}
     given["headers"] = {
         **given.get("headers", {}),
@@ -57,17 +52,25 @@ async def _range(fs: Any, session: Any, limit: Any, url: str, start: int, stop: 
         "Accept-Encoding": "identity",
     }
     async with session.get(fs.encode_url(url), **given) as answer:
+        said = answer.headers.get("Content-Range", "").strip()
         if answer.status == 416:  # the file ends before the range begins
-            return b""
+            size = re.fullmatch(r"bytes \*/(\d+)", said)
+            return b"", note(fs, url, of_headers(answer.headers, int(size[1]) if size else None))
         fs._raise_not_found_for_status(answer, url)
-        told = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", "").strip())
+        if answer.headers.get("Content-Encoding", "identity") not in ("identity", ""):
+            raise OSError(5, "the server packs what it sends, though it was asked not to: no part can be read")
         if answer.status != 206:
-            return await _passing(answer, start, stop)
-        if told is None or int(told[1]) != start:
+            length = answer.headers.get("Content-Length", "")
+            told = note(fs, url, of_headers(answer.headers, int(length) if length.isdigit() else None))
+            return await _passing(answer, start, stop), told
+        place = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", said)
+        if place is None or int(place[1]) != start:
             raise OSError(5, "the server answers with another range than it was asked for")
-        _sizes.setdefault(fs, {})[url] = int(told[2])
+        told = note(fs, url, of_headers(answer.headers, None if place[3] == "*" else int(place[3])))
         data: bytes = await answer.read()
-        return data[: stop - start]
+        if len(data) != int(place[2]) - start + 1:
+            raise OSError(5, "the server sends another number of bytes than it says")
+        return data[: stop - start], told
 
 
 async def _passing(answer: Any, start: int, stop: int) -> bytes:

@@ -16,6 +16,9 @@ T = TypeVar("T")
 PAUSE = 0.2
 """Seconds before asking for the second time."""
 
+LONGEST = 10.0
+"""Seconds that a server may have us wait before we ask again."""
+
 _NUMBERS = (errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT, errno.EBUSY)
 _PASSING = {  # families of aiohttp, botocore and fsspec, which need not be installed
     "ClientConnectionError", "ClientPayloadError", "ConnectionClosedError", "ReadTimeoutError", "ConnectTimeoutError",
@@ -54,12 +57,13 @@ def real_error(error: Exception) -> Exception:
     return error
 
 
-def pause(attempt: int) -> None:
+def pause(attempt: int, asked: float = 0.0) -> None:
     """Wait before asking again, after the attempt of this number (from 0): each time twice as long, somewhat at random.
 
-    Many that failed together then do not come back together.
+    Many that failed together then do not come back together. A server that asks for a longer wait, in seconds, gets
+    it, up to ten of them.
     """
-    time.sleep(PAUSE * 2**attempt * random.uniform(0.7, 1.3))
+    time.sleep(max(PAUSE * 2**attempt * random.uniform(0.7, 1.3), min(asked, LONGEST)))
 
 
 def patiently(ask: Callable[[], T]) -> T:

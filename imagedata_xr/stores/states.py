@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from hashlib import blake2b
 from typing import Any
 
@@ -15,7 +14,11 @@ import numpy as np
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
+from .far import states_far
 from .files import File, is_local, state_now
+from .http import is_http
+from .s3 import is_s3
+from .told import Told, of_info
 
 STATE_BYTES = 20
 """Length of the digest of a state."""
@@ -24,10 +27,8 @@ RECENT = 2.0
 """Seconds: a file changed later than that before it was looked at may change again without a new time of change."""
 
 _NETWORK = ("nfs", "cifs", "smb", "fuse.", "afs", "ceph", "lustre", "gpfs", "beegfs", "glusterfs", "9p", "davfs")
-_TAGS = ("ETag", "etag", "e_tag", "version_id", "VersionId", "generation", "md5Hash", "md5", "Content-MD5", "checksum")
-_TIMES = ("mtime", "LastModified", "last_modified", "modified", "updated", "Last-Modified")
 _SECRET = (
-    "password", "passwd", "secret", "token", "sas_token", "account_key", "connection_string", "credential", "auth",
+    "password", "passwd", "secret", "token", "sas_token", "account_key", "connection_string", "credential",
     "session_token", "passphrase", "pkey", "key_filename", "private_key", "access_token", "asynchronous", "loop",
     "skip_instance_cache", "use_listings_cache", "listings_expiry_time", "max_paths", "batch_size", "timeout",
 )  # fmt: skip
@@ -37,6 +38,8 @@ _NAMING = (
     "endpoint_url", "region_name", "path", "org", "repo", "sha", "ref", "bucket", "requester_pays", "ssl", "protocol",
 )  # fmt: skip
 """Options that do."""
+_ENVIRONMENT = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
+"""Variables that say who asks which server, where the options don't."""
 
 
 def state_of(files: Sequence[File]) -> bytes | None:
@@ -58,8 +61,8 @@ def state_of(files: Sequence[File]) -> bytes | None:
 
 
 def look_at(files: Sequence[File]) -> tuple[bytes | None, list[File]]:
-    """Give `state_of` files, and the local ones with the state that each has now."""
-    return _local_state(files) if is_local(files[0]) else (_remote_state(files), list(files))
+    """Give `state_of` files, and these with the state that each has now, as far as it is told."""
+    return _local_state(files) if is_local(files[0]) else _remote_state(files)
 
 
 def _local_state(files: Sequence[File]) -> tuple[bytes | None, list[File]]:
@@ -77,53 +80,34 @@ def _local_state(files: Sequence[File]) -> tuple[bytes | None, list[File]]:
     return blake2b(numbers.tobytes() + inodes.tobytes(), digest_size=STATE_BYTES).digest(), now
 
 
-def _remote_state(files: Sequence[File]) -> bytes | None:
+def _remote_state(files: Sequence[File]) -> tuple[bytes | None, list[File]]:
+    told = [file.state if isinstance(file.state, Told) else None for file in files]
+    if None in told:
+        told = _told_now(files)
+    now = [file._replace(state=one) for file, one in zip(files, told, strict=True)]
+    digest = blake2b(digest_size=STATE_BYTES)
+    for one in told:
+        if one is None or one.size is None or not one.sure:
+            return None, now
+        digest.update(one.text.encode("utf-8", "surrogateescape") + b"\0")
+    return digest.digest(), now
+
+
+def _told_now(files: Sequence[File]) -> list[Told | None]:
+    """Ask a store anew: by one listing, or, on the web, for each file."""
     fs, paths = files[0].fs, [file.path for file in files]
+    if is_http(fs):
+        return [one if isinstance(one, Told) else None for one in states_far(fs, paths)]
     top = posixpath.commonpath(paths) if len({p.startswith("/") for p in paths}) == 1 else ""
     top = posixpath.dirname(top) if top in paths else top
     if not top.strip("/"):
-        return None  # files of several buckets or hosts
+        return [None] * len(files)  # files of several buckets or hosts
     try:
         fs.invalidate_cache()
         known = fs.find(top, detail=True)
     except (OSError, NotImplementedError, ValueError):
-        return None
-    digest, now = blake2b(digest_size=STATE_BYTES), time.time()
-    for path in paths:
-        one = _told(known.get(path), now)
-        if one is None:
-            return None
-        digest.update(one.encode() + b"\0")
-    return digest.digest()
-
-
-def _told(info: Mapping[str, Any] | None, now: float) -> str | None:
-    """What a store tells of the state of one file; None where that is too little."""
-    if info is None or info.get("size") is None:
-        return None
-    tags = [f"{name}={info[name]}" for name in _TAGS if info.get(name)]
-    times = [(name, info[name]) for name in _TIMES if info.get(name)]
-    if not tags:
-        when = [_seconds(value) for _, value in times]
-        if not when or any(one is None or one > now - RECENT for one in when):
-            return None
-    others = [f"ino={info['ino']}"] if info.get("ino") else []
-    return ";".join([str(info["size"]), *tags, *(f"{name}={value}" for name, value in times), *others])
-
-
-def _seconds(value: object) -> float | None:
-    """Time of change as seconds since 1970; None if that can't be told."""
-    if isinstance(value, datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
-    if isinstance(value, int | float):
-        return float(value)
-    if isinstance(value, str):
-        for parse in (datetime.fromisoformat, parsedate_to_datetime):
-            try:
-                return _seconds(parse(value))
-            except ValueError:
-                continue
-    return None
+        return [None] * len(files)
+    return [of_info(known[path]) if path in known else None for path in paths]
 
 
 def store_name(fs: AbstractFileSystem) -> str | None:
@@ -138,16 +122,29 @@ def store_name(fs: AbstractFileSystem) -> str | None:
     if isinstance(fs, LocalFileSystem):
         return "file"
     protocol = fs.protocol if isinstance(fs.protocol, str) else "|".join(fs.protocol)
-    if protocol in ("memory", "http|https", "zip", "tar", "reference", "gzip", "archive") or fs.storage_args:
+    if protocol in ("memory", "zip", "tar", "reference", "gzip", "archive") or fs.storage_args:
         return None
     parts = _naming(fs.storage_options)
+    if parts is not None and is_s3(fs):
+        parts += [[name, os.environ[name]] for name in _ENVIRONMENT if os.environ.get(name)]
     return None if parts is None else f"{protocol}:{type(fs).__name__}:{parts}"
+
+
+def named_path(file: File) -> str:
+    """Path of a file for a name of it; without the password that a web address may have, which could be guessed."""
+    return re.sub(r"(?<=://)([^/?#:@]*):[^/?#]*@", r"\1@", file.path) if is_http(file.fs) else file.path
 
 
 def _naming(given: Mapping[str, Any]) -> list[Any] | None:
     """Sort out options that name a store; None if one is unknown."""
     parts: list[Any] = []
     for name, value in sorted(given.items()):
+        if name == "auth" and value is not None:  # aiohttp's has a login; others are a pair
+            value = getattr(value, "login", value[0] if isinstance(value, tuple) and value else None)
+            if not isinstance(value, str):
+                return None
+            parts.append([name, value])
+            continue
         if name in _SECRET or value is None:
             continue
         if isinstance(value, AbstractFileSystem):

@@ -16,6 +16,7 @@ from fsspec import AbstractFileSystem
 from ..errors import SourceError
 from .files import File, file_name, is_local
 from .ranges import GZIP_MAGIC, Gzip
+from .told import last_told
 
 __all__ = ["GZIP_MAGIC", "Unpacked", "unpacked"]
 
@@ -143,9 +144,10 @@ class _Stream(gzip.GzipFile):
 
 
 def _state(file: File) -> object:
-    """What changes when a local file does; other stores are taken not to change."""
+    """What changes when a file does, as far as it was told."""
     if not is_local(file):
-        return None
+        told = last_told(file.fs, file.path)
+        return None if told is None else told.text
     try:
         status = os.stat(file.path)
     except OSError:

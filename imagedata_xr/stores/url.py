@@ -6,21 +6,16 @@ Addresses that need more than fsspec are those of stores of our own; see `imaged
 
 from __future__ import annotations
 
-import asyncio
-import glob
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from urllib.parse import unquote
 
-from fsspec import AbstractFileSystem
-from fsspec.asyn import sync
 from fsspec.core import OpenFile, url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from ..errors import LabelError, NotFoundError, SourceError
-from ..options import options as current
 from . import registry
 from .address import ArchiveAddress, archive_address, chosen, is_archive, kind_of
 from .archives import open_archive
@@ -37,8 +32,9 @@ from .files import (
     reason,
     strip_credentials,
 )
-from .patience import may_pass, patiently, pause, real_error
+from .listing import find_in, find_local, find_named, has_magic
 from .registry import StorageOptions, store_of
+from .told import Told
 
 __all__ = [
     "BATCH",
@@ -59,9 +55,6 @@ __all__ = [
     "source_name",
     "strip_credentials",
 ]
-
-_NEVER_FOLDERS = (".dcm", ".ima", ".nii", ".nii.gz")
-"""Extensions of files: an empty folder of such a name stands where one was lost."""
 
 FORMS = (
     "path/of/file", "path/of/folder", "pattern*.dcm", "file:///path", "https://host/file", "s3://bucket/folder",
@@ -165,65 +158,26 @@ def _find_each(sources: list[str | OpenFile | File], options: StorageOptions) ->
         return (_find_one(one, options) for one in sources)
     if not getattr(fs, "async_impl", False):
         return (_find_one(one, options) for one in sources)
-    told = _told_at_once(fs, paths)
-    pairs = zip(plain, paths, told, strict=True)
-    return [_found(fs, path, strip_credentials(one), info) for one, path, info in pairs]
+    return find_named(fs, paths, [strip_credentials(one) for one in plain])
 
 
 def _is_plain_url(source: str) -> bool:
     """Whether an address names one thing of fsspec's, which need not be listed to be found."""
     known = "://" in source and "::" not in source and not source.startswith("file://")
     special = store_of(source) is not None or archive_address(source) is not None
-    return known and not special and not source.endswith("/") and not _has_magic(source)
-
-
-def _has_magic(path: str) -> bool:
-    """Whether a path is a pattern; on the web a question mark begins the query."""
-    web = path.startswith(("http://", "https://"))
-    return glob.has_magic(path.partition("?")[0] if web else path)
-
-
-def _told_at_once(fs: AbstractFileSystem, paths: Sequence[str]) -> list[Any]:
-    """What a store tells of files, or the errors, of 64 at once."""
-
-    async def together(some: Sequence[str]) -> list[Any]:
-        return await asyncio.gather(*(fs._info(path) for path in some), return_exceptions=True)
-
-    told: list[Any] = []
-    for first in range(0, len(paths), BATCH):
-        some = paths[first : first + BATCH]
-        got = sync(fs.loop, together, some)
-        for attempt in range(current().retries):
-            again = [k for k, one in enumerate(got) if may_pass(one)]
-            if not again:
-                break
-            pause(attempt)
-            for k, one in zip(again, sync(fs.loop, together, [some[k] for k in again]), strict=True):
-                got[k] = one
-        told += got
-    return told
-
-
-def _found(fs: AbstractFileSystem, path: str, name: str, info: Any) -> list[File]:
-    """Files under a path of which a store has told something."""
-    info = real_error(info) if isinstance(info, Exception) else info
-    if isinstance(info, FileNotFoundError):
-        raise NotFoundError(f"{name} does not exist") from info
-    if isinstance(info, Exception):
-        raise SourceError(f"{name} can't be listed: {reason(info)}") from info
-    return [File(fs, path)] if info["type"] != "directory" else _find_in(fs, path, name)
+    return known and not special and not source.endswith("/") and not has_magic(source)
 
 
 def _find_one(source: str | OpenFile | File, options: StorageOptions) -> list[File]:
-    if isinstance(source, File):
-        return [source]
+    if isinstance(source, File):  # of a remote one the state may be of long ago
+        return [source._replace(state=None) if isinstance(source.state, Told) else source]
     if isinstance(source, OpenFile):
         if source.compression:
             raise SourceError(
                 f"{_name(source)} is opened with compression {source.compression!r}, which has no byte ranges: "
                 "unpack it, or open it without compression"
             )
-        return _find_in(source.fs, source.path, _name(source))
+        return find_in(source.fs, source.path, _name(source))
     if (store := store_of(source)) is not None:
         return store.find(source, options)
     if (address := archive_address(source)) is not None:
@@ -235,7 +189,7 @@ def _find_plain(source: str, options: StorageOptions) -> list[File]:
     for pattern, finder in _KINDS:
         if pattern.match(source):
             return finder(source, options)
-    return _find_local(source)
+    return find_local(source)
 
 
 def _find_archived(address: ArchiveAddress, options: StorageOptions) -> list[File]:
@@ -273,101 +227,14 @@ def _find_url(url: str, options: StorageOptions) -> list[File]:
     except (ValueError, ImportError) as error:
         raise SourceError(f"{name} can't be opened: {error}; {forms()}") from error
     if isinstance(fs, LocalFileSystem):
-        return _find_local(path)
-    return _find_in(fs, path, name)
-
-
-def _find_in(fs: AbstractFileSystem, path: str, name: str) -> list[File]:
-    """List what a filesystem holds under a path or glob."""
-    if isinstance(fs, LocalFileSystem):
-        return _find_local(path)
-    try:
-        paths = patiently(lambda: _paths_in(fs, path, name))
-    except SourceError:
-        raise
-    except Exception as error:  # stores have their own families of errors
-        what = real_error(error)
-        if isinstance(what, FileNotFoundError):
-            raise NotFoundError(f"{name} does not exist") from error
-        raise SourceError(f"{name} can't be listed: {reason(what)}") from error
-    if not paths:
-        raise NotFoundError(f"{name} is empty: it holds no file")
-    return [File(fs, p) for p in paths]
-
-
-def _paths_in(fs: AbstractFileSystem, path: str, name: str) -> list[str]:
-    tops = [path]
-    if _has_magic(path) and not fs.exists(path):
-        tops = sorted(top for top in fs.glob(path) if "/." in path or not _hidden(top))
-        if not tops:
-            raise NotFoundError(f"Nothing matches {name}")
-    return [p for top in tops for p in _files_below(fs, top)]
-
-
-def _files_below(fs: AbstractFileSystem, top: str) -> list[str]:
-    if fs.info(top)["type"] != "directory" and not top.endswith("/"):
-        return [top]
-    root = top.strip("/")
-    return sorted(p for p in fs.find(top) if not _hidden(p.strip("/").removeprefix(root)))
-
-
-def _hidden(path: str) -> bool:
-    return any(part.startswith(".") for part in path.split("/"))
+        return find_local(path)
+    return find_in(fs, path, name)
 
 
 def _file_url(url: str, options: StorageOptions) -> list[File]:
     path = url.removeprefix("file://")
     # fsspec takes a per cent sign literally, browsers encode; what exists decides
-    return _find_local(path if os.path.lexists(path) else unquote(path))
-
-
-def _find_local(path: str) -> list[File]:
-    path = os.path.abspath(os.path.expanduser(path))
-    fs = local()
-    if os.path.isdir(path):
-        files = _walk(path)
-        if not files:
-            raise NotFoundError(f"{path} is empty: it holds no file")
-        return [File(fs, p) for p in files]
-    if os.path.lexists(path):
-        return [File(fs, path)]
-    if not glob.has_magic(path):
-        raise NotFoundError(f"{path} does not exist")
-    tops = sorted(glob.glob(path, recursive=True))
-    if not tops:
-        raise NotFoundError(f"Nothing matches {path}")
-    files = [p for top in tops for p in (_walk(top) if os.path.isdir(top) else [top])]
-    if not files:
-        raise NotFoundError(f"The folders that match {path} are empty: they hold no file")
-    return [File(fs, p) for p in files]
-
-
-def _walk(top: str) -> list[str]:
-    """List all files below a local folder, sorted; a folder reached twice by links is searched once."""
-    files: list[str] = []
-    folders, seen = [top], set()
-    while folders:
-        folder = folders.pop()
-        try:
-            status = os.stat(folder)
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(folder) as entries:
-                inside = [e for e in entries if not e.name.startswith(".")]
-                if not inside and folder != top and folder.lower().endswith(_NEVER_FOLDERS):
-                    files.append(folder)  # in the place of a file: kept, so that its reader names it
-        except OSError as error:
-            raise SourceError(f"The folder {folder} can't be listed: {reason(error)}") from error
-        below = []
-        for entry in inside:
-            if entry.is_dir():
-                below.append(entry.path)
-            elif entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path)):
-                # a link that leads nowhere is kept, so that its reader names it; pipes and sockets are not files
-                files.append(entry.path)
-        folders += sorted(below, reverse=True)
-    return sorted(files)
+    return find_local(path if os.path.lexists(path) else unquote(path))
 
 
 def _name(source: str | OpenFile | File) -> str:

@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 
 from ...options import options
-from ...stores.states import STATE_BYTES, is_slow, look_at, state_of, store_name
+from ...stores.states import STATE_BYTES, is_slow, look_at, named_path, state_of, store_name
+from ...stores.told import Told
 from ...stores.url import File, is_local
 from . import cache_folder, lately
 from .cache_entry import Entry, pack
@@ -71,7 +72,10 @@ def _recall(name: str, files: Sequence[File]) -> Scan | None:
         state, now = look_at(files)
         if state != content[:STATE_BYTES]:
             return None
-        found = entry.fill(collect(some)[0], now)
+        seen = collect(some)[0]
+        found = entry.fill(seen, now)
+        if _changed_meanwhile(seen.files, now):
+            return None
         if some and is_local(some[0]) and state_of(some) != before:
             return None
     except (ValueError, KeyError, IndexError, TypeError):
@@ -81,6 +85,13 @@ def _recall(name: str, files: Sequence[File]) -> Scan | None:
     else:
         lately.hold(name, state, found)
     return found
+
+
+def _changed_meanwhile(seen: Sequence[File], now: Sequence[File]) -> bool:
+    """Whether remote files that were read again are others than were looked at before."""
+    before = {file.path: file.state for file in now if isinstance(file.state, Told)}
+    pairs = ((before.get(file.path), file.state) for file in seen)
+    return any(isinstance(a, Told) and isinstance(b, Told) and a.differs(b) for a, b in pairs)
 
 
 def _packed_files(some: Sequence[File], files: Sequence[File]) -> list[File]:
@@ -102,7 +113,7 @@ def _entry_name(files: Sequence[File]) -> str | None:
     if store is None:
         return None
     digest = blake2b(f"{_version()}\0{store}\0{len(files)}\0".encode("utf-8", "surrogateescape"), digest_size=20)
-    digest.update("\0".join([file.path for file in files]).encode("utf-8", "surrogateescape"))
+    digest.update("\0".join([named_path(file) for file in files]).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Generator
 from typing import TypeAlias
 
-from ...stores.files import File, file_name, read_available, reason, sizes_of, state_now
+from ...stores.files import File, file_name, read_available, reason, sizes_of, state_now, with_states
 from ...stores.unpacked import GZIP_MAGIC, unpacked
 from ..pixels.syntaxes import CODECS
 from .columns import Columns
@@ -78,7 +78,8 @@ class Collector:
     def remote(self, batch: list[File]) -> None:
         """Read files of one store, all at once in each step."""
         n = self.first_read
-        heads = read_available(batch, [0] * len(batch), [n] * len(batch))
+        heads = read_available([f._replace(state=None) for f in batch], [0] * len(batch), [n] * len(batch))
+        batch = with_states(batch)
         full = [f for f, head in zip(batch, heads, strict=True) if isinstance(head, bytes) and len(head) >= n]
         sizes = _sizes(full)
         ready = []
