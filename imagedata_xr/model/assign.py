@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from ..errors import GridError, IdentityError, LabelError, warn
+from ..errors import GridError, IdentityError, LabelError
 from . import geometry
 from .geometry import AXES
 from .identity import PATIENT_KEYS, patient_digest, study_digest
-from .image import Axis, Volumes, build, canonical, repair, space_of, volume_dims
-from .indexes import POSITION_TOLERANCE, Space
+from .image import Axis, Volumes, build, repair, space_of, volume_dims
+from .indexes import Space
+from .lineage import lineage_of
 from .orders import ORDERS
-from .tag_index import TagIndex
 
 ASSIGNED = "assigned_elements"
 """Attr that lists the elements set by `assign_dicom`, which win over the image's own headers on writing."""
@@ -103,31 +103,38 @@ def assign_header(image: xr.DataArray, template: xr.DataArray, relabel: bool = F
     -------
     xarray.DataArray
         With the template's attrs (the image keeps its own units), patient, study and source. Each plane refers to the
-        header of the template's plane that lies where it lies and has its order value, where there is one; other
-        planes are written from the attrs and labels.
+        header of the template's plane that lies where it lies and has its order value, where there is one (see
+        `lineage.lineage_of`); other planes are written from the attrs and labels. Elements that were assigned to the
+        image stay so, and those that were assigned to the template come along.
 
     Raises
     ------
     IdentityError
-        Where the image has a patient or study of its own that is another.
+        Where the image has a patient or study of its own that is another, or a patient and the template none.
     """
     if not relabel:
         check_identity(image, template)
     image = repair(image)
-    lineage = _lineage(canonical(image), canonical(template))
+    lineage = lineage_of(image, template)
     drop = [n for n in ("patient", "study", "source", "instance") if n in image.coords]
-    out = image.drop_vars(drop)
+    out = image.drop_vars(drop).copy(deep=False)  # attrs of its own: drop_vars shares those of the image
     out.attrs = {**{k: v for k, v in template.attrs.items() if k != "units"}, **_units(image)}
+    _keep_assigned(out, image, relabel)
     scalars = {n: template.coords[n].variable for n in ("patient", "study", "source") if n in template.coords}
     out = out.assign_coords(scalars)
     dims = [d for d in (*volume_dims(image), "slice") if d in image.dims]
     shape = tuple(image.sizes[d] for d in dims)
-    out = out.assign_coords(instance=(dims, _uncanonical(lineage, image).reshape(shape)))
+    out = out.assign_coords(instance=(dims, lineage.reshape(shape)))
     return _frame_of_reference(out, template, bool((lineage != 0).any()))
 
 
 def check_identity(image: xr.DataArray, template: xr.DataArray) -> None:
-    """Raise `IdentityError` where both images know their patient or study, and it is another."""
+    """Raise `IdentityError` where the template is of another patient or study than the image, or of no patient."""
+    if "patient" in image.coords and "patient" not in template.coords:
+        raise IdentityError(
+            "the template knows no patient, and the image does: it would lose its own. geometry= or imd.assign_grid "
+            "takes the place alone; relabel=True (imd.assign_header) allows it"
+        )
     for name in ("patient", "study"):
         if name not in image.coords or name not in template.coords:
             continue
@@ -142,70 +149,17 @@ def _units(image: xr.DataArray) -> dict[str, Any]:
     return {"units": image.attrs["units"]} if "units" in image.attrs else {}
 
 
-def _lineage(image: xr.DataArray, template: xr.DataArray) -> NDArray[np.int64]:
-    """Instance digest of the template's plane at each plane of the image, 0 for none; shape (volumes..., slice)."""
-    dims = volume_dims(image)
-    shape = tuple(image.sizes[d] for d in (*dims, "slice"))
-    nothing = np.zeros(shape, dtype=np.int64)
-    if "instance" not in template.coords:
-        return nothing
-    planes = _same_slices(image, template)
-    volumes = _same_volumes(image, template)
-    if planes is None or volumes is None:
-        if volumes is None:
-            warn(
-                "the volumes of image and template can't be matched (imd.assign_tags gives the image the template's): "
-                "their headers are made of what all images of the template share"
-            )
-        return nothing
-    theirs = volume_dims(template)
-    digests = template.coords["instance"].transpose(*theirs, "slice").values.reshape(-1, template.sizes["slice"])
-    out = np.where((planes >= 0)[None, :] & (volumes >= 0)[:, None], digests[volumes][:, planes], 0)
-    return out.reshape(shape).astype(np.int64)
-
-
-def _same_slices(image: xr.DataArray, template: xr.DataArray) -> NDArray[np.intp] | None:
-    """Slice of the template at each slice of the image, -1 for none; None where the spaces differ."""
-    a, b = space_of(image), space_of(template)
-    if (a is None) != (b is None) or (a is not None and b is not None and a.conflict(b)):
-        return None
-    off = np.abs(image["slice"].values[:, None] - template["slice"].values[None, :])
-    nearest = off.argmin(axis=1)
-    return np.where(off.min(axis=1) <= POSITION_TOLERANCE, nearest, -1)
-
-
-def _same_volumes(image: xr.DataArray, template: xr.DataArray) -> NDArray[np.intp] | None:
-    """Volume of the template for each volume of the image, both flattened; None where they can't be matched."""
-    mine, theirs = volume_dims(image), volume_dims(template)
-    n = int(np.prod([image.sizes[d] for d in mine]))
-    if int(np.prod([template.sizes[d] for d in theirs])) == 1 and n == 1:
-        return np.zeros(1, dtype=np.intp)
-    if mine != theirs or len(mine) != 1:
-        return np.arange(n) if mine == theirs and all(_same_labels(image, template, d) for d in mine) else None
-    (dim,) = mine
-    a, b = image.xindexes.get(dim), template.xindexes.get(dim)
-    if not (isinstance(a, TagIndex) and isinstance(b, TagIndex)) or a.order != b.order:
-        return None
-    if len(a.index) == len(b.index) and a.difference(b) is None:
-        return np.argsort(np.asarray(a._permutation(b)))
-    if a.order not in ORDERS or not ORDERS[a.order].scalar:
-        return None
-    shift = a._shifts(b)[-1]
-    off = np.abs(a.index.to_numpy()[:, None] - b.index.to_numpy()[None, :] - shift)
-    return np.where(off.min(axis=1) <= max(a.tolerance, b.tolerance), off.argmin(axis=1), -1)
-
-
-def _same_labels(image: xr.DataArray, template: xr.DataArray, dim: str) -> bool:
-    a, b = image[dim], template[dim]
-    orders = [str(x.attrs.get("order", "none")) for x in (a, b)]
-    return orders[0] == orders[1] and a.size == b.size and np.allclose(a.values, b.values)
-
-
-def _uncanonical(lineage: NDArray[np.int64], image: xr.DataArray) -> NDArray[np.int64]:
-    """Slices back in the image's own direction."""
-    if "slice" in image.dims and image.sizes["slice"] > 1 and image["slice"].values[0] > image["slice"].values[-1]:
-        return lineage[..., ::-1]
-    return lineage
+def _keep_assigned(out: xr.DataArray, image: xr.DataArray, relabel: bool) -> None:
+    """Give back what `assign_dicom` had set in an image whose attrs are those of a template now."""
+    words = set(_as_list(image.attrs.get(ASSIGNED)))
+    if relabel:
+        words -= PATIENT_ELEMENTS | STUDY_ELEMENTS
+    for keyword in words:
+        out.attrs.pop(keyword, None)
+        if keyword in image.attrs:
+            out.attrs[keyword] = image.attrs[keyword]
+    if words:
+        out.attrs[ASSIGNED] = sorted({*_as_list(out.attrs.get(ASSIGNED)), *words})
 
 
 def _frame_of_reference(image: xr.DataArray, template: xr.DataArray, matched: bool) -> xr.DataArray:
@@ -247,7 +201,7 @@ def assign_dicom(image: xr.DataArray, keywords: Mapping[str, Any], known: Any) -
         if value is not None:
             attrs[keyword] = value if isinstance(value, (str, int, float)) else list(value)
     attrs[ASSIGNED] = sorted({*_as_list(attrs.get(ASSIGNED)), *keywords})
-    out = image.copy()
+    out = image.copy(deep=False)
     out.attrs = attrs
     coords: dict[str, Any] = {}
     if PATIENT_ELEMENTS & set(keywords):
