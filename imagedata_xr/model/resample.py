@@ -12,6 +12,7 @@ from ..errors import GridError, LabelError
 from .geometry import AXES
 from .image import affine, canonical, repair, space_of
 
+_MODE: dict[int, Literal["nearest", "mirror"]] = {0: "nearest", 1: "nearest", 3: "mirror"}
 _SPLINE: dict[str, Literal[0, 1, 3]] = {"nearest": 0, "linear": 1, "cubic": 3}
 _NOISE = 1e-6  # voxels: a point this near to the border is on it
 
@@ -27,7 +28,9 @@ def interp_like(image: xr.DataArray, other: xr.DataArray, method: str = "linear"
     image, other : xarray.DataArray
         Repaired, with evenly spaced axes and one frame of reference.
     method : {"linear", "nearest", "cubic"}
-        Integers (labels, masks) can only be taken from the nearest voxel.
+        Integers (labels, masks) can only be taken from the nearest voxel. ``"cubic"`` is the cubic B-spline through the
+        voxels, mirrored at the border, as ITK's. A voxel without a finite value makes those NaN that it has a part in:
+        with a spline those up to two voxels from it.
 
     Returns
     -------
@@ -70,7 +73,12 @@ def interp_like(image: xr.DataArray, other: xr.DataArray, method: str = "linear"
         keep_attrs=True,
     ).rename(dict(zip(new, AXES, strict=True)))
     place = {n: target.coords[n].variable.to_base_variable() for n in (*AXES, "geometry")}
-    return repair(out.assign_coords(xr.Coordinates(place, indexes={})))  # type: ignore[no-any-return]
+    done = repair(out.transpose(*source.dims).assign_coords(xr.Coordinates(place, indexes={})))
+    return done.isel({n: slice(None, None, -1) for n in AXES if _descends(other, n)})  # type: ignore[no-any-return]
+
+
+def _descends(image: xr.DataArray, name: str) -> bool:
+    return name in image.dims and image.sizes[name] > 1 and bool(image[name].values[0] > image[name].values[-1])
 
 
 def _check_spaces(source: xr.DataArray, target: xr.DataArray) -> None:
@@ -86,18 +94,41 @@ def _resample(
     values: NDArray[Any], to_index: NDArray[np.float64], shape: tuple[int, int, int], spline: Literal[0, 1, 3]
 ) -> NDArray[Any]:
     """Values of shape (..., slice, row, col) at the indices ``to_index @ (slice, row, col, 1)`` of a new grid."""
-    from scipy.ndimage import map_coordinates
-
-    sizes = values.shape[-3:]
+    sizes = np.array(values.shape[-3:])[:, None]
     grid = np.indices(shape, dtype=np.float64).reshape(3, -1)
     where = to_index[:3, :3] @ grid + to_index[:3, 3:]
-    limit = np.array(sizes)[:, None] - 0.5
-    outside = ((where < -0.5 - _NOISE) | (where > limit + _NOISE)).any(axis=0)
-    where = np.clip(where, 0, np.array(sizes)[:, None] - 1)
+    outside = ((where < -0.5 - _NOISE) | (where > sizes - 0.5 + _NOISE)).any(axis=0)
+    if spline != 3:  # the voxels of the border reach half a voxel further; a spline goes on as ITK's, mirrored
+        where = np.clip(where, 0, sizes - 1)
     dtype = np.result_type(values.dtype, np.float32)
     out = np.empty((*values.shape[:-3], *shape), dtype=dtype)
     for volume in np.ndindex(*values.shape[:-3]):
-        line = map_coordinates(values[volume].astype(dtype, copy=False), where, order=spline, mode="nearest")
+        line = _at(values[volume].astype(dtype, copy=False), where, spline)
         line[outside] = np.nan
         out[volume] = line.reshape(shape)
     return out
+
+
+def _at(volume: NDArray[Any], where: NDArray[np.float64], spline: Literal[0, 1, 3]) -> NDArray[Any]:
+    """Values of one volume at indices; NaN where a voxel that is not finite has a part in them.
+
+    scipy gives NaN also where such a voxel has the weight 0, and for a spline everywhere. So it gets the value of its
+    nearest finite neighbour, and what it touches becomes NaN: with a spline the two voxels on each side.
+    """
+    from scipy.ndimage import map_coordinates, maximum_filter
+
+    missing = None if spline == 0 or np.isfinite(volume).all() else ~np.isfinite(volume)
+    if missing is None or missing.all():
+        return np.asarray(map_coordinates(volume, where, order=spline, mode=_MODE[spline]))
+    line = np.asarray(map_coordinates(_filled(volume, missing), where, order=spline, mode=_MODE[spline]))
+    touched = maximum_filter(missing, size=3) if spline == 3 else missing
+    weight = map_coordinates(touched.astype(np.float32), where, order=1, mode="nearest")
+    line[weight > _NOISE] = np.nan
+    return line
+
+
+def _filled(volume: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[Any]:
+    from scipy.ndimage import distance_transform_edt
+
+    nearest = distance_transform_edt(missing, return_distances=False, return_indices=True)
+    return np.asarray(volume[tuple(nearest)])

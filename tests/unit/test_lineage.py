@@ -87,7 +87,7 @@ def test_a_nifti_in_another_orientation_finds_its_planes(template: xr.DataArray,
     import nibabel as nib
 
     image = template.imd.to_nibabel()
-    to_ras = nib.orientations.io_orientation(image.affine)
+    to_ras = nib.orientations.io_orientation(image.affine)  # type: ignore[no-untyped-call]
     nib.save(image.as_reoriented(to_ras), tmp_path / "ras.nii")
     assert places(phantoms.opened(tmp_path / "ras.nii"), template) == whole(0, 1, 2, 3)
 

@@ -56,7 +56,7 @@ def test_outside_is_nan_and_the_border_reaches_half_a_voxel() -> None:
     np.testing.assert_array_equal(np.isnan(out), (z < -0.5) | (z > 3.5))
 
 
-@pytest.mark.parametrize("method", ["linear", "nearest"])
+@pytest.mark.parametrize("method", ["linear", "nearest", "cubic"])
 def test_simpleitk_agrees(method: str, require_module: Any) -> None:
     sitk = require_module("SimpleITK")
     rng = np.random.default_rng(3)
@@ -71,7 +71,7 @@ def test_simpleitk_agrees(method: str, require_module: Any) -> None:
         out.SetDirection((affine[:3, :3] / image.imd.spacing)[:, ::-1].ravel().tolist())
         return out
 
-    how = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}[method]
+    how = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor, "cubic": sitk.sitkBSpline}[method]
     mine = a.imd.interp_like(b, method=method).values
     for k in range(2):
         theirs = sitk.GetArrayFromImage(sitk.Resample(itk(a, k), itk(b, k), sitk.Transform(), how, np.nan))
@@ -92,3 +92,39 @@ def test_integers_are_not_mixed() -> None:
     with pytest.raises(LabelError, match="nearest"):
         a.imd.interp_like(a)
     assert a.imd.interp_like(a, method="nearest").values.min() == 1
+
+
+@pytest.mark.parametrize(("method", "lost"), [("nearest", 1), ("linear", 1), ("cubic", 27)])
+def test_one_nan_does_not_spread(method: str, lost: int) -> None:
+    """A spline through all voxels would be NaN everywhere; weights of 0 times NaN are NaN too."""
+    a = phantom((9, 10, 11), (2, 1, 1.5), (0, 0, 0))
+    holed = a.copy()
+    holed[:, 4, 5, 6] = np.nan
+    out = holed.imd.interp_like(a, method=method)
+    assert np.isnan(out.values).sum() == 2 * lost
+    np.testing.assert_allclose(out.values, np.where(np.isnan(out.values), np.nan, a.values), atol=2e-2)
+
+
+def test_half_a_voxel_beside_a_nan_is_nan_with_linear_weights() -> None:
+    a = imagedata_xr.from_array(np.arange(8.0).reshape(1, 1, 1, 8), spacing=(1, 1, 1))
+    b = imagedata_xr.from_array(np.zeros((1, 1, 1, 15)), spacing=(1, 1, 0.5))
+    out = a.where(a != 3).imd.interp_like(b).values.ravel()
+    np.testing.assert_array_equal(np.isnan(out), np.isin(np.arange(15), [5, 6, 7]))
+
+
+def test_colours_stay_the_last_dim() -> None:
+    values = np.random.default_rng(1).integers(0, 255, (1, 3, 4, 5, 3), dtype=np.uint8)
+    a = imagedata_xr.from_array(values, dims=("tag", "slice", "row", "col", "rgb"), spacing=(1, 1, 1))
+    out = a.imd.interp_like(a, method="nearest")
+    assert out.dims == a.dims
+    np.testing.assert_array_equal(out.values, values)
+
+
+@pytest.mark.parametrize("axes", [("row",), ("slice", "col"), ("slice", "row", "col")])
+def test_the_result_runs_as_the_other_image_does(axes: tuple[str, ...]) -> None:
+    a, b = phantom((12, 20, 24), (2.5, 1.5, 1.0), (10, 20, 30)), phantom((5, 7, 6), (2.0, 2.0, 2.0), (-15, 5, 40))
+    other = b.isel({n: slice(None, None, -1) for n in axes})
+    out = a.isel(row=slice(None, None, -1)).imd.interp_like(other)
+    for name in ("slice", "row", "col"):
+        np.testing.assert_array_equal(out[name].values, other[name].values)
+    np.testing.assert_allclose(out.values, other.values, atol=1e-9)
