@@ -17,7 +17,7 @@ from ..model.image import build
 from ..model.lazy import LazyArray, axis_indices
 from ..stores.ranges import Ranges
 from .carried import Carried, Known, arranged
-from .place import axes_of
+from .place import axes_of, check_affine
 from .raw_array import RawArray, exact_cast, scaled, value_dtype
 from .seam import ReadOptions
 
@@ -89,7 +89,7 @@ Maker = Callable[[Incoming, NDArray[np.intp], bool, ReadOptions], LazyArray]
 def check_place(found: Incoming) -> Incoming:
     """Raise `SourceError` where the affine of a file can't be one."""
     try:
-        axes_of(found.affine, found.shape)
+        check_affine(found.affine, found.shape)
     except GeometryError as error:
         raise SourceError(f"{found.name} has no usable geometry: {error}") from error
     return found

@@ -143,10 +143,12 @@ def _chosen(there: Sequence[Variable], asked: str | None, own: str | None, name:
     numeric = [v for v in there if v.dtype is not None and 0 not in v.shape]
     planes = [v for v in numeric if sum(n > 1 for n in v.shape) > 1] if len(numeric) > 1 else numeric
     if len(planes) != 1:
-        what = "no array of numbers" if not planes else f"{len(planes)} arrays that could be the image"
+        what = f"{len(planes)} arrays that could be the image"
+        if not planes:
+            what = f"no array of {'two axes' if numeric else 'numbers'}"
         raise FormatError(
             f"{name} has {what}: {listed}"
-            + (f". format_options={{'variable': {planes[0].name!r}}} chooses one" if planes else "")
+            + (f". format_options={{'variable': {(planes or numeric)[0].name!r}}} chooses one" if numeric else "")
         )
     return planes[0]
 

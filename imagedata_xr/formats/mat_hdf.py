@@ -63,10 +63,11 @@ def variables(content: Any) -> list[Variable]:
                 dtype.kind not in "iufc"
                 or kind in ("char", "cell", "struct", "function_handle")
                 or item.attrs.get("MATLAB_empty")
+                or "MATLAB_object_decode" in item.attrs  # a text, a date, a table
             ):
                 dtype = None
-        elif not kind:
-            kind = "struct"
+        else:
+            kind = "sparse" if "MATLAB_sparse" in item.attrs else kind or "struct"
         shape = tuple(reversed(item.shape)) if hasattr(item, "shape") else (1, 1)
         found.append(Variable(name, shape, dtype, kind or str(dtype)))
     return found
@@ -146,7 +147,8 @@ class HdfArray:
         ours = [rows, cols, slices, *(int(k) for k in which), *colour][: self.dims]
         data = np.asarray(item[tuple(reversed(ours))])
         if data.dtype.names:
-            data = data["real"] + np.array(1j, f"c{2 * data.dtype['real'].itemsize}") * data["imag"]
+            parts, data = data, np.empty(data.shape, f"c{2 * data.dtype['real'].itemsize}")
+            data.real, data.imag = parts["real"], parts["imag"]  # a sum with 1j * infinity has NaN as its real part
         data = data.T.reshape([b.stop - b.start for b in (rows, cols, slices, *colour)])
         data = np.moveaxis(data, 2, 0)
         return data[np.ix_(*[a - b.start for a, b in zip(inner, bounds, strict=True)])]

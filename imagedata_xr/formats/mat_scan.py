@@ -5,6 +5,7 @@ MAT-File Format, MathWorks: https://www.mathworks.com/help/pdf_doc/matlab/matfil
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 from ..errors import SourceError
 from ..stores.ranges import Plain
 from ..stores.url import File, file_name
+from .parts import size_of
 
 CLASSES = {
     6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8",
@@ -25,6 +27,7 @@ _V4 = {0: "f8", 1: "f4", 2: "i4", 3: "i2", 4: "u2", 5: "u1"}
 _MATRIX, _PACKED = 14, 15
 _COMPLEX, _LOGICAL = 0x800, 0x200
 _HEAD = 1 << 12
+_UNPACKED = 1032  # bytes that a byte packed by zlib may become
 
 
 class Variable(NamedTuple):
@@ -82,6 +85,8 @@ def _scan4(file: File) -> list[Variable]:
         wide = np.dtype(f"c{max(8, 2 * dtype.itemsize)}") if imaginary else dtype
         found.append(Variable(name, (rows, cols), wide if mopt % 10 == 0 else None, kind))
         at += 20 + length + rows * cols * dtype.itemsize * (2 if imaginary else 1)
+        if (size := size_of(file)) is not None and at > size:
+            raise ValueError(f"the variable {name} ends at byte {at}, and the file at {size}")
     return found
 
 
@@ -109,29 +114,36 @@ def _scan5(file: File) -> list[Variable]:
         if kind == _PACKED:
             head = zlib.decompressobj().decompress(head, _HEAD)[8:]
         variable = _matrix(head, order)
+        _check_room(variable, count if kind == _MATRIX else count * _UNPACKED)
         if variable.name:  # what has no name belongs to objects
             found.append(variable)
         at += 8 + count
     return found
 
 
+def _check_room(variable: Variable, count: int) -> None:
+    """Raise where so many bytes can't have an array of a shape; a number has one of them at least."""
+    if variable.dtype is not None and math.prod(variable.shape) > count:
+        raise ValueError(f"the variable {variable.text} does not fit its {count} bytes")
+
+
 def _matrix(head: bytes, order: str) -> Variable:
     """Variable of the first elements of a matrix: flags, dimensions, name."""
     flags = struct.unpack(f"{order}I", head[8:12])[0]
+    code = flags & 0xFF
+    if code == 17:  # a text, a date, a table of MATLAB: a name comes first, and what is in it can't be told
+        return Variable("", (), None, _OTHERS[code])
     dims, at = _element(head, 16, order)
     name, _ = _element(head, at, order)
     shape = struct.unpack(f"{order}{len(dims) // 4}i", dims)
-    code = flags & 0xFF
     dtype: np.dtype[Any] | None = np.dtype(CLASSES[code]) if code in CLASSES else None
     kind = _OTHERS.get(code, str(dtype))
     if dtype is not None and flags & _COMPLEX:
         dtype, kind = np.dtype(np.complex64 if dtype == np.float32 else np.complex128), f"complex {kind}"
-    if flags & _LOGICAL:
+    if flags & _LOGICAL and dtype is not None:  # there are sparse ones, too
         dtype, kind = np.dtype(np.uint8), "logical"
     if dtype is None and code not in _OTHERS:
         raise ValueError(f"an array of the unknown class {code}")
-    if code == 17:  # what is in it can't be told
-        return Variable("", (), None, kind)
     if min(shape, default=0) < 0:
         raise ValueError(f"the shape {shape}")
     return Variable(name.decode("latin-1"), tuple(shape), dtype, kind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..stores.url import File
 from .carried import carry, compact
 from .fit import Holds
 from .incoming import raw
-from .metaio_header import KEY, MODALITIES, TYPES, incoming, read_header
+from .metaio_header import KEY, MODALITIES, TYPES, incoming, read_header, times
 from .outgoing import Outgoing, Put, write_voxels
 from .parts import neighbour, source_of
 from .plain import Opened, PlainFormat, level_of
@@ -49,6 +50,7 @@ class MetaIO(PlainFormat):
         skip = header.integer("HeaderSize", 0)
         begin = skip if skip else header.end if names is None else 0
         source, offset = source_of(file, names, begin, kind, found.bytes, found.stored)
+        found = replace(found, known=times(header, found.shape))
         return Opened(found, raw(source, offset), tuple(neighbour(file, n) for n in names or []))
 
     def files(self, stem: str, extension: str, options: WriteOptions) -> tuple[list[str], list[str]]:

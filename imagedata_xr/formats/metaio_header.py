@@ -28,6 +28,8 @@ TYPES = {
 KEY = "imagedata_xr"
 """Field with the labels; continued in imagedata_xr_1, ..., since programs read lines of some 32000 letters."""
 
+_SPACING, _OFFSET = ("ElementSpacing", "ElementSize"), ("Offset", "Position", "Origin")  # synonyms
+
 MODALITIES = {"MET_MOD_CT": "CT", "MET_MOD_MR": "MR", "MET_MOD_NM": "NM", "MET_MOD_US": "US"}
 
 _FIELD = re.compile(rb"[ \t]*(\w+)[ \t]*[=:][ \t]*(.*?)[ \t\r]*$", re.DOTALL)
@@ -158,7 +160,7 @@ def incoming(header: Header) -> Incoming:
     content = carried(fields, name)
     stored, channels = _type(header, content)
     shape = tuple(int(n) for n in sizes)
-    affine, steps = _affine(header, dims)
+    affine = _affine(header, dims)
     slope = header.numbers("ElementToIntensityFunctionSlope", count=1)
     inter = header.numbers("ElementToIntensityFunctionOffset", count=1)
     found = Incoming(
@@ -167,12 +169,16 @@ def incoming(header: Header) -> Incoming:
         stored=stored,
         affine=affine,
         content=content,
-        known=_times(shape, steps),
         channels=channels,
         slope=1.0 if slope is None else float(slope[0]),
         inter=0.0 if inter is None else float(inter[0]),
         attrs={"Modality": MODALITIES[fields["Modality"]]} if fields.get("Modality") in MODALITIES else {},
     )
+    if (found.slope, found.inter) != (1.0, 0.0):
+        warn(
+            f"{name} says by ElementToIntensityFunctionSlope and Offset that its values are {found.slope:g} * stored "
+            f"{found.inter:+g}: so they are read, where ITK leaves them as stored. mask_and_scale=False does so, too"
+        )
     return check_place(found)
 
 
@@ -181,7 +187,7 @@ def _type(header: Header, content: Mapping[str, Any] | None) -> tuple[np.dtype[A
     known = TYPES.get(word.removesuffix("_ARRAY"))
     if known is None:
         raise SourceError(f"{header.name}: ElementType = {word!r} is none of {', '.join(TYPES)}; damaged")
-    big = header.flag("ElementByteOrderMSB", "BinaryDataByteOrderMSB")
+    big = header.flag("BinaryDataByteOrderMSB", "ElementByteOrderMSB")  # ITK takes them in this sequence
     channels = header.integer("ElementNumberOfChannels", 1)
     if channels < 1:
         raise SourceError(f"{header.name} is damaged: ElementNumberOfChannels = {channels}")
@@ -191,18 +197,16 @@ def _type(header: Header, content: Mapping[str, Any] | None) -> tuple[np.dtype[A
     return stored, channels
 
 
-def _affine(header: Header, dims: int) -> tuple[NDArray[np.float64] | None, tuple[float, float, bool]]:
-    """Affine, and the start, step and presence of a step along the fourth axis."""
-    spacing = header.numbers("ElementSpacing", "ElementSize", count=dims)
+def _affine(header: Header, dims: int) -> NDArray[np.float64] | None:
+    spacing, offset = header.numbers(*_SPACING, count=dims), header.numbers(*_OFFSET, count=dims)
     matrix = header.numbers("TransformMatrix", "Orientation", "Rotation", count=dims * dims)
-    offset = header.numbers("Offset", "Position", "Origin", count=dims)
     if header.fields.get("DistanceUnits", "mm").lower() not in ("mm", "?", ""):
         warn(f"{header.name} says DistanceUnits = {header.fields['DistanceUnits']}, which is taken as mm, as ITK does")
     if dims == 2 and any(v is not None for v in (spacing, matrix, offset)):
         size = "" if spacing is None else f", and its spacing of {spacing[0]:g} x {spacing[1]:g} mm is left out"
         warn(f"{header.name} has two axes: where its plane lies in the patient is not said{size}")
     if dims == 2 or (spacing is None and matrix is None and offset is None):
-        return None, (0.0, 0.0, False)
+        return None
     step = np.ones(dims) if spacing is None else spacing
     turn = np.eye(dims) if matrix is None else matrix.reshape(dims, dims).T
     first = np.zeros(dims) if offset is None else offset
@@ -211,16 +215,19 @@ def _affine(header: Header, dims: int) -> tuple[NDArray[np.float64] | None, tupl
     affine = np.eye(4)
     affine[:3, :3] = (turn[:3, :3] * step[:3])[:, ::-1]
     affine[:3, 3] = first[:3]
-    return affine, ((float(first[3]), float(step[3]), spacing is not None) if dims > 3 else (0.0, 0.0, False))
+    return affine
 
 
-def _times(shape: tuple[int, ...], steps: tuple[float, float, bool]) -> Known:
-    start, step, said = steps
-    if len(shape) != 4 or not said or step <= 0:
+def times(header: Header, shape: tuple[int, ...]) -> Known:
+    """When the volumes were measured, if the fourth axis is time; for sizes that are known to be right."""
+    if len(shape) != 4:
         return Known()
-    return Known(
-        {"time": np.round(start + step * np.arange(shape[3]), 9)}, {"time": "ElementSpacing (no unit is said)"}
-    )
+    spacing, offset = header.numbers(*_SPACING, count=4), header.numbers(*_OFFSET, count=4)
+    if spacing is None or spacing[3] <= 0:
+        return Known()
+    start = 0.0 if offset is None else float(offset[3])
+    values = np.round(start + float(spacing[3]) * np.arange(shape[3]), 9)
+    return Known({"time": values}, {"time": "ElementSpacing (no unit is said)"})
 
 
 def carried(fields: Mapping[str, str], name: str) -> dict[str, Any] | None:

@@ -143,6 +143,8 @@ def opened(file: File) -> Iterator[Any]:
         except (OSError, ValueError, KeyError, AttributeError, TypeError, IndexError, RuntimeError) as error:
             if isinstance(error, SourceError | FormatError):
                 raise
+            if "rregular" in str(error):
+                raise FormatError(f"{name} has an axis with uneven steps, which is not read: mincresample") from error
             raise SourceError(f"{name} is damaged, or no image of MINC: {type(error).__name__} {error}") from error
         yield minc
 
@@ -154,7 +156,10 @@ def _minc1(stream: Any, head: bytes, name: str) -> Any:
     if head[:4] not in _NETCDF:
         raise SourceError(f"{name} is no file of MINC: it begins with {head!r}")
     kind: Any = Minc1File
-    return kind(netcdf_file(stream, "r", mmap=False))
+    try:
+        return kind(netcdf_file(stream, "r", mmap=False))
+    except MemoryError as error:  # lengths that damage made large
+        raise SourceError(f"{name} is damaged: its header speaks of more than fits into memory") from error
 
 
 def _minc2(stream: Any, name: str, stack: ExitStack) -> Any:

@@ -18,6 +18,7 @@ from ..stores.ranges import Gzip, Plain, open_ranges
 from ..stores.url import File, file_name
 from . import nifti_labels, nifti_write, sidecar, volumes
 from .nifti_header import Header, from_header, is_nifti, parse
+from .parts import check_packed
 from .raw_array import ProxyArray, RawArray, value_dtype
 from .seam import Facts, Node, ReadOptions, WriteOptions, check_format_options
 from .several import read_each
@@ -122,6 +123,8 @@ def _node(file: File, files: Sequence[File], options: ReadOptions, key: str | in
         size = voxels.fs.info(voxels.path).get("size")
         if size is not None and size < header.size:
             raise SourceError(f"{file_name(voxels)} is truncated: it has {size} of {header.size} bytes")
+    else:
+        check_packed(voxels, 0, "zlib", header.size, header.stored)
     beside = _beside(file, files, sidecar.EXTENSIONS)
     stem = _stem(file)
     return Node(

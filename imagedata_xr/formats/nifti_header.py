@@ -12,7 +12,7 @@ from ..errors import FormatError, GeometryError, SourceError, warn
 from ..model import geometry
 from ..model.image import Axis
 from ..model.indexes import Space
-from .place import axes_of
+from .place import axes_of, check_affine
 
 MAGIC = {b"n+1\0": (348, False), b"ni1\0": (348, True), b"n+2\0": (540, False), b"ni2\0": (540, True)}
 """Magic -> size of the header, and whether the voxels are in a file of their own."""
@@ -79,7 +79,7 @@ class Header:
     @property
     def size(self) -> int:
         """Bytes up to the end of the voxels."""
-        return self.offset + int(np.prod(self.shape)) * self.stored.itemsize * (3 if self.rgb else 1)
+        return self.offset + int(np.prod(self.shape, dtype=object)) * self.stored.itemsize * (3 if self.rgb else 1)
 
     @property
     def axes(self) -> tuple[dict[str, Axis], Space | None, bool]:
@@ -139,7 +139,7 @@ def from_header(header: Any, name: str, form: str = "best", pair: bool = False) 
         stored=stored,
         rgb=rgb,
         pair=pair,
-        offset=max(int(header["vox_offset"]), 0 if pair else 352),
+        offset=_offset(header, name, pair),
         slope=slope,
         inter=inter,
         affine=affine,
@@ -148,6 +148,14 @@ def from_header(header: Any, name: str, form: str = "best", pair: bool = False) 
         timed=time_unit in _SECONDS,
         vector=int(header["intent_code"]) == 1007,
     )
+
+
+def _offset(header: Any, name: str, pair: bool) -> int:
+    """Where the voxels begin, bytes; not before the end of the header."""
+    offset = header["vox_offset"]
+    if not np.isfinite(offset):
+        raise SourceError(f"{name} is damaged: its voxels begin at byte {offset}")
+    return max(int(offset), 0 if pair else 352)
 
 
 def _shortest(number: Any) -> float:
@@ -244,7 +252,7 @@ def _usable(affine: NDArray[np.float64], shape: tuple[int, ...], name: str) -> N
         if (length := float(np.linalg.norm(n))) > 1e-12:
             affine[:3, 0] = n / length
     try:
-        axes_of(affine, shape)
+        check_affine(affine, shape)
     except GeometryError as error:
         raise SourceError(
             f"{name} has no usable geometry: {error}. format_options={{'form': 'none'}} reads it without, 'qform' or "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,13 @@ from numpy.typing import NDArray
 
 from ..errors import SourceError
 from ..model.orders import VECTOR
-from ..stores.ranges import Plain
+from ..stores.ranges import Gzip, Plain
 from ..stores.url import File
 from .carried import carry, compact
 from .fit import Holds
 from .incoming import permuted, raw
 from .nrrd_header import KEY, TYPES, Header, escaped, read_header, vector
-from .nrrd_meaning import meaning
+from .nrrd_meaning import meaning, volumes
 from .outgoing import Outgoing, raw_sink, write_voxels
 from .parts import neighbour, source_of
 from .plain import Opened, PlainFormat, level_of
@@ -50,12 +51,18 @@ class Nrrd(PlainFormat):
     def open(self, file: File, options: ReadOptions) -> Opened:
         """Read a header."""
         header = read_header(file)
-        what = meaning(header, options.format_options.get("space"))
+        space = options.format_options.get("space")
+        what = meaning(header, space)
         found, names = what.found, header.data
         begin, inside = _skipped(file, header)
         dtype = found.stored if found.stored.kind != "c" else np.dtype(f"f{found.stored.itemsize // 2}")
-        source, offset = source_of(file, names, begin, header.encoding, found.bytes + inside, dtype)
+        source, offset = source_of(file, names, begin, header.encoding, found.bytes + max(inside, 0), dtype)
+        if inside < 0 and isinstance(source, Gzip):  # the last ones of what is packed
+            inside = source.length() - found.bytes
+        if inside < 0:
+            raise header.damaged("byte skip", f"leaves fewer than the {found.bytes} bytes of the samples")
         offset += inside
+        found = replace(found, known=volumes(header, what, space))
         make = raw(source, offset) if what.straight else permuted(source, offset, _complete(header, found), what.order)
         return Opened(found, make, tuple(neighbour(file, n) for n in names or []))
 
@@ -77,25 +84,34 @@ class Nrrd(PlainFormat):
             places[1].write_bytes(header(dtype))
 
 
-def _skipped(file: File, header: Header) -> tuple[int, int]:
-    """Bytes before the voxels in their files, and inside of what is packed there."""
+def _skipped(file: File, header: Header) -> tuple[list[int], int]:
+    """Bytes before the voxels in each of their files, and inside of what is packed there.
+
+    Lines are skipped as they are in the file; bytes too, but for those of gzip and bzip2, where they are unpacked ones
+    (https://teem.sourceforge.net/nrrd/format.html#byteskip). -1 means all bytes but the last ones.
+    """
     lines, count, names = header.integer("line skip", 0), header.integer("byte skip", 0), header.data
-    begin = header.end if names is None else 0
-    if lines > 0:
-        if names is not None and len(names) != 1:
-            raise SourceError(f"{header.name}: line skip with several files of voxels is not read")
-        head = Plain(file if names is None else neighbour(file, names[0])).head(begin + (1 << 20))
-        for _ in range(lines):
-            begin = head.find(b"\n", begin) + 1
-            if not begin:
-                raise SourceError(f"{header.name} skips {lines} lines, and its voxels have fewer in their first MiB")
-    if count < 0 and header.encoding != "raw":
-        raise SourceError(f"{header.name} is damaged: byte skip: {count} is for the encoding raw only")
-    if header.encoding != "raw":
-        if count and names is not None and len(names) != 1:
+    files = [file] if names is None else [neighbour(file, n) for n in names]
+    begins = [_after_lines(f, header.end if names is None else 0, lines, header) for f in files]
+    if count < -1 or (count < 0 and header.encoding not in ("raw", "zlib")):
+        raise header.damaged("byte skip", "is -1 at least, and that for the encodings raw and gzip only")
+    if header.encoding in ("zlib", "bzip2"):
+        if count and len(files) != 1:
             raise SourceError(f"{header.name}: byte skip with several packed files of voxels is not read")
-        return begin, count
-    return (-1 if count < 0 else begin + count), 0
+        return begins, count
+    return [-1 if count < 0 else begin + count for begin in begins], 0
+
+
+def _after_lines(file: File, begin: int, lines: int, header: Header) -> int:
+    """Where a file goes on after some lines."""
+    if lines <= 0:
+        return begin
+    head = Plain(file).head(begin + (1 << 20))
+    for _ in range(lines):
+        begin = head.find(b"\n", begin) + 1
+        if not begin:
+            raise SourceError(f"{header.name} skips {lines} lines, and its voxels have fewer in their first MiB")
+    return begin
 
 
 def _complete(header: Header, found: Any) -> tuple[int, ...]:

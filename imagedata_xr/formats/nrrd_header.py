@@ -30,7 +30,11 @@ TYPES = {
 """numpy's word -> words of the field ``type``."""
 
 _BY_WORD = {word: dtype for dtype, words in TYPES.items() for word in words.split("/")}
-_SYNONYMS = {"datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip", "axismins": "axis mins"}
+_FIELDS = (
+    "data file", "line skip", "byte skip", "axis mins", "axis maxs", "block size", "old min", "old max", "sample units",
+    "space dimension", "space directions", "space origin", "space units", "measurement frame",
+)  # fmt: skip
+_SYNONYMS = {name.replace(" ", ""): name for name in _FIELDS} | {"centerings": "centers"}
 _ENCODINGS = {
     "raw": "raw", "txt": "text", "text": "text", "ascii": "text", "hex": "hex", "gz": "zlib", "gzip": "zlib",
     "bz2": "bzip2", "bzip2": "bzip2",
@@ -112,12 +116,12 @@ class Header:
     @property
     def stored(self) -> np.dtype[Any]:
         """Type of the samples."""
-        word = self.fields.get("type", "")
+        word = self.fields.get("type", "").lower()
         if word == "block":
             raise FormatError(f"{self.name} holds blocks of bytes, which are no numbers")
         if word not in _BY_WORD:
             raise self.damaged("type", "is none of NRRD")
-        dtype, order = np.dtype(_BY_WORD[word]), self.fields.get("endian", "")
+        dtype, order = np.dtype(_BY_WORD[word]), self.fields.get("endian", "").lower()
         if dtype.itemsize > 1 and order not in ("little", "big") and self.encoding != "text":
             raise self.damaged("endian", "is neither little nor big")
         return dtype.newbyteorder(">" if order == "big" else "<")
@@ -175,7 +179,7 @@ def read_header(file: File) -> Header:
 
 def is_nrrd(head: bytes) -> bool:
     """Whether the first bytes are those of a NRRD header."""
-    return re.match(rb"NRRD00(0[1-5])\r?\n", head) is not None
+    return re.match(rb"NRRD00(0[1-5]|\.01)\r?\n", head) is not None
 
 
 def _parsed(head: bytes, name: str, whole: bool) -> Header | None:
@@ -199,11 +203,12 @@ def _parsed(head: bytes, name: str, whole: bool) -> Header | None:
         if said and (not colon or len(key) < len(field)):
             keys[_unescaped(key)] = _unescaped(value)
         elif colon or line.endswith(":"):
-            field = (field if colon else line[:-1]).strip()
-            fields[_SYNONYMS.get(field, field)] = content.strip()
+            field = (field if colon else line[:-1]).strip().lower()  # Teem does not tell small letters from large ones
+            field = _SYNONYMS.get(field, field)
+            fields[field] = content.strip()
         else:
             raise SourceError(f"{name} has no NRRD header: {line[:40]!r} is no field; damaged")
-        if content.startswith("LIST") and "data file" in fields:
+        if fields.get("data file", "").startswith("LIST"):  # it is the last field
             if not whole:
                 return None
             listed = tuple(x.strip() for x in head[at:].decode("utf-8", "replace").splitlines() if x.strip())

@@ -36,11 +36,14 @@ class Meaning:
         Axes of the file, those of size 1 that were added excepted.
     straight : bool
         Whether the voxels lie as `incoming.raw` reads them: components first, then columns, rows, slices, volumes.
+    others : tuple of int
+        Axes of the file that are not spatial, parts of complex numbers excepted.
     """
 
     found: Incoming
     order: tuple[int, ...]
     straight: bool
+    others: tuple[int, ...]
 
 
 def meaning(header: Header, space: str | None) -> Meaning:
@@ -73,7 +76,7 @@ def meaning(header: Header, space: str | None) -> Meaning:
         stored = np.dtype(f"{stored.str[0]}c{2 * stored.itemsize}")
         others.remove(leading.pop())
         parts = 1
-    channels = int(np.prod([sizes[k] for k in leading]))
+    channels = int(np.prod([sizes[k] for k in leading], dtype=object))
     straight = len(leading) <= 1 and all(k > spatial[-1] for k in others if k not in leading)
     straight = straight and not (channels == 3 and stored == np.uint8 and kinds[leading[0]].lower() in ("list", "time"))
     if colour and not straight:
@@ -86,10 +89,9 @@ def meaning(header: Header, space: str | None) -> Meaning:
         stored=stored,
         affine=_affine(header, directions, spatial, named, timed),
         content=content,
-        known=_known(header, others, directions, named, timed),
         channels=channels if straight else 1,
     )
-    return Meaning(check_place(found), tuple(k - parts for k in (*spatial, *others)), straight)
+    return Meaning(check_place(found), tuple(k - parts for k in (*spatial, *others)), straight, tuple(others))
 
 
 def _space(header: Header, asked: str | None) -> tuple[tuple[int, int, int] | None, bool]:
@@ -178,16 +180,13 @@ def _affine(
 # --- volumes ------------------------------------------------------------------------------------------------------
 
 
-def _known(
-    header: Header,
-    others: list[int],
-    directions: list[NDArray[np.float64] | None] | None,
-    signs: tuple[int, int, int] | None,
-    timed: bool,
-) -> Known:
-    if len(others) != 1:
+def volumes(header: Header, what: Meaning, space: str | None) -> Known:
+    """When and how the volumes were measured, as far as the header says; for sizes that are known to be right."""
+    if len(what.others) != 1:
         return Known()
-    (k,) = others
+    (k,) = what.others
+    signs, timed = _space(header, space)
+    directions = header.vectors("space directions", len(header.sizes), _space_dimension(header, timed))
     count = header.sizes[k]
     if "DWMRI_b-value" in header.keys:
         return _diffusion(header, count, signs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import os
 import posixpath
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -57,6 +58,41 @@ def plain_offset(file: File, offset: int, need: int) -> int:
     return offset
 
 
+_UNPACKED = {"zlib": 1032, "bzip2": 1 << 21, "hex": 1 / 2}
+"""Bytes that one packed byte may become at most: https://zlib.net/zlib_tech.html; a block of bzip2 may have 40."""
+
+
+def check_packed(file: File, begin: int, kind: str, need: int, dtype: np.dtype[Any]) -> None:
+    """Raise `SourceError` where packed voxels can't be as many as a header says.
+
+    So that what damaged headers say of lengths is not believed, and no memory is asked for.
+
+    Parameters
+    ----------
+    file : File
+    begin : int
+        Bytes before the voxels.
+    kind : {"zlib", "bzip2", "hex", "text"}
+    need : int
+        Bytes of the voxels.
+    dtype : numpy.dtype
+    """
+    size = size_of(file)
+    if size is None:
+        return
+    count = max(size - begin, 0)
+    # a digit and a blank are a number at least
+    most = (count + 1) // 2 * dtype.itemsize if kind == "text" else int(count * _UNPACKED[kind])
+    if most < need:
+        raise SourceError(
+            f"{file_name(file)} is truncated, or damaged: {need} bytes of voxels are not in {count} packed ones"
+        )
+
+
+_PATTERN = re.compile(r"([^%]|%%)*%[-+ 0]*\d{0,3}(\.\d{1,3})?[diu]([^%]|%%)*")
+_MOST = 1_000_000  # files of an image
+
+
 def pattern_names(text: str) -> list[str] | None:
     """File names of ``pattern first last [step]``, such as ``s%03d.raw 1 20 1``; None for a name without pattern."""
     words = text.split()
@@ -65,7 +101,10 @@ def pattern_names(text: str) -> list[str] | None:
     try:
         first, last = int(words[1]), int(words[2])
         step = int(words[3]) if len(words) > 3 else 1
-        return [words[0] % k for k in range(first, last + (1 if step > 0 else -1), step)]
+        numbers = range(first, last + (1 if step > 0 else -1), step)
+        if not _PATTERN.fullmatch(words[0]) or not 0 < len(numbers) <= _MOST:
+            raise ValueError("no pattern of C with one whole number, or too many files")
+        return [words[0] % k for k in numbers]
     except (ValueError, TypeError, OverflowError) as error:
         raise SourceError(f"the pattern of file names {text!r} is damaged") from error
 
@@ -151,7 +190,7 @@ def _numbers(text: bytes, dtype: np.dtype[Any]) -> bytes:
 
 
 def source_of(
-    file: File, names: Sequence[str] | None, begin: int, kind: str, need: int, dtype: np.dtype[Any]
+    file: File, names: Sequence[str] | None, begin: int | Sequence[int], kind: str, need: int, dtype: np.dtype[Any]
 ) -> tuple[Ranges, int]:
     """Reader of the voxels, and from which of its bytes on.
 
@@ -161,8 +200,8 @@ def source_of(
         The header.
     names : sequence of str, optional
         Files with the voxels, each with an equal part; None where they are in the header's own file.
-    begin : int
-        Bytes before them in each file; -1 where they are at its end.
+    begin : int or sequence of int
+        Bytes before them, in every file or in each; -1 where they are at its end.
     kind : {"raw", "zlib", "text", "hex", "bzip2"}
     need : int
         Bytes of all voxels.
@@ -174,10 +213,13 @@ def source_of(
         If a file is missing or too short.
     """
     files = [file] if names is None else [neighbour(file, n) for n in names]
+    if not files:
+        raise SourceError(f"{file_name(file)} is damaged: it names no file with its voxels")
     if need % len(files):
         raise SourceError(f"{file_name(file)} names {len(files)} files for {need} bytes of voxels: no equal parts")
     each = need // len(files)
-    parts = [_part(f, begin, kind, each, dtype) for f in files]
+    before = [begin] * len(files) if isinstance(begin, int) else begin
+    parts = [_part(f, n, kind, each, dtype) for f, n in zip(files, before, strict=True)]
     return parts[0] if len(parts) == 1 else (Joined(parts, each), 0)
 
 
@@ -186,6 +228,7 @@ def _part(file: File, begin: int, kind: str, need: int, dtype: np.dtype[Any]) ->
         return Plain(file), plain_offset(file, begin, need)
     if begin < 0:
         raise SourceError(f"{file_name(file)}: only voxels that are not packed can be said to lie at the end of a file")
+    check_packed(file, begin, kind, need, dtype)
     if kind == "zlib":
         return Gzip(file, need, begin, ANY), 0
     return Unpacked(file, begin, kind, dtype, need), 0

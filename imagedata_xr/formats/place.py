@@ -12,6 +12,11 @@ from ..model.image import Axis
 from ..model.indexes import Space
 
 
+def check_affine(affine: NDArray[np.float64] | None, shape: Sequence[int]) -> None:
+    """Raise `GeometryError` where an affine can't be that of an image; the lengths of its axes may be wrong still."""
+    axes_of(affine, [min(n, 2) for n in shape[:3]])
+
+
 def axes_of(affine: NDArray[np.float64] | None, shape: Sequence[int]) -> tuple[dict[str, Axis], Space | None, bool]:
     """Labels of slice, row and col; the space; and whether the rows are to be read backwards.
 

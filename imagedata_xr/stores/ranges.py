@@ -172,6 +172,8 @@ class Gzip:
             while raw := f.read(_INPUT if left < 0 else min(_INPUT, left)):
                 left -= len(raw) if left > 0 else 0
                 while raw:
+                    if state.eof and 0 < self.size <= out:
+                        return  # whatever follows is none of what is of interest
                     if state.eof:  # members may follow each other, with zeros between
                         rest = raw.lstrip(b"\0")
                         packed += len(raw) - len(rest)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.io
+import scipy.sparse
 import xarray as xr
 from nifti_phantoms import OBLIQUE, coordinates, series
 
@@ -17,6 +20,7 @@ from imagedata_xr.errors import FormatError, ImagedataWarning, SourceError
 from imagedata_xr.formats import mat, mat_scan
 from imagedata_xr.stores.url import find
 
+VALUES = np.arange(60, dtype="i2").reshape(4, 5, 3)  # row, column, slice
 VERSIONS = ["5", "7", "7.3"]
 FLAGS = {"4": "-v4", "5": "-v6", "7": "-v7"}  # what Octave calls them
 
@@ -246,6 +250,61 @@ def test_variables_are_listed_without_being_read(tmp_path: Path) -> None:
             "t": ((1, 3), "char"), "l": ((2, 3), "logical"), "a_name_of_some_length": ((1, 5), "float32"),
             "c": ((2, 1), "cell"),
         }  # fmt: skip
+
+
+def element(kind: int, data: bytes) -> bytes:
+    """An element of a file of version 5."""
+    return struct.pack("<2I", kind, len(data)) + data + bytes(-len(data) % 8)
+
+
+@pytest.mark.parametrize("name", ["s", "str", "table5", "a_longer_name"])
+def test_texts_and_tables_of_matlab_beside_an_array(name: str, tmp_path: Path) -> None:
+    # their first element is the name: the standard has no word for them, scipy leaves them out
+    opaque = element(6, struct.pack("<2I", 17, 0)) + element(1, name.encode()) + element(1, b"MCOS")
+    opaque += element(1, b"string")
+    scipy.io.savemat(tmp_path / "a.mat", {"B": VALUES})
+    content = (tmp_path / "a.mat").read_bytes()
+    (tmp_path / "a.mat").write_bytes(content[:128] + element(14, opaque) + content[128:])
+    np.testing.assert_array_equal(opened(tmp_path / "a.mat").values[0], VALUES.transpose(2, 0, 1))
+
+
+def test_sparse_arrays_are_none_that_could_be_an_image(tmp_path: Path) -> None:
+    mask = scipy.sparse.csc_matrix(np.eye(3) > 0)
+    scipy.io.savemat(tmp_path / "a.mat", {"B": VALUES, "mask": mask})
+    np.testing.assert_array_equal(opened(tmp_path / "a.mat").values[0], VALUES.transpose(2, 0, 1))
+    with pytest.raises(FormatError, match="mask: 3 x 3 sparse"):
+        opened(tmp_path / "a.mat", format_options={"variable": "mask"})
+
+
+def test_what_else_is_in_a_file_of_version_7_3(tmp_path: Path, require_module: Any) -> None:
+    h5py = require_module("h5py")
+    data = np.array([[complex(1, np.inf), complex(2, np.nan)], [complex(np.inf, 3), 4 + 5j]])
+    parts = np.dtype([("real", "f8"), ("imag", "f8")])
+    with h5py.File(tmp_path / "a.mat", "w") as f:
+        f.create_dataset("B", data=np.ascontiguousarray(data.T).view(parts)).attrs["MATLAB_class"] = np.bytes_("double")
+        text = f.create_dataset("text", data=np.ones((2, 6), "u4"))
+        text.attrs["MATLAB_class"], text.attrs["MATLAB_object_decode"] = np.bytes_("string"), np.int32(3)
+        f.create_group("mask").attrs["MATLAB_sparse"] = np.uint64(3)
+    np.testing.assert_array_equal(opened(tmp_path / "a.mat").values[0, 0], data)
+    with pytest.raises(FormatError, match=r"B: 2 x 2 complex double; mask: 1 x 1 sparse; text: 6 x 2 string"):
+        opened(tmp_path / "a.mat", format_options={"variable": "text"})
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_shape_that_no_file_could_hold(packed: bool, tmp_path: Path) -> None:
+    scipy.io.savemat(tmp_path / "a.mat", {"B": VALUES})
+    content = (tmp_path / "a.mat").read_bytes()
+    said = struct.pack("<3i", *VALUES.shape)
+    assert content.count(said) == 1
+    matrix = content[128:].replace(said, struct.pack("<3i", 2**31 - 1, 2**31 - 1, 3))
+    (tmp_path / "a.mat").write_bytes(content[:128] + (_packed(matrix) if packed else matrix))
+    with pytest.raises(SourceError, match="does not fit"):
+        opened(tmp_path / "a.mat", errors="raise")
+
+
+def _packed(matrix: bytes) -> bytes:
+    data = zlib.compress(matrix)
+    return struct.pack("<2I", 15, len(data)) + data
 
 
 @pytest.mark.parametrize("content", [b"", b"MATLAB 5.0 MAT-file".ljust(128), bytes(200), b"hello world, no file"])

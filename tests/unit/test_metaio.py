@@ -131,6 +131,18 @@ def as_text(folder: Path) -> Path:
     return folder / "a.mha"
 
 
+def followed_by_more(folder: Path) -> Path:
+    data = zlib.compress(VALUES.tobytes())
+    (folder / "a.mha").write_bytes(text(CompressedData=True, CompressedDataSize=len(data)) + data + b"more of it")
+    return folder / "a.mha"
+
+
+def two_byte_orders(folder: Path) -> Path:
+    fields = text(BinaryDataByteOrderMSB=True, ElementByteOrderMSB=False)
+    (folder / "a.mha").write_bytes(fields + VALUES.astype(">i2").tobytes())
+    return folder / "a.mha"
+
+
 def long_type(folder: Path) -> Path:
     (folder / "a.mha").write_bytes(text(ElementType="MET_LONG_LONG") + VALUES.astype("<i8").tobytes())
     return folder / "a.mha"
@@ -139,6 +151,7 @@ def long_type(folder: Path) -> Path:
 VARIANTS = [
     plain, big_endian, element_msb, packed, packed_without_size, beside, packed_beside, after_a_header, at_the_end,
     listed, by_pattern, synonyms, element_size, long_type,
+    followed_by_more, two_byte_orders,
 ]  # fmt: skip
 
 

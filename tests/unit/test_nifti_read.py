@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import pickle
+import struct
 import threading
 from pathlib import Path
 from typing import Any
@@ -305,7 +306,8 @@ def test_damaged_gzip_is_refused_when_read(tmp_path: Path, damage: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "content"), [(40, b"\x09\x00"), (42, b"\xff\xff"), (70, b"\x39\x30"), (116, b"\0\0\x80\x7f")]
+    ("at", "content"),
+    [(40, b"\x09\0"), (42, b"\xff\xff"), (70, b"\x39\x30"), (116, b"\0\0\x80\x7f"), (108, b"\0\0\xc0\x7f")],
 )
 def test_damaged_header(tmp_path: Path, at: int, content: bytes) -> None:
     write(series(), tmp_path / "a.nii")
@@ -313,6 +315,31 @@ def test_damaged_header(tmp_path: Path, at: int, content: bytes) -> None:
     raw[at : at + len(content)] = content
     (tmp_path / "a.nii").write_bytes(bytes(raw))
     with pytest.raises(SourceError, match=r"damaged|unknown data type"):
+        read(tmp_path / "a.nii")
+
+
+LENGTHS = {
+    "a.nii": struct.pack("<8h", 5, 32767, 32767, 32767, 32767, 2, 1, 1),
+    "a.nii.gz": struct.pack("<8h", 4, 5, 4, 3, 32767, 1, 1, 1),
+}
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_lengths_that_no_file_could_hold(name: str, tmp_path: Path) -> None:
+    write(series(), tmp_path / "a.nii")
+    raw = bytearray((tmp_path / "a.nii").read_bytes())
+    raw[40:56] = LENGTHS[name]
+    (tmp_path / name).write_bytes(gzip.compress(bytes(raw)) if name.endswith("gz") else bytes(raw))
+    with pytest.raises(SourceError, match="truncated"):
+        read(tmp_path / name, order="time,te")
+
+
+def test_axes_that_no_memory_could_hold(tmp_path: Path) -> None:
+    save(tmp_path / "a.nii", np.zeros((5, 4, 3), "i2"), kind=nib.Nifti2Image)
+    raw = bytearray((tmp_path / "a.nii").read_bytes())
+    raw[16:48] = struct.pack("<4q", 3, 2**40, 2**40, 2**40)
+    (tmp_path / "a.nii").write_bytes(bytes(raw))
+    with pytest.raises(SourceError, match="truncated"):
         read(tmp_path / "a.nii")
 
 

@@ -57,6 +57,15 @@ def detached(folder: Path, files: dict[str, bytes], tail: str = "", **changes: A
     return path
 
 
+def altered(folder: Path, change: Any, magic: bytes = b"NRRD0004") -> Path:
+    """A .nrrd whose fields are called otherwise, as Teem takes them too."""
+    path = made(folder, b"")
+    lines = [line.partition(b": ") for line in path.read_bytes().splitlines()[1:-1]]
+    fields = [change(name.decode()).encode() + colon + value for name, colon, value in lines]
+    path.write_bytes(b"\n".join([magic, *fields, b"", b""]) + VALUES.tobytes())
+    return path
+
+
 def world(image: xr.DataArray) -> dict[int, tuple[float, ...]]:
     """Place of each value."""
     direction = np.array(image["geometry"].attrs["direction"]).reshape(3, 3)
@@ -81,6 +90,20 @@ WAYS = {
     "list": lambda f: detached(
         f, {f"p{k}": VALUES[k].tobytes() for k in range(3)}, "data file: LIST\np0\np1\np2\n"
     ),
+    "text after bytes": lambda f: made(
+        f, b"from here:" + " ".join(map(str, VALUES.ravel())).encode(), encoding="ascii", byte_skip=10
+    ),
+    "hex after bytes": lambda f: made(f, b"zz" + VALUES.tobytes().hex().encode(), encoding="hex", byte_skip=2),
+    "gzip after bytes": lambda f: made(f, gzip.compress(b"x" * 7 + VALUES.tobytes()), encoding="gzip", byte_skip=7),
+    "gzip at the end": lambda f: made(f, gzip.compress(b"x" * 7 + VALUES.tobytes()), encoding="gzip", byte_skip=-1),
+    "each after a line": lambda f: detached(
+        f, {f"s{k}": b"x" * k + b"\n" + VALUES[k].tobytes() for k in range(3)}, data_file="s%d 0 2 1", line_skip=1
+    ),
+    "names in large letters": lambda f: altered(f, str.upper),
+    "names in one word": lambda f: altered(f, lambda name: name.replace(" ", "")),
+    "words in large letters": lambda f: made(f, VALUES.tobytes(), type="SHORT", endian="Little", encoding="RAW"),
+    "the first version": lambda f: altered(f, str, b"NRRD00.01"),
+    "a content called LIST": lambda f: detached(f, {"v": VALUES.tobytes()}, "content: LIST of 3\n", data_file="v"),
 }  # fmt: skip
 
 

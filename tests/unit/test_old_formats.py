@@ -262,6 +262,14 @@ def test_minc2(tmp_path: Path, require_module: Any) -> None:
     check_minc(tmp_path / "a.mnc", data)
 
 
+def test_minc_with_uneven_slices(tmp_path: Path) -> None:
+    minc1(tmp_path / "a.mnc", np.zeros((3, 4, 5)))
+    content = (tmp_path / "a.mnc").read_bytes()
+    (tmp_path / "a.mnc").write_bytes(content.replace(b"regular__", b"irregular", 1))
+    with pytest.raises(FormatError, match="uneven steps"):
+        opened(tmp_path / "a.mnc", errors="raise")
+
+
 @pytest.mark.parametrize("content", [b"", b"CDF\x01junk", b"\x89HDF\r\n\x1a\njunk", b"hello world"])
 def test_damaged_minc(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.mnc").write_bytes(content)
