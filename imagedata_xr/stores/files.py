@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple, Protocol, cast, runtime_checkable
 
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
@@ -60,6 +60,23 @@ class File(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<file {file_name(self)}>"  # the options of a store may hold passwords
+
+
+@runtime_checkable
+class Framed(Protocol):
+    """What a filesystem offers beside, whose DICOM files come in parts: headers, and frames by their number."""
+
+    def header_size(self, path: str) -> int:
+        """How many bytes of a file come before its frames: those after them are slow."""
+        ...
+
+    def frame(self, path: str, number: int) -> bytes:
+        """Compressed bytes of a frame, counted from 1."""
+        ...
+
+    def open_header(self, path: str) -> IO[bytes]:
+        """Open a file that ends before its pixel data; `open` gives the whole one."""
+        ...
 
 
 @functools.cache

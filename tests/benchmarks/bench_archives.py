@@ -20,8 +20,10 @@ from dicom_servers import Server, fill, orthanc
 
 from imagedata_xr.stores.network import transfers
 from imagedata_xr.stores.network.dicomweb import connection
+from imagedata_xr.stores.network.query import Series
 from imagedata_xr.stores.network.transfers import Incoming
 from imagedata_xr.stores.network.web_client import Client
+from imagedata_xr.stores.network.web_query import images_of
 from imagedata_xr.stores.network.web_retrieve import _stream
 from imagedata_xr.stores.progress import Meter
 
@@ -43,11 +45,13 @@ def fetched(url: str) -> Callable[[], object]:
 def streamed(url: str) -> Callable[[], object]:
     """Fetch the stream of images, take it apart and write it; nothing is asked before."""
     address, settings = connection(url, None)
+    with Client(address, settings) as client:
+        images = set(images_of(client, Series(address.study, address.series)))
 
     def run() -> object:
         with Client(address, settings) as client, Incoming("benchmark", False) as incoming:
             path = f"/studies/{address.study}/series/{address.series}"
-            _stream(client, path, incoming, Meter("fetched", IMAGES))
+            _stream(client, path, incoming, Meter("fetched", IMAGES), images)
             return len(incoming.names)
 
     return run

@@ -18,6 +18,7 @@ import pytest
 import xarray as xr
 from click.testing import CliRunner
 from dicom_servers import Server, fill, orthanc
+from dicomweb_server import service as standin
 from hypothesis import given
 from hypothesis import strategies as st
 from phantoms import ANNA, ANNA_LATER, BERT, make, opened
@@ -296,6 +297,18 @@ def test_a_stream_that_is_cut_is_an_error_and_nothing_is_kept(service: Any, tmp_
             xr.open_dataset(url, engine="imagedata")
     sent[0] = whole
     assert xr.open_dataarray(url, engine="imagedata").sizes["slice"] == 3
+
+
+def test_an_image_is_who_its_data_set_says(tmp_path: Path) -> None:
+    """Some programs change the UID there, and forget the file meta information, as archives do not."""
+    for file in make(tmp_path / "in", phantoms.mr(shape=(1, 2, 6, 8), uid="1.2.3.4.5")):
+        ds = pydicom.dcmread(file)
+        ds.file_meta.MediaStorageSOPInstanceUID = f"{ds.SOPInstanceUID}.9"
+        pydicom.dcmwrite(file, ds, enforce_file_format=False)
+    with standin() as web:
+        web.add(tmp_path / "in")
+        found = xr.open_dataarray(f"{web.url}/studies/{ANNA.study}/series/1.2.3.4.5", engine="imagedata")
+        np.testing.assert_array_equal(found, opened(tmp_path / "in"))
 
 
 def test_authentication_and_secrets(service: Any, caplog: pytest.LogCaptureFixture) -> None:

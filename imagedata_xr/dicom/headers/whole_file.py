@@ -6,11 +6,12 @@ import io
 import struct
 import zlib
 from functools import cache
+from typing import Any
 
 import pydicom
 
 from ...errors import SourceError
-from ...stores.files import File, check_state, file_name
+from ...stores.files import File, Framed, check_state, file_name
 from ..scanning.pydicom_charsets import mend_pydicom
 
 AT_ONCE, HEADER_AT_ONCE = 2**25, 2**20
@@ -45,12 +46,18 @@ def read_dataset(file: File, pixels: bool) -> pydicom.Dataset:
     mend_pydicom()
     try:
         check_state(file)
-        with file.fs.open(file.path, "rb") as stream, _bounded(stream, pixels) as bounded:
+        with _opened(file, pixels) as stream, _bounded(stream, pixels) as bounded:
             return pydicom.dcmread(bounded, stop_before_pixels=not pixels, force=True)
     except SourceError:
         raise
     except trouble() as error:
         raise SourceError(f"{file_name(file)} can't be read: {type(error).__name__}: {error}") from error
+
+
+def _opened(file: File, pixels: bool) -> Any:
+    return (
+        file.fs.open_header(file.path) if isinstance(file.fs, Framed) and not pixels else file.fs.open(file.path, "rb")
+    )
 
 
 def _bounded(stream: io.BufferedIOBase, pixels: bool) -> _Bounded | _InMemory:

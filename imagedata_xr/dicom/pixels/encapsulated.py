@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import SourceError, warn
+from ...stores.files import Framed
 from ...stores.url import File, file_name, is_local, read_available
 
 _ITEM, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
@@ -55,6 +56,8 @@ class Encapsulated:
         """
         if not 1 <= number <= self.count:
             raise self._error(f"frame {number} was asked for, of {self.count}")
+        if isinstance(self.file.fs, Framed):
+            return self.file.fs.frame(self.file.path, number)
         table = self._frame_table()
         if len(table) == self.count:
             whole = self._by_table(number, table)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Generator
 from typing import TypeAlias
 
-from ...stores.files import File, file_name, read_available, reason, sizes_of, state_now, with_states
+from ...stores.files import File, Framed, file_name, read_available, reason, sizes_of, state_now, with_states
 from ...stores.unpacked import GZIP_MAGIC, unpacked
 from ..pixels.syntaxes import CODECS
 from .columns import Columns
@@ -77,10 +77,11 @@ class Collector:
 
     def remote(self, batch: list[File]) -> None:
         """Read files of one store, all at once in each step."""
-        n = self.first_read
-        heads = read_available([f._replace(state=None) for f in batch], [0] * len(batch), [n] * len(batch))
+        wanted = [f.fs.header_size(f.path) if isinstance(f.fs, Framed) else self.first_read for f in batch]
+        heads = read_available([f._replace(state=None) for f in batch], [0] * len(batch), wanted)
         batch = with_states(batch)
-        full = [f for f, head in zip(batch, heads, strict=True) if isinstance(head, bytes) and len(head) >= n]
+        found = zip(batch, heads, wanted, strict=True)
+        full = [f for f, head, n in found if isinstance(head, bytes) and len(head) >= n]
         sizes = _sizes(full)
         ready = []
         for file, head in zip(batch, heads, strict=True):

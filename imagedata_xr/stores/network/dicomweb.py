@@ -13,6 +13,7 @@ from .send import ArchiveSink
 from .settings import Settings, settings_for
 from .web_address import FORM, SCHEMES, WebAddress, parse
 from .web_client import Client, value, values
+from .web_files import lazy_files
 from .web_query import FIELDS, images_of, series_of
 from .web_retrieve import fetch
 from .web_send import send
@@ -28,6 +29,8 @@ class DicomWeb:
     def find(self, url: str, storage_options: StorageOptions) -> list[File]:
         """Fetch the series of an address, as far as they are not here; their files are local ones."""
         address, settings = connection(url, storage_options)
+        if settings.lazy:
+            return lazy_files(address, settings)
         return [File(local(), path) for path in paths_of(fetch(address, settings), address.image)]
 
     def name(self, url: str) -> str:

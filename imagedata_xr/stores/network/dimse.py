@@ -7,6 +7,7 @@ from typing import Any
 from pydicom import Dataset
 from pydicom.uid import UID
 
+from ...errors import SourceError
 from ..files import File, local
 from ..registry import StorageOptions
 from .address import FORM, SCHEMES, Address, parse
@@ -48,7 +49,10 @@ def connection(url: str, storage_options: StorageOptions) -> tuple[Address, Sett
     pynetdicom()
     address = parse(url)
     fixed = {"tls": True} if address.tls else {}
-    return address, settings_for(f"{address.host}:{address.port}", storage_options, **fixed)
+    settings = settings_for(f"{address.host}:{address.port}", storage_options, **fixed)
+    if settings.lazy:
+        raise SourceError("lazy=True is for dicomweb addresses: DIMSE sends images whole")
+    return address, settings
 
 
 def listing(url: str, storage_options: StorageOptions = None, identifiers: bool = False) -> list[dict[str, Any]]:

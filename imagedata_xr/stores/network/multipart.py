@@ -32,6 +32,11 @@ def parts(chunks: Iterable[bytes], boundary: bytes) -> Iterator[Iterator[memoryv
     SourceError
         The stream ends before its last boundary: something is missing.
     """
+    return (content for _, content in headed_parts(chunks, boundary))
+
+
+def headed_parts(chunks: Iterable[bytes], boundary: bytes) -> Iterator[tuple[str, Iterator[memoryview]]]:
+    """Yield the Content-Type of each part (empty where it has none) and its content; see `parts`."""
     stream = _Stream(chunks)
     stream.past(b"--" + boundary)
     while True:
@@ -41,8 +46,9 @@ def parts(chunks: Iterable[bytes], boundary: bytes) -> Iterator[Iterator[memoryv
         if end != b"\r\n":
             raise SourceError("the answer is damaged: after a boundary comes no part")
         stream.give_back(2)  # without headers, the empty line comes at once
-        stream.past(b"\r\n\r\n", _HEAD)
-        yield stream.until(b"\r\n--" + boundary)
+        head = stream.past(b"\r\n\r\n", _HEAD).decode("latin-1")
+        kind = re.search(r"^content-type:\s*(.*?)\s*$", head, re.IGNORECASE | re.MULTILINE)
+        yield kind.group(1) if kind else "", stream.until(b"\r\n--" + boundary)
 
 
 class _Stream:
@@ -70,13 +76,15 @@ class _Stream:
         """Have the last bytes that were used come again."""
         self.at -= count
 
-    def past(self, mark: bytes, most: int = 1 << 20) -> None:
-        """Skip until after a mark."""
+    def past(self, mark: bytes, most: int = 1 << 20) -> bytes:
+        """Go on until after a mark; what was before it."""
         while (found := self.data.find(mark, self.at)) < 0:
             if len(self.data) - self.at > most:
                 raise SourceError("the answer is damaged: no boundary or head of a part was found")
             self._more()
+        before = self.data[self.at : found]
         self.at = found + len(mark)
+        return before
 
     def until(self, mark: bytes) -> Iterator[memoryview]:
         """Yield pieces until a mark, which is skipped."""

@@ -205,7 +205,7 @@ class _Receiver:
             # nothing is decoded: a file is its file meta information, and the bytes that were sent
             path = self.incoming.path(uid)
             with open(path, "xb") as file:
-                file.write(_head(str(request.AffectedSOPClassUID), uid, str(event.context.transfer_syntax)))
+                file.write(file_head(str(request.AffectedSOPClassUID), uid, str(event.context.transfer_syntax)))
                 file.write(request.DataSet.getbuffer())
         except OSError as error:
             self.why = f"an image can't be written here: {error.strerror}"
@@ -216,7 +216,7 @@ class _Receiver:
         return 0x0000
 
 
-def _head(sop_class: str, uid: str, syntax: str) -> bytes:
+def file_head(sop_class: str, uid: str, syntax: str) -> bytes:
     """Preamble and file meta information (PS3.10 section 7.1)."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = pydicom.uid.UID(sop_class)

@@ -46,6 +46,8 @@ class Settings:
         Ask the archive to confirm that it keeps what it got (storage commitment).
     keep : bool
         Keep what was fetched in the cache folder of the user, in place of one that is gone when the process ends.
+    lazy : bool
+        Of DICOMweb: fetch headers only, and frames when they are asked for.
     """
 
     aet: str = "IMAGEDATA_XR"
@@ -63,6 +65,7 @@ class Settings:
     resend: bool = False
     commit: bool = False
     keep: bool = False
+    lazy: bool = False
 
     def __repr__(self) -> str:
         """All but the secrets."""

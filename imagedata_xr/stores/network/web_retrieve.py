@@ -44,7 +44,7 @@ def fetch(address: WebAddress, settings: Settings) -> list[Held]:
 
 def _one(client: Client, series: Series, images: set[str], meter: Meter) -> Held:
     settings = client.settings
-    key = key_of(client.address.server, f"{settings.username}\0{settings.token}", series.uid)
+    key = key_for(client, series)
     here = held(key, settings.keep)
     if set(here) == images:
         meter.add(len(images))
@@ -55,7 +55,7 @@ def _one(client: Client, series: Series, images: set[str], meter: Meter) -> Held
         meter.add(len(known))
         place = f"/studies/{series.study}/series/{series.uid}"
         for path in [f"{place}/instances/{uid}" for uid in sorted(images - set(known))] if known else [place]:
-            _stream(client, path, incoming, meter)
+            _stream(client, path, incoming, meter, images)
         if lost := images - set(incoming.names):
             raise SourceError(
                 f"{client.address.server}: {len(lost)} of the {len(images)} images of a series did not arrive. Nothing "
@@ -66,19 +66,25 @@ def _one(client: Client, series: Series, images: set[str], meter: Meter) -> Held
         return incoming.finish()
 
 
-def _stream(client: Client, path: str, incoming: Incoming, meter: Meter) -> None:
+def key_for(client: Client, series: Series) -> str:
+    """Name of the folder of a series: what one user fetched is not given to another."""
+    settings = client.settings
+    return key_of(client.address.server, f"{settings.username}\0{settings.token}", series.uid)
+
+
+def _stream(client: Client, path: str, incoming: Incoming, meter: Meter, images: set[str]) -> None:
     import requests
 
     with client.request("GET", path, headers={"Accept": _ACCEPT}) as answer:
         boundary = boundary_of(answer.headers.get("Content-Type", ""))
         try:
             for part in parts(answer.iter_content(_PIECE), boundary):
-                _take(part, incoming, meter)
+                _take(part, incoming, meter, images)
         except requests.exceptions.RequestException:
             raise SourceError(f"{client.address.server}: the connection was cut within a series") from None
 
 
-def _take(part: Iterator[memoryview], incoming: Incoming, meter: Meter) -> None:
+def _take(part: Iterator[memoryview], incoming: Incoming, meter: Meter, images: set[str]) -> None:
     """Write one file, then ask it who it is."""
     path = incoming.path("")
     head = b""
@@ -87,7 +93,10 @@ def _take(part: Iterator[memoryview], incoming: Incoming, meter: Meter) -> None:
             head = head or bytes(piece[:_META])
             file.write(piece)
     try:
-        uid = _uid(head) or str(pydicom.filereader.read_file_meta_info(path).MediaStorageSOPInstanceUID)
+        uid = _uid(head)
+        if uid not in images:  # the data set decides, of which the file meta information may be another's
+            ds = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"])
+            uid = str(ds.get("SOPInstanceUID", "") or uid or ds.file_meta.MediaStorageSOPInstanceUID)
     except (pydicom.errors.InvalidDicomError, AttributeError, OSError, ValueError):
         path.unlink()
         raise SourceError("what the service sends is no DICOM file") from None
