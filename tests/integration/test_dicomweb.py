@@ -303,7 +303,7 @@ def test_an_image_is_who_its_data_set_says(tmp_path: Path) -> None:
     """Some programs change the UID there, and forget the file meta information, as archives do not."""
     for file in make(tmp_path / "in", phantoms.mr(shape=(1, 2, 6, 8), uid="1.2.3.4.5")):
         ds = pydicom.dcmread(file)
-        ds.file_meta.MediaStorageSOPInstanceUID = f"{ds.SOPInstanceUID}.9"
+        ds.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.UID(f"{ds.SOPInstanceUID}.9")
         pydicom.dcmwrite(file, ds, enforce_file_format=False)
     with standin() as web:
         web.add(tmp_path / "in")
