@@ -226,6 +226,8 @@ class Handler(BaseHTTPRequestHandler):
         label = parts[2]
         label = list(scan.resources)[int(label) - 11] if label.isdigit() else label
         if len(parts) == 3:
+            if self.command == "DELETE":
+                return self.reply(200 if scan.resources.pop(label, None) is not None else 404)
             if label in scan.resources:
                 return self.reply(409)
             scan.resources[label] = {}

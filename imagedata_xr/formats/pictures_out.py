@@ -109,11 +109,10 @@ def _numbered(called: str, extension: str, volumes: int, slices: int) -> str:
 def _stale(whole: Whole, called: str, extension: str, names: list[str]) -> list[str]:
     """Pictures of an earlier image of the same name, which would be taken as further slices of this one."""
     stem = called[: -len(extension)]
-    if len(names) == 1 or Names.is_pattern(called) or not whole.fs.isdir(whole.folder or "."):
+    if len(names) == 1 or Names.is_pattern(called):
         return []
     shape = re.compile(re.escape(stem.replace("%", "_")) + r"(_\d{3,}){1,2}" + re.escape(called[-len(extension) :]))
-    have = (os.path.basename(str(p)) for p in whole.fs.ls(whole.folder or ".", detail=False))
-    return sorted(n for n in have if shape.fullmatch(n) and n not in names)
+    return sorted(n for n in whole.beside() if shape.fullmatch(n) and n not in names)
 
 
 def _outgoing(image: Any, label: str) -> Outgoing:

@@ -13,9 +13,9 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from ..errors import FormatError, SourceError
+from ..errors import SourceError
 from ..stores.archives_out import archive_target
-from ..stores.sinks import special_sink
+from ..stores.sinks import files_sink
 from ..stores.targets import place_of_target
 from ..stores.uploads import remove, upload
 from ..stores.url import local, reason, strip_credentials
@@ -72,10 +72,12 @@ class Whole:
         overwrite: bool = False,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        if special_sink(str(target)) is not None:
-            raise FormatError(f"{strip_credentials(str(target))} takes DICOM only: format='dicom' writes it")
-        self.archive = archive_target(str(target), storage_options, of_file=True)
-        if self.archive is None:
+        self.fs: Any = None
+        self.special = files_sink(str(target), storage_options)
+        self.archive = archive_target(str(target), storage_options, of_file=True) if self.special is None else None
+        if self.special is not None:
+            self.local, self.fs, self.folder = False, None, str(target).rpartition("/")[0]
+        elif self.archive is None:
             fs, path = place_of_target(str(target), storage_options)
             self.local = isinstance(fs, LocalFileSystem)
             self.fs = local() if self.local else fs
@@ -95,13 +97,28 @@ class Whole:
         """Path or URL of a file, without credentials."""
         if self.archive is not None:
             return self.archive.show(name)
+        if self.special is not None:
+            return self.path(name)
         return self.path(name) if self.local else strip_credentials(str(self.fs.unstrip_protocol(self.path(name))))
 
     def there(self, name: str) -> bool:
         """Whether a file exists."""
         if self.archive is not None:
             return self.archive.path(name) in self.archive.names
+        if self.special is not None:
+            return False  # the store has looked, and looks again
         return bool(self.fs.exists(self.path(name)))
+
+    def beside(self) -> list[str]:
+        """Names of what is in the folder already."""
+        if self.special is not None:
+            return []
+        if self.archive is not None:
+            paths = [p for p in self.archive.names if p.rpartition("/")[0] == self.folder]
+        else:
+            there = self.fs.isdir(self.folder or ".")
+            paths = [str(p) for p in self.fs.ls(self.folder or ".", detail=False)] if there else []
+        return [os.path.basename(path) for path in paths]
 
     def check(self) -> None:
         """Raise `FileExistsError` if a file exists that may not be replaced."""
@@ -121,6 +138,8 @@ class Whole:
             try:
                 self._publish(places)
             except OSError as error:
+                if self.special is not None and isinstance(error, SourceError | FileExistsError):
+                    raise
                 raise SourceError(f"{self.shown(self.names[-1])} can't be written: {reason(error)}") from error
 
     @contextlib.contextmanager
@@ -142,7 +161,7 @@ class Whole:
                 place.unlink(missing_ok=True)
 
     def _publish(self, places: Mapping[str, Path]) -> None:
-        put = self._rename if self.local else self._upload if self.archive is None else self._pack
+        put = self._rename if self.local else self._upload if self.fs is not None else self._hand_over
         put(places, [n for n in (*self.names, *self.also) if self.there(n)])
 
     def _rename(self, places: Mapping[str, Path], old: Sequence[str]) -> None:
@@ -167,9 +186,12 @@ class Whole:
         for place in aside.values():
             os.unlink(place)
 
-    def _pack(self, places: Mapping[str, Path], old: Sequence[str]) -> None:
-        assert self.archive is not None
-        sink = self.archive.sink([self.archive.path(name) for name in old])
+    def _hand_over(self, places: Mapping[str, Path], old: Sequence[str]) -> None:
+        """Give the files to an archive or a store of our own, which let them appear together."""
+        sink = self.special
+        if sink is None:
+            assert self.archive is not None
+            sink = self.archive.sink([self.archive.path(name) for name in old])
         try:
             for name in self.names:
                 sink.add(name, places[name])

@@ -51,7 +51,9 @@ class WholeFolder:
     ) -> None:
         self.main, self.overwrite = main, overwrite
         if special_sink(str(target)) is not None:
-            raise FormatError(f"{strip_credentials(str(target))} takes DICOM only: format='dicom' writes it")
+            raise FormatError(
+                f"{strip_credentials(str(target))} takes no folders of files: DICOM or NIfTI can be written"
+            )
         fs, path = place_of_target(str(target), storage_options)
         self.fs, self.local = fs, isinstance(fs, LocalFileSystem)
         self.path = os.path.realpath(path) if self.local else path.rstrip("/")

@@ -48,6 +48,18 @@ class Lists(Protocol):
 
 
 @runtime_checkable
+class TakesFiles(Protocol):
+    """What a store offers beside, if it takes files of formats other than DICOM."""
+
+    def files_sink(self, url: str, storage_options: StorageOptions) -> Sink:
+        """Begin to write files that belong together; `url` names the main one, the names that are added its folder's.
+
+        Raises `FileExistsError` where it is there, and before anything is sent where it can't be written.
+        """
+        ...
+
+
+@runtime_checkable
 class Store(Protocol):
     """What a store offers.
 

@@ -10,15 +10,15 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from ..errors import SourceError, warn
+from ..errors import FormatError, SourceError, warn
 from .archives_out import archive_target
-from .files import File, file_name
+from .files import File, file_name, strip_credentials
 from .progress import Meter
-from .registry import Sink, StorageOptions, store_of
+from .registry import Sink, StorageOptions, TakesFiles, store_of
 from .targets import place_of_target
 from .uploads import AT_ONCE, AT_ONCE_BYTES, remove, upload
 
-__all__ = ["Sink", "check_target", "open_sink", "special_sink"]
+__all__ = ["Sink", "check_target", "files_sink", "open_sink", "special_sink"]
 
 
 def special_sink(target: str) -> Callable[[bool, StorageOptions], Sink] | None:
@@ -27,6 +27,22 @@ def special_sink(target: str) -> Callable[[bool, StorageOptions], Sink] | None:
     if store is None:
         return None
     return lambda overwrite, options: store.sink(target, overwrite, options)
+
+
+def files_sink(target: str, storage_options: StorageOptions = None) -> Sink | None:
+    """Begin to write a file of any format to a store of our own, with those that belong to it; None for other targets.
+
+    Raises
+    ------
+    FormatError
+        The store takes DICOM only.
+    """
+    store = store_of(target)
+    if store is None:
+        return None
+    if not isinstance(store, TakesFiles):
+        raise FormatError(f"{strip_credentials(target)} takes DICOM only: format='dicom' writes it")
+    return store.files_sink(target, storage_options)
 
 
 def open_sink(target: str, overwrite: bool, storage_options: StorageOptions = None) -> Sink:

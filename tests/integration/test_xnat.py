@@ -7,63 +7,37 @@ import pickle
 import ssl
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import phantoms
 import pydicom
 import pytest
 import xarray as xr
 from click.testing import CliRunner
 from dicom_servers import certificates_in
-from phantoms import ANNA, make, opened
+from phantoms import opened
 from xnat_server import Scan, Standin, standin
+from xnat_site import KEY, ME, SCAN, alone, fill, read, series_in, url
 
 import imagedata_xr
 from imagedata_xr.cli import main
-from imagedata_xr.errors import IdentityError, ImagedataWarning, NotFoundError, SourceError
+from imagedata_xr.errors import NotFoundError, SourceError
 from imagedata_xr.stores.network import transfers
 
 pytestmark = pytest.mark.usefixtures("nothing_secret")
 
-ME = {"username": "anna", "password": "sesame"}
-
 
 @pytest.fixture(autouse=True)
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, require_module: Any) -> None:
-    """No names and passwords of whoever runs the tests, a cache of its own, and no waiting."""
     require_module("xnat")
-    for name in ("XNAT_USER", "XNAT_PASS", "NETRC", "REQUESTS_CA_BUNDLE"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / "home").mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("random.uniform", lambda a, b: 0.01)
+    alone(tmp_path / "home", monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("series")
-    make(place, phantoms.mr(shape=(2, 10, 6, 8)))
-    return place
-
-
-def fill(server: Standin, folder: Path, label: str = "E1") -> None:
-    """A scan of 20 files with pictures beside it, and a small one; another of the same type."""
-    files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-    some = dict(list(files.items())[:3])
-    kind = {"xsiType": "xnat:mrScanData", "quality": "usable"}
-    server.study = str(ANNA.study)
-    server.experiments["P", "X_S1", "Mueller", f"X_{label}", label] = {
-        "3": Scan(
-            {"type": "T1", "series_description": "t1 tra", **kind}, {"SNAPSHOTS": {"a.gif": b"GIF"}, "DICOM": files}
-        ),
-        "4": Scan({"type": "T2", "series_description": "t2 tra", **kind}, {"secondary": some}),
-        "5": Scan({"type": "T2", "series_description": "t2 cor", **kind}, {"RAW": {"a": b"1"}, "NOTES": {"b": b"2"}}),
-    }
+    return series_in(tmp_path_factory.mktemp("series"))
 
 
 @pytest.fixture
@@ -71,17 +45,6 @@ def server(folder: Path) -> Iterator[Standin]:
     with standin() as found:
         fill(found, folder)
         yield found
-
-
-def url(server: Standin, rest: str = "") -> str:
-    return f"xnat://127.0.0.1:{server.port}{rest}"
-
-
-def read(address: str, **more: Any) -> xr.DataArray:
-    return xr.open_dataarray(address, engine="imagedata", storage_options={**ME, **more})
-
-
-SCAN = "/P/Mueller/E1/3"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +78,7 @@ def test_unchanged_files_are_not_fetched_again(server: Standin, folder: Path) ->
     late = pydicom.dcmread(sorted(folder.iterdir())[0])
     late.InstanceNumber, late.SOPInstanceUID, late.SeriesInstanceUID = 99, "1.2.3.4", "1.2.3.5"
     late.save_as(folder.parent / "late.dcm")
-    files = server.experiments["P", "X_S1", "Mueller", "X_E1", "E1"]["3"].resources["DICOM"]
+    files = server.experiments[KEY]["3"].resources["DICOM"]
     files["late.dcm"] = (folder.parent / "late.dcm").read_bytes()
     lazy = read(url(server, "/P/Mueller/E1/3/DICOM/" + next(iter(files))))
     server.log.clear()
@@ -126,7 +89,7 @@ def test_unchanged_files_are_not_fetched_again(server: Standin, folder: Path) ->
 
 def test_a_changed_file_is_fetched_where_the_site_has_no_digests(server: Standin) -> None:
     server.digests = False
-    files = server.experiments["P", "X_S1", "Mueller", "X_E1", "E1"]["4"].resources["secondary"]
+    files = server.experiments[KEY]["4"].resources["secondary"]
     before = read(url(server, "/P//E1/4"))
     name, data = next(iter(files.items()))
     files[name] = data[:-2] + b"\x07\x07"
@@ -201,7 +164,7 @@ def test_what_is_not_there_is_said(server: Standin, rest: str, error: type[Excep
 
 
 def test_a_subject_is_a_tree(server: Standin) -> None:
-    del server.experiments["P", "X_S1", "Mueller", "X_E1", "E1"]["5"]
+    del server.experiments[KEY]["5"]
     assert xr.open_datatree(url(server, "/P/Mueller"), engine="imagedata", storage_options=ME).leaves
 
 
@@ -349,7 +312,7 @@ def test_hostile_names(server: Standin, folder: Path) -> None:
         "complete.json",
         "é.dcm",
     ]
-    server.experiments["P", "X_S1", "Mueller", "X_E1", "E1"]["9"] = Scan(
+    server.experiments[KEY]["9"] = Scan(
         {"type": "x"}, {"DICOM": {n: f.read_bytes() for n, f in zip(names, files, strict=False)}}
     )
     names.remove("../../up.dcm")  # hidden, as any name with a dot in front is
@@ -357,108 +320,3 @@ def test_hostile_names(server: Standin, folder: Path) -> None:
     assert len(catalog) == 1
     held = [p for p in transfers._passing().rglob("*") if p.name == "up.dcm"]
     assert not held
-
-
-# --- writing -------------------------------------------------------------------------------------------------------
-
-
-def test_written_is_what_the_client_library_reads(server: Standin, folder: Path, tmp_path: Path) -> None:
-    import xnat
-
-    image = opened(folder)
-    before = server.experiments["P", "X_S1", "Mueller", "X_E1", "E1"]["3"].resources["DICOM"].copy()
-    written = (image + 7).imd.write(
-        url(server, "/P/Mueller/E1"), series_number=3, series_description="plus 7", storage_options=ME
-    )
-    assert written.paths[0].startswith(url(server, "/P/Mueller/E1/6/DICOM/"))  # 3, 4 and 5 are there
-    assert len(written.report.stored) == 20
-    assert server.experiments["P", "X_S1", "Mueller", "X_E1", "E1"]["3"].resources["DICOM"] == before
-    assert not server.sessions
-    with xnat.connect(
-        f"http://127.0.0.1:{server.port}", user="anna", password="sesame", no_parse_model=True
-    ) as session:
-        place = "/data/projects/P/subjects/Mueller/experiments/E1/scans"
-        rows = session.get_json(place)["ResultSet"]["Result"]
-        row = next(r for r in rows if r["ID"] == "6")
-        assert (row["type"], row["series_description"], row["quality"]) == ("plus 7", "plus 7", "usable")
-        assert (row["xsiType"], row["UID"]) == ("xnat:mrScanData", written.series)
-        with open(tmp_path / "pack.zip", "wb") as out:
-            session.download_stream(f"{place}/6/resources/DICOM/files", out, format="zip")
-    with zipfile.ZipFile(tmp_path / "pack.zip") as pack:
-        pack.extractall(tmp_path / "unpacked")
-    np.testing.assert_array_equal(opened(tmp_path / "unpacked"), image + 7)
-    np.testing.assert_array_equal(read(url(server, "/P/Mueller/E1/6")), image + 7)
-
-
-def test_a_free_number_is_taken_and_an_existing_scan_refused(server: Standin, folder: Path) -> None:
-    image = opened(folder) + 1
-    assert "/77/" in image.imd.write(url(server, "/P//E1"), series_number=77, storage_options=ME).paths[0]
-    assert "/88/" in image.imd.write(url(server, "/P//E1/88"), storage_options=ME).paths[0]
-    for overwrite in (False, True):
-        with pytest.raises(SourceError, match="scan 3 is there already"):
-            image.imd.write(url(server, SCAN), storage_options=ME, overwrite=overwrite)
-
-
-def test_what_a_server_does_not_unpack_or_loses_is_sent_again(server: Standin, folder: Path) -> None:
-    image = opened(folder) + 1
-    server.unpacks = False
-    image.imd.write(url(server, "/P//E1/7"), storage_options=ME)
-    server.unpacks = True
-    server.fail(".tar?", "lose")
-    image.imd.write(url(server, "/P//E1/8"), storage_options=ME)
-    for number in ("7", "8"):
-        stored = server.experiments["P", "X_S1", "Mueller", "X_E1", "E1"][number].resources["DICOM"]
-        assert len(stored) == 20
-        np.testing.assert_array_equal(read(url(server, f"/P//E1/{number}")), image)
-
-
-@pytest.mark.parametrize(
-    ("where", "how", "said"),
-    [
-        ("PUT", "lose", "not be allowed to write"),
-        ("files/IM", "corrupt", "20 of 20"),
-        ("resources/DICOM?", "503", "503"),
-        ("files?", "403", "403"), (".tar", "503", "503"), ("/scans/7?", "drop", "cut"),
-    ],
-)  # fmt: skip
-def test_a_failed_write_leaves_nothing(server: Standin, folder: Path, where: str, how: str, said: str) -> None:
-    server.unpacks = how != "corrupt"
-    server.fail(where, how, 99)
-    with pytest.raises(SourceError, match=said):
-        (opened(folder) + 1).imd.write(url(server, "/P//E1/7"), storage_options={**ME, "retries": 0})
-    assert list(server.experiments["P", "X_S1", "Mueller", "X_E1", "E1"]) == ["3", "4", "5"]
-
-
-def test_who_may_only_read_is_told(server: Standin, folder: Path) -> None:
-    with pytest.raises(SourceError, match="403"):
-        (opened(folder) + 1).imd.write(url(server, "/P//E1"), storage_options={"username": "carl", "password": "pass"})
-
-
-def test_another_writer_of_the_same_number_is_left_alone(server: Standin, folder: Path) -> None:
-    server.fail("resources/DICOM?", "409")
-    scans = server.experiments["P", "X_S1", "Mueller", "X_E1", "E1"]
-    written = (opened(folder) + 1).imd.write(url(server, "/P//E1"), series_number=30, storage_options=ME)
-    assert "/31/" in written.paths[0]
-    assert {"30", "31"} <= set(scans)
-    assert set(scans["30"].fields) == {"xsiType"}  # what the other one may have said of it is not written over
-
-
-def test_files_of_one_name_are_all_sent(server: Standin, folder: Path) -> None:
-    from imagedata_xr.stores.network.xnat.store import Xnat
-
-    sink = Xnat().sink(url(server, "/P//E1/7"), False, ME)
-    for number, path in enumerate(sorted(folder.iterdir())[:3]):
-        sink.add(f"{number}/image.dcm", path)
-    assert len(set(sink.finish())) == 3
-    stored = server.experiments["P", "X_S1", "Mueller", "X_E1", "E1"]["7"].resources["DICOM"]
-    assert sorted(stored.values()) == sorted(p.read_bytes() for p in sorted(folder.iterdir())[:3])
-
-
-def test_images_of_nobody_and_of_another_study(server: Standin, folder: Path) -> None:
-    with pytest.raises(IdentityError, match="patient"):
-        imagedata_xr.from_array(np.zeros((2, 4, 4)), spacing=(1, 1, 1)).imd.write(
-            url(server, "/P//E1"), storage_options=ME
-        )
-    server.study = "1.2.3"
-    with pytest.warns(ImagedataWarning, match="another study"):
-        (opened(folder) + 1).imd.write(url(server, "/P//E1"), storage_options=ME)

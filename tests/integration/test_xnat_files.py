@@ -16,40 +16,33 @@ from typing import Any, cast
 
 import fsspec
 import numpy as np
-import phantoms
 import pytest
 import xarray as xr
-from phantoms import make, opened
+from phantoms import opened
 from xnat_server import Scan, Standin, standin
+from xnat_site import KEY, ME, alone, contents, series_in
 
 from imagedata_xr.errors import NotFoundError, SourceError
 
 pytestmark = pytest.mark.usefixtures("nothing_secret")
 
-ME = {"username": "anna", "password": "sesame"}
-KEY = ("P", "X_S1", "Mueller", "X_E1", "E1")
 DICOM = "P/Mueller/E1/3/DICOM"
 
 
 @pytest.fixture(autouse=True)
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, require_module: Any) -> None:
     require_module("xnat")
-    for name in ("XNAT_USER", "XNAT_PASS", "NETRC"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr("random.uniform", lambda a, b: 0.01)
+    alone(tmp_path / "home", monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("series")
-    make(place, phantoms.mr(shape=(2, 10, 6, 8)))
-    return place
+    return series_in(tmp_path_factory.mktemp("series"))
 
 
 @pytest.fixture
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    return contents(folder)
 
 
 @pytest.fixture

@@ -218,3 +218,11 @@ def test_other_programs_find_no_fault(image: xr.DataArray, tmp_path: Path, requi
     assert "No errors" in subprocess.run(
         ["unzip", "-t", tmp_path / "a.zip"], check=True, capture_output=True, text=True
     ).stdout  # fmt: skip
+
+
+def test_pictures_go_into_archives_and_leave_no_older_slices(tmp_path: Path) -> None:
+    image = open_image(str(series(tmp_path / "in"))).squeeze(drop=True)
+    image.imd.write(f"{tmp_path}/a.zip?x/p.png")
+    image.isel(slice=[0, 1]).imd.write(f"{tmp_path}/a.zip?x/p.png", overwrite=True)
+    with zipfile.ZipFile(tmp_path / "a.zip") as pack:
+        assert pack.namelist() == ["x/p_001.png", "x/p_002.png"]

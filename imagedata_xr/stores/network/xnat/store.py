@@ -11,6 +11,7 @@ from .address import FORM, SCHEMES, XnatAddress, parse
 from .client import Client
 from .fetch import fetch
 from .levels import listing
+from .resource import ResourceSink
 from .send import XnatSink
 
 
@@ -39,6 +40,10 @@ class Xnat:
     def sink(self, url: str, overwrite: bool, storage_options: StorageOptions) -> XnatSink:
         """Begin to write: each series becomes a new scan of the experiment."""
         return XnatSink(*connection(url, storage_options))
+
+    def files_sink(self, url: str, storage_options: StorageOptions) -> ResourceSink:
+        """Begin to write files of any format, into a new resource of a scan that is there."""
+        return ResourceSink(url, *connection(url, storage_options))
 
 
 def connection(url: str, storage_options: StorageOptions) -> tuple[XnatAddress, Settings]:
