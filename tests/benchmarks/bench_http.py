@@ -20,6 +20,8 @@ import fsspec
 import xarray as xr
 from harness import compare, environment, goal, series
 
+import imagedata_xr
+
 WAIT = 0.02
 """Seconds before each answer."""
 
@@ -45,6 +47,7 @@ class Ranges(SimpleHTTPRequestHandler):
         self.send_response(206)
         self.send_header("Content-Range", f"bytes {begin}-{end}/{size}")
         self.send_header("Content-Length", str(len(data)))
+        self.send_header("Last-Modified", self.date_time_string(path.stat().st_mtime))
         self.end_headers()
         self.wfile.write(data)
 
@@ -81,6 +84,13 @@ def served(folder: Path) -> Iterator[str]:
         server.server_close()
 
 
+def opened(source: Any, cache_folder: Path | None = None) -> xr.DataArray:
+    """Open files; with a folder for it, with the cache."""
+    options: dict[str, Any] = {"cache": "on", "cache_folder": cache_folder} if cache_folder else {"cache": "off"}
+    with imagedata_xr.set_options(**options):
+        return xr.open_dataarray(source, engine="imagedata")
+
+
 def main(words: list[str]) -> None:
     """Compare with one request after another; the argument is the number of files."""
     warnings.simplefilter("ignore")
@@ -94,12 +104,14 @@ def main(words: list[str]) -> None:
         with served(folder) as url:
             names: Any = [url + p.name for p in by.paths(folder)]
             fs = fsspec.filesystem("http")
-            image = xr.open_dataarray(url, engine="imagedata")
+            kept = Path(made) / "cache"
+            image = opened(url)
             taken = compare(
                 f"{count} files by http, 20 ms for each request",
                 {
-                    "open, the address of the folder": lambda: xr.open_dataarray(url, engine="imagedata"),
-                    "open, a list of addresses": lambda: xr.open_dataarray(names, engine="imagedata"),
+                    "open, the address of the folder": lambda: opened(url),
+                    "open, a list of addresses": lambda: opened(names),
+                    "again, with the cache: each file is asked for its state": lambda: opened(url, kept),
                     "load what is open": lambda: image.copy(deep=False).values,
                     "one request after another": lambda: [fs.cat_file(name, 0, 16384) for name in names],
                 },
