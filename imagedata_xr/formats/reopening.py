@@ -16,7 +16,8 @@ from fsspec.core import url_to_fs
 from ..errors import FormatError, NotFoundError, SourceError
 from ..model.image import NAME, volume_dims
 from ..stores.address import STORE, archive_address
-from ..stores.url import reason, strip_credentials
+from ..stores.archives import open_archive
+from ..stores.url import File, is_local, reason, strip_credentials
 from .seam import Node, ReadOptions
 from .storable import HEADERS, check_layout, restored
 
@@ -57,15 +58,12 @@ def is_packed(address: str) -> bool:
     Raises
     ------
     FormatError
-        It is, and does not lie on this computer.
+        It is, and lies in another archive.
     """
     if not address.lower().endswith(STORE):
         return False
-    if "://" in address or "::" in address:
-        raise FormatError(
-            f"{strip_credentials(address)}: a zarr store in one file is read and written on this computer; elsewhere "
-            "a store is a folder (.zarr)"
-        )
+    if "::" in address:
+        raise FormatError(f"{strip_credentials(address)} can't be opened inside of its archive: unpack it first")
     return True
 
 
@@ -74,14 +72,18 @@ def zarr_attrs(address: str, storage_options: Mapping[str, Any] | None) -> dict[
     packed_store = is_packed(address)
     fs, path = _filesystem(address, storage_options)
     try:
-        if packed_store:
+        if packed_store and is_local(File(fs, path)):
             with zipfile.ZipFile(path) as packed:
                 text = packed.read(MAIN)
+        elif packed_store:
+            text = open_archive(File(fs, path), "zip").cat_file(MAIN)
         else:
             text = fs.cat_file(f"{path}/{MAIN}")
         return dict(json.loads(text).get("attributes", {}))
     except FileNotFoundError:
         return {} if fs.exists(path) else None
+    except SourceError:
+        raise
     except (NotADirectoryError, ValueError, KeyError, zipfile.BadZipFile):
         return {}
     except OSError as error:
@@ -160,9 +162,7 @@ def _raw(engine: str, address: str, storage_options: Mapping[str, Any] | None, g
         settings["storage_options"] = dict(storage_options)
     place: Any = address
     if engine == "zarr" and is_packed(address):
-        from zarr.storage import ZipStore
-
-        place = ZipStore(address, mode="r")
+        place = _pack(address, settings.pop("storage_options", None))
     return xr.open_dataset(
         place,
         engine=engine,
@@ -175,6 +175,24 @@ def _raw(engine: str, address: str, storage_options: Mapping[str, Any] | None, g
         create_default_indexes=False,
         **settings,
     )
+
+
+def _pack(address: str, storage_options: Mapping[str, Any] | None) -> Any:
+    """Store in one file, for zarr: a remote one is read by ranges, each in the state in which it was opened."""
+    from zarr.storage import FsspecStore, ZipStore
+
+    fs, path = _filesystem(address, storage_options)
+    if is_local(File(fs, path)):
+        return ZipStore(path, mode="r")
+    try:
+        from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+    except ImportError:
+        raise FormatError(
+            f"{strip_credentials(address)}: a zarr store in one file that is not on this computer needs fsspec 2024.12 "
+            "or newer"
+        ) from None
+    archive = open_archive(File(fs, path), "zip")
+    return FsspecStore(AsyncFileSystemWrapper(archive, asynchronous=True), read_only=True, path="")
 
 
 def _check(image: xr.DataArray, options: ReadOptions) -> None:
