@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .formats.seam import WriteOptions
 from .model import assign, image, query
@@ -83,14 +83,17 @@ class ImageAccessor:
         """Select the voxel that holds a point (LPS mm); raises `GeometryError` where it lies outside."""
         return self._like_input(query.sel_point(self._image, (x, y, z)))
 
-    def interp_like(self, other: xr.DataArray | xr.Dataset, method: str = "linear") -> Any:
+    def interp_like(
+        self, other: xr.DataArray | xr.Dataset, method: str = "linear", transform: ArrayLike | None = None
+    ) -> Any:
         """Resample onto the grid of another image, in patient space; outside is NaN.
 
-        `method` is ``"linear"``, ``"nearest"`` or ``"cubic"``; see `imagedata_xr.model.resample.interp_like`.
+        `method` is ``"linear"``, ``"nearest"`` or ``"cubic"``; `transform` the matrix of a registration (4 x 4, LPS
+        mm), which takes a point of `other` to that of this image; see `imagedata_xr.model.resample.interp_like`.
         """
         from .model.resample import interp_like
 
-        return self._like_input(interp_like(self._image, image.as_image(other), method))
+        return self._like_input(interp_like(self._image, image.as_image(other), method, transform))
 
     # --- volumes ---------------------------------------------------------------------------------------------------
     @property

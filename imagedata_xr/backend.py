@@ -11,6 +11,7 @@ from xarray.backends import BackendEntrypoint
 
 from .formats.reading import open_all, open_one
 from .formats.seam import ReadOptions
+from .model.lazy import kept_in_memory
 from .stores.url import source_name
 
 _EXTENSIONS = (".dcm", ".ima", ".dcm.gz", ".ima.gz", ".nii", ".nii.gz")
@@ -173,7 +174,7 @@ def _finish(ds: xr.Dataset, template: Any, geometry: Any, drop: str | Iterable[s
         from .formats.template import dataset_with_templates
 
         ds = dataset_with_templates(ds, template, geometry)
-    if drop is None:
-        return ds
-    names = [drop] if isinstance(drop, str) else list(drop)
-    return ds.drop_vars([n for n in names if n in ds.variables])
+    if drop is not None:
+        names = [drop] if isinstance(drop, str) else list(drop)
+        ds = ds.drop_vars([n for n in names if n in ds.variables])
+    return kept_in_memory(ds)

@@ -130,7 +130,8 @@ def as_image(obj: xr.Dataset | xr.DataArray) -> xr.DataArray:
         obj = obj[NAME if NAME in names else names[0]]
     if not {"row", "col"} & set(map(str, (*obj.dims, *obj.coords))):
         raise LabelError(
-            f"an image has the dims tag, slice, row, col; this array has {obj.dims}: imagedata_xr.from_array labels it"
+            f"an image has the dims tag, slice, row, col; this array has {tuple(map(str, obj.dims))}: "
+            "imagedata_xr.from_array labels it"
         )
     return repair(obj)  # type: ignore[no-any-return]
 
@@ -141,6 +142,12 @@ def as_image(obj: xr.Dataset | xr.DataArray) -> xr.DataArray:
 def axis_of(da: xr.DataArray, name: str) -> tuple[NDArray[np.float64], float | None]:
     """Labels of a spatial axis and its step; the step is None where uneven, or unknown for a single label."""
     if name not in da.coords:
+        if name in da.dims and "geometry" not in da.coords and not any(n in da.coords for n in AXES):
+            raise GeometryError(
+                "the array has no labels of an image: its dims have no coords. imagedata_xr.from_array(values, "
+                "spacing=...), or geometry=image, makes an image of an array; image.copy(data=values) makes one like "
+                "another"
+            )
         done = "dropped" if name not in da.dims else "lost its labels"
         raise GeometryError(
             f"the position along {name!r} is lost: the dim was reduced or {done}. Select instead of reducing, or give "

@@ -67,6 +67,36 @@ class OnDisk(xr.Variable):
         return xr.Variable(out.dims, out._data, out._attrs, out._encoding, fastpath=True)
 
 
+class InMemory(xr.Variable):
+    """A variable whose values are in memory when it is opened, and stay there as they are.
+
+    xarray wraps what an engine gives as if it were in files: it would show the values as ``...``, and with ``chunks=``
+    make dask arrays of labels, by which xarray neither selects (``a[a.b_value > 500]``) nor groups.
+    """
+
+    __slots__ = ()
+
+    @property
+    def data(self) -> Any:
+        """The array."""
+        return xr.Variable.data.fget(self)  # type: ignore[attr-defined]  # the property that this one stands in for
+
+    @data.setter
+    def data(self, data: Any) -> None:
+        if not isinstance(data, indexing.CopyOnWriteArray | indexing.MemoryCachedArray):  # the wrappers of opening
+            xr.Variable.data.fset(self, data)  # type: ignore[attr-defined]
+
+
+def kept_in_memory(ds: xr.Dataset) -> xr.Dataset:
+    """Have xarray leave alone, when it opens `ds`, what is in memory already; each opening gets arrays of its own."""
+    small = {
+        name: InMemory(v.dims, v._data.copy(), v._attrs, v._encoding, fastpath=True)
+        for name, v in ds.variables.items()
+        if isinstance(v._data, np.ndarray) and name not in ds.xindexes
+    }
+    return ds._replace({**ds._variables, **small})  # as xarray does when it opens: assign would make plain variables
+
+
 def _token(data: Any) -> str:
     """Digest of the state of the files behind xarray's wrappers; empty where it is not known."""
     while data is not None and not isinstance(data, OnDemand):

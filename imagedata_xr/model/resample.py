@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ..errors import GridError, LabelError
+from ..errors import GeometryError, GridError, LabelError
 from .geometry import AXES
 from .image import affine, canonical, repair, space_of
 
@@ -17,7 +17,9 @@ _SPLINE: dict[str, Literal[0, 1, 3]] = {"nearest": 0, "linear": 1, "cubic": 3}
 _NOISE = 1e-6  # voxels: a point this near to the border is on it
 
 
-def interp_like(image: xr.DataArray, other: xr.DataArray, method: str = "linear") -> xr.DataArray:
+def interp_like(
+    image: xr.DataArray, other: xr.DataArray, method: str = "linear", transform: ArrayLike | None = None
+) -> xr.DataArray:
     """Resample an image onto the grid of another.
 
     A voxel of the result takes the value of the image at the same point of the patient. As in ITK, the image reaches
@@ -28,9 +30,17 @@ def interp_like(image: xr.DataArray, other: xr.DataArray, method: str = "linear"
     image, other : xarray.DataArray
         Repaired, with evenly spaced axes and one frame of reference.
     method : {"linear", "nearest", "cubic"}
+<<<<<<< HEAD
         Integers (labels, masks) can only be taken from the nearest voxel. ``"cubic"`` is the cubic B-spline through the
         voxels, mirrored at the border, as ITK's. A voxel without a finite value makes those NaN that it has a part in:
         with a spline those up to two voxels from it.
+=======
+        Integers (labels, masks) can only be taken from the nearest voxel.
+    transform : array_like, shape (4, 4), optional
+        Where the patient moved between the two, or their frames of reference differ: takes a point of `other` to the
+        point of `image` that is the same of the patient, both in LPS mm. So it is what ITK takes to resample `image` on
+        `other`, and the inverse of what moves `image` to `other`; ``numpy.eye(4)`` says that both have one space.
+>>>>>>> b3ae3b8 (Labels are values on opening, shown and selected by with chunks too; interp_like takes the matrix of a registration)
 
     Returns
     -------
@@ -41,9 +51,9 @@ def interp_like(image: xr.DataArray, other: xr.DataArray, method: str = "linear"
     Raises
     ------
     GridError
-        Where the frames of reference differ.
+        Where the frames of reference differ and there is no `transform`.
     GeometryError
-        Where an image has no affine.
+        Where an image has no affine, or `transform` is none.
     LabelError
         For an unknown method, or integers with another method than ``"nearest"``.
     """
@@ -52,8 +62,9 @@ def interp_like(image: xr.DataArray, other: xr.DataArray, method: str = "linear"
     if image.dtype.kind in "iub" and method != "nearest":
         raise LabelError(f"{image.dtype} values can't be mixed by method={method!r}: use 'nearest', or astype(float)")
     source, target = canonical(image), canonical(other)
-    _check_spaces(source, target)
-    to_index = np.linalg.inv(affine(source)) @ affine(target)
+    if transform is None:
+        _check_spaces(source, target)
+    to_index = np.linalg.inv(affine(source)) @ _matrix(transform) @ affine(target)
     shape = tuple(target.sizes[n] for n in AXES)
     # slices, rows and columns of the result are new dims for xarray, under names of their own until the end
     new = [f"__{n}" for n in AXES]
@@ -86,8 +97,27 @@ def _check_spaces(source: xr.DataArray, target: xr.DataArray) -> None:
     if a and b and a.other_frame(b):
         raise GridError(
             "the frames of reference differ: the patient may have moved between the two, so that equal coordinates are "
-            "not equal points. Register the images, or say with imd.assign_grid that they share one"
+            "not equal points. imd.interp_like(other, transform=...) takes the matrix of a registration, or "
+            "numpy.eye(4) where both have one space all the same"
         )
+
+
+def _matrix(transform: ArrayLike | None) -> NDArray[np.float64]:
+    """Return the affine of a registration; the identity for None."""
+    if transform is None:
+        return np.eye(4)
+    try:
+        matrix = np.asarray(transform, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise GeometryError("transform holds other things than numbers: it is a matrix of shape (4, 4)") from error
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or not np.array_equal(matrix[3], [0, 0, 0, 1]):
+        raise GeometryError(
+            f"transform of shape {matrix.shape}: it is a matrix of shape (4, 4) of finite numbers, mm in LPS, with the "
+            "last row 0, 0, 0, 1"
+        )
+    if abs(np.linalg.det(matrix)) < 1e-9:
+        raise GeometryError("transform has no inverse: it maps space onto a plane, a line or a point")
+    return matrix
 
 
 def _resample(
