@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -104,7 +105,12 @@ def convert(
     if every:
         failed = _convert_all(out, sources, formats, given, template, geometry, how, elements)
         ctx.exit(1 if failed else 0)
-    ds = open_one(as_source(sources), None, read_options(given))
+    try:
+        ds = open_one(as_source(sources), None, read_options(given))
+    except NotFoundError as error:
+        if "://" in out or "://" in sources[0] or not os.path.exists(out) or os.path.exists(sources[0]):
+            raise
+        raise NotFoundError(f"{error}. The target comes first: imd convert OUT IN") from error
     written = write(_with(ds, elements), out, list(formats) or None, template, geometry, how)
     for one in written if isinstance(written, list) else [written]:
         tell(one)
@@ -116,16 +122,20 @@ def _with(ds: Any, elements: Mapping[str, Any]) -> Any:
 
 
 def spare_sources(out: str, sources: Sequence[str]) -> None:
-    """Refuse to write over what is read."""
+    """Refuse to write over what is read: a target that is a source, holds it, or is there already within it."""
     if "://" in out:
         return
     target = os.path.realpath(os.path.expanduser(out))
+    filled = os.path.isfile(target) or (os.path.isdir(target) and bool(os.listdir(target)))
     for source in sources:
         if "://" in source or "::" in source:
             continue
-        place = os.path.realpath(os.path.expanduser(source))
-        if place == target or place.startswith(target.rstrip(os.sep) + os.sep):
-            raise click.UsageError(f"OUT ({out}) is or holds IN ({source}), which would be written over")
+        given = os.path.expanduser(source)
+        for place in map(os.path.realpath, (given, *glob.iglob(given))):
+            if place == target or place.startswith(target.rstrip(os.sep) + os.sep):
+                raise click.UsageError(f"OUT ({out}) is or holds IN ({source}), which would be written over")
+            if filled and target.startswith(place.rstrip(os.sep) + os.sep):
+                raise click.UsageError(f"OUT ({out}) is there already, within IN ({source}): choose another place")
 
 
 def _convert_all(

@@ -47,6 +47,7 @@ def describe(found: Found, identifiers: bool) -> dict[str, Any]:
         "modality": str(attrs.get("Modality", "")) or None,
         "shape": {str(d): int(n) for d, n in image.sizes.items()},
         "orders": [_order(image, dim) for dim in volume_dims(image)],
+        "segments": _segments(image, attrs, identifiers),
         "place_in_patient": space_of(image) is not None,
         "spacing_mm": spacing(image),
         "dtype": str(image.dtype),
@@ -76,6 +77,16 @@ def _description(found: Found, attrs: dict[str, Any]) -> str:
     """Series description; where there is neither it nor a series number, the name that the format gives."""
     said = str(attrs.get("SeriesDescription", ""))
     return said if said or "SeriesNumber" in attrs else found.node.parts[-1]
+
+
+def _segments(image: xr.DataArray, attrs: dict[str, Any], identifiers: bool) -> list[dict[str, Any]] | None:
+    """Numbers and names of segments; None for an image that has none."""
+    if "segment" not in image.dims:
+        return None
+    names = image.coords["label"].values if "label" in image.coords else [""] * image.sizes["segment"]
+    numbers = image.coords["segment"].values
+    told = [shown(str(name), attrs, identifiers) for name in names]
+    return [{"number": int(n), "label": label} for n, label in zip(numbers, told, strict=True)]
 
 
 def _order(image: xr.DataArray, dim: str) -> dict[str, Any]:

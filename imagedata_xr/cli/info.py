@@ -65,7 +65,8 @@ def _print(told: list[dict[str, Any]], others: list[Found]) -> None:
             ("stack", one["stack"] and one["stack"].removeprefix("stack-")),
             ("kind", one["kind"]),
             ("shape", ", ".join(f"{dim} {n}" for dim, n in one["shape"].items())),
-            *(("order", _order(order)) for order in one["orders"]),
+            *(("order", _order(order)) for order in one["orders"] if order["dim"] != "segment"),
+            ("segments", ", ".join(f"{s['number']} {s['label']}".rstrip() for s in one["segments"] or ())),
             ("spacing", _spacing(one)),
             ("values", _values(one)),
             *one.get("identifiers", {}).items(),
@@ -93,9 +94,10 @@ def _order(order: dict[str, Any]) -> str:
     if "first" not in order:
         return text
     first, last = f"{order['first']:.6g}", f"{order['last']:.6g}"
+    units = order["units"].removeprefix("1")
     text += f", {'' if order['of'] == order['order'] else order['of'] + ' '}"
-    text += f"{first if first == last else f'{first} to {last}'} {order['units']}".rstrip()
-    return text if order["interval"] is None else f"{text}, every {order['interval']:.6g} {order['units']}"
+    text += f"{first if first == last else f'{first} to {last}'} {units}".rstrip()
+    return text if order["interval"] is None else f"{text}, every {order['interval']:.6g} {units}".rstrip()
 
 
 def _spacing(one: dict[str, Any]) -> str:

@@ -23,6 +23,9 @@ _FLAGS = {
     "overwrite=True": "--overwrite",
     "keep_uid=True": "--keep-uid",
     "open all with xr.open_datatree": "write all with --all",
+    "relabel=True (imd.assign_header) allows it": "imd.assign_header(template, relabel=True) of Python allows it",
+    "assign_header(template) says whose it is": "--template says whose it is",
+    "assign_dicom(...) or labels say the true ones": "--set says the true ones",
 }
 _KEYWORDS = r"\b(order|series|stack|split|missing|duplicates|errors|template|geometry|format)"
 _ADVICE = re.compile(_KEYWORDS + r"""=('[^']*'|"[^"]*"|\d+)(?:,(?= stack=\d))?""")

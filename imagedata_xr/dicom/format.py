@@ -126,7 +126,7 @@ def _stacked(found: Sequence[Series], options: ReadOptions) -> dict[int, list[St
     out = {id(s): once(s.known, split, partial(_stacks_in, s, split)) for s in found}
     for k in np.atleast_1d(options.stack).tolist() if options.stack is not None and found else ():
         if not any(k in range(len(stacks)) for stacks in out.values()):
-            there = "; ".join(f"{s} has the stacks 0 to {len(out[id(s)]) - 1}" for s in found)
+            there = "; ".join(f"{s} has {_numbers(len(out[id(s)]))}" for s in found)
             raise LabelError(f"stack={k!r}: {there}")
     return out
 
@@ -136,6 +136,10 @@ def _stacks_in(series: Series, split: tuple[str, ...]) -> list[Stack]:
     for stack in stacks if series.known is not None else ():
         stack.known = {}
     return stacks
+
+
+def _numbers(count: int) -> str:
+    return "one stack, 0" if count == 1 else f"the stacks 0 to {count - 1}"
 
 
 def _nodes(

@@ -166,6 +166,11 @@ class Written:
     series: str = ""
     report: Any = None
 
+    def __repr__(self) -> str:
+        """Say what was written in one line: a series may have thousands of paths and UIDs."""
+        first = f", the first is {self.paths[0]}" if len(self.paths) > 1 else f": {self.paths[0]}" if self.paths else ""
+        return f"<Written {self.format}: count {self.count}, {self.bytes} bytes{first}>"
+
 
 ALIASES = {"itk": "metaio"}
 """Further names of formats."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import xarray as xr
 
-from ..errors import FormatError, ImagedataError, SourceError
+from ..errors import FormatError, ImagedataError, SourceError, warn
 from ..model.image import as_image, in_memory
 from ..stores.address import ArchiveAddress, archive_address
 from ..stores.url import reason, strip_credentials
-from .seam import Format, WriteOptions, format_named, format_of_target
+from .seam import Format, WriteOptions, format_named, format_of_target, formats, writes
 from .template import with_templates
 
 
@@ -76,4 +77,17 @@ def _choose(image: xr.DataArray, target: str, name: str | None, kind: str | None
         return format_named("dicom")
     if found is None and "source" in image.coords and not image.coords["source"].ndim:
         found = format_of_target(str(image.coords["source"].values.item()))
+    if name is None and format_of_target(target) is None and (found is None or found.name == "dicom"):
+        _say_unknown(target)
     return found or format_named("dicom")
+
+
+def _say_unknown(target: str) -> None:
+    """Warn of a target that is called like a file of an unknown format, and becomes a folder of DICOM files."""
+    last = re.split(r"[/\\]", target.rstrip("/"))[-1]
+    ending = re.search(r"[^.]\.([A-Za-z][A-Za-z0-9]{1,3})$", last)
+    if ending and "://" not in target and archive_address(target) is None and not os.path.isdir(target):
+        warn(
+            f"'.{ending[1]}' is the extension of no format known here: {last} becomes a folder of DICOM files. "
+            f"format= says another; it is one of {', '.join(n for n, f in formats().items() if writes(f))}"
+        )

@@ -30,17 +30,13 @@ def interp_like(
     image, other : xarray.DataArray
         Repaired, with evenly spaced axes and one frame of reference.
     method : {"linear", "nearest", "cubic"}
-<<<<<<< HEAD
         Integers (labels, masks) can only be taken from the nearest voxel. ``"cubic"`` is the cubic B-spline through the
         voxels, mirrored at the border, as ITK's. A voxel without a finite value makes those NaN that it has a part in:
         with a spline those up to two voxels from it.
-=======
-        Integers (labels, masks) can only be taken from the nearest voxel.
     transform : array_like, shape (4, 4), optional
         Where the patient moved between the two, or their frames of reference differ: takes a point of `other` to the
         point of `image` that is the same of the patient, both in LPS mm. So it is what ITK takes to resample `image` on
         `other`, and the inverse of what moves `image` to `other`; ``numpy.eye(4)`` says that both have one space.
->>>>>>> b3ae3b8 (Labels are values on opening, shown and selected by with chunks too; interp_like takes the matrix of a registration)
 
     Returns
     -------

@@ -87,6 +87,29 @@ def test_info_lists_objects_without_pixels(two: Path) -> None:
     assert said[-1].startswith("9 PR")
 
 
+def test_info_names_segments(dynamic: Path, tmp_path: Path, require_module: Any) -> None:
+    require_module("highdicom")
+    image = xr.open_dataarray(dynamic, engine="imagedata").isel(tag=[0])
+    numbers = xr.where(image > image.median(), 2, 1).assign_attrs(image.attrs).assign_coords(image.coords)
+    named = {"segments": [{"label": "dark"}, {"label": f"bright, {cli_data.NAME.split('^')[0]}"}]}
+    numbers.imd.write(tmp_path / "seg", kind="segmentation", format_options=named)
+    said = lines(imd("info", tmp_path / "seg").stdout)
+    assert "segments 1 dark, 2 bright, ***" in said
+    assert not [line for line in said if line.startswith("order")]
+    (told,) = json.loads(imd("info", "--json", tmp_path / "seg").stdout)["images"]
+    assert told["segments"] == [{"number": 1, "label": "dark"}, {"number": 2, "label": "bright, ***"}]
+
+
+def test_units_that_are_none_are_not_shown(tmp_path: Path) -> None:
+    def number(ds: Dataset, k: int) -> None:
+        ds.TemporalPositionIdentifier = k // 3 + 1
+
+    folder = cli_data.series(tmp_path / "a", volumes=2, change=number)
+    said = lines(imd("info", folder, "--order", "TemporalPositionIdentifier").stdout)
+    (line,) = [line for line in said if line.startswith("order")]
+    assert re.search(r"2 volumes, 1 to 2$", line), line
+
+
 def test_info_as_json(two: Path) -> None:
     told = json.loads(imd("info", "--json", two).stdout)
     assert [(i["number"], i["series_number"], i["modality"]) for i in told["images"]] == [(1, 4, "MR"), (2, 5, "MR")]
@@ -282,6 +305,51 @@ def test_the_source_is_not_written_over(dynamic: Path, target: str) -> None:
     assert result.exit_code == 2
     assert "written over" in result.stderr
     assert sorted(dynamic.iterdir()) == before
+
+
+@pytest.mark.parametrize("form", ["dicom", "nifti"])
+@pytest.mark.parametrize("source", ["cohort", "cohort/*"])
+def test_no_part_of_the_source_is_written_over(form: str, source: str, tmp_path: Path) -> None:
+    """One series of a folder into the folder of another: its images would be gone."""
+    for number in (4, 5):
+        cli_data.series(tmp_path / "cohort" / str(number), number)
+    target = "cohort/5" if form == "dicom" else "cohort/a.nii"
+    if form == "nifti":
+        assert imd("convert", tmp_path / target, tmp_path / "cohort", "--series", 4).exit_code == 0
+    before = {p: p.read_bytes() for p in sorted(tmp_path.rglob("*")) if p.is_file()}
+    args = ["convert", tmp_path / target, tmp_path / source, "--series", 4, "--format", form, "--overwrite"]
+    result = imd(*args)
+    assert result.exit_code == 2
+    assert "OUT" in result.stderr
+    assert {p: p.read_bytes() for p in sorted(tmp_path.rglob("*")) if p.is_file()} == before
+
+
+def test_source_and_target_the_wrong_way_round(dynamic: Path, tmp_path: Path) -> None:
+    result = imd("convert", dynamic, tmp_path / "new.nii")
+    assert result.exit_code == 1
+    assert result.stderr.endswith("does not exist. The target comes first: imd convert OUT IN\n")
+    assert "first" not in imd("convert", tmp_path / "a", tmp_path / "b").stderr
+
+
+def test_an_unknown_extension_is_said(dynamic: Path, tmp_path: Path) -> None:
+    result = imd("convert", tmp_path / "run.mp4", dynamic)
+    assert "'.mp4' is the extension of no format known here: run.mp4 becomes a folder of DICOM" in result.stderr
+    assert (tmp_path / "run.mp4" / "IM_00001.dcm").is_file()
+    for name in ("run", "run.mp4", "v1.2", "1.2.840.1", "a.zip", "run.mha"):
+        assert imd("convert", tmp_path / name, dynamic, "--overwrite").stderr == "", name
+    assert imd("convert", tmp_path / "b.mp4", dynamic, "--format", "dicom").stderr == ""
+
+
+def test_advice_on_templates_names_what_the_command_has(dynamic: Path, tmp_path: Path) -> None:
+    def other(ds: Dataset, k: int) -> None:
+        ds.PatientID = "another"
+
+    result = imd("convert", tmp_path / "a", dynamic, "--template", cli_data.series(tmp_path / "b", change=other))
+    assert "imd.assign_header(template, relabel=True) of Python allows it" in result.stderr
+    imd("convert", tmp_path / "a.mha", dynamic)
+    result = imd("convert", tmp_path / "c", tmp_path / "a.mha", "--format", "dicom")
+    assert "--template says whose it is" in result.stderr
+    assert "assign_" not in result.stderr
 
 
 def test_progress_is_counted_on_stderr_when_asked(dynamic: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import xarray as xr
 from linear import FRAME, SPACING, assert_true, has_indexes, image, oblique
 from xarray.indexes import PandasIndex
 
+import imagedata_xr
 from imagedata_xr.errors import GeometryError, ImagedataWarning, LabelError
 from imagedata_xr.model.image import as_image, canonical, per_volume, repair
 from imagedata_xr.model.indexes import Space
@@ -142,6 +143,14 @@ LOST: dict[str, tuple[Operation, str]] = {
     "no geometry": (lambda a: a.coarsen(row=2).mean().drop_vars("geometry"), "no place in the patient"),
     "polyfit": (lambda a: a.polyfit("tag", 1).polyfit_coefficients, "no place in the patient"),
 }
+
+
+def test_an_array_without_labels_is_told_how_to_get_some(tmp_path: Path) -> None:
+    plain = xr.DataArray(np.zeros((2, 3, 4)), dims=("slice", "row", "col"))
+    with pytest.raises(GeometryError, match=r"from_array\(values, spacing=\.\.\.\)"):
+        plain.imd.write(tmp_path / "a.nii")
+    labelled = imagedata_xr.from_array(plain.values, spacing=(2, 1, 1))
+    np.testing.assert_allclose(labelled.imd.spacing, [2, 1, 1])
 
 
 @pytest.mark.parametrize("name", LOST)

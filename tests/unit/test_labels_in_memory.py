@@ -63,3 +63,11 @@ def test_what_an_engine_gives_is_not_shared_with_what_is_opened() -> None:
     ds = xr.Dataset({"image": ("tag", np.zeros(3))}, coords={"time": ("tag", given)})
     kept_in_memory(ds).time.values[:] = 7
     assert given.tolist() == [0, 1, 2]
+
+
+def test_what_was_written_is_said_in_one_line(folder: Path, tmp_path: Path) -> None:
+    written = opened(folder).imd.write(tmp_path / "out")
+    assert len(written.paths) == len(written.uids) == 8
+    assert repr(written) == (
+        f"<Written dicom: count 8, {written.bytes} bytes, the first is {tmp_path / 'out' / 'IM_00001.dcm'}>"
+    )

@@ -56,9 +56,6 @@ def test_outside_is_nan_and_the_border_reaches_half_a_voxel() -> None:
     np.testing.assert_array_equal(np.isnan(out), (z < -0.5) | (z > 3.5))
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("method", ["linear", "nearest", "cubic"])
-=======
 def itk(image: xr.DataArray, k: int, sitk: Any) -> Any:
     """Volume k as an image of SimpleITK."""
     out = sitk.GetImageFromArray(np.ascontiguousarray(image.values[k]))
@@ -69,27 +66,14 @@ def itk(image: xr.DataArray, k: int, sitk: Any) -> Any:
     return out
 
 
-@pytest.mark.parametrize("method", ["linear", "nearest"])
->>>>>>> b3ae3b8 (Labels are values on opening, shown and selected by with chunks too; interp_like takes the matrix of a registration)
+@pytest.mark.parametrize("method", ["linear", "nearest", "cubic"])
 def test_simpleitk_agrees(method: str, require_module: Any) -> None:
     sitk = require_module("SimpleITK")
     rng = np.random.default_rng(3)
     a, b = phantom((9, 14, 11), (3.0, 1.2, 1.4), (5, -25, 10)), phantom((10, 13, 17), (2.2, 1.1, 0.9), (0, 30, -12))
     a = a.copy(data=rng.normal(size=a.shape))
 
-<<<<<<< HEAD
-    def itk(image: xr.DataArray, k: int) -> Any:
-        out = sitk.GetImageFromArray(np.ascontiguousarray(image.values[k]))
-        affine = image.imd.affine
-        out.SetOrigin(affine[:3, 3].tolist())
-        out.SetSpacing(image.imd.spacing[::-1].tolist())
-        out.SetDirection((affine[:3, :3] / image.imd.spacing)[:, ::-1].ravel().tolist())
-        return out
-
     how = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor, "cubic": sitk.sitkBSpline}[method]
-=======
-    how = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}[method]
->>>>>>> b3ae3b8 (Labels are values on opening, shown and selected by with chunks too; interp_like takes the matrix of a registration)
     mine = a.imd.interp_like(b, method=method).values
     for k in range(2):
         theirs = sitk.GetArrayFromImage(sitk.Resample(itk(a, k, sitk), itk(b, k, sitk), sitk.Transform(), how, np.nan))
