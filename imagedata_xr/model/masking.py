@@ -69,7 +69,7 @@ def _plain(text: str) -> str:
 
 
 def _name_pattern(part: str) -> str:
-    if len(part) < 2 or part.isdigit():
+    if part.isdigit() or (len(part) < 2 and unicodedata.category(part) != "Lo"):  # one ideograph is a whole name
         return ""
     if len(part) >= _LONG or not part.isascii():
         return re.escape(part)

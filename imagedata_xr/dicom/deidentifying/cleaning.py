@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 from pydicom import config
@@ -20,13 +22,16 @@ from .markers import mark
 from .policy import Policy
 from .private_kept import Weighting, kept_private, moved_to_public, put_private
 from .pseudonyms import Pseudonyms, shifted_date, shifted_datetime
-from .texts import Texts, identifiers_in
+from .texts import Identifiers, Texts, identifiers_in
 
 _TEXT = frozenset(("LO", "LT", "SH", "ST", "UC", "UR", "UT", "AE"))
 _NUMBERS = frozenset(("DS", "IS", "FL", "FD", "US", "SS", "UL", "SL", "UV", "SV", "AT"))
 _NUMERIC_BYTES = frozenset(("OW", "OF", "OD", "OL", "OV"))
 _BYTES_KEPT = frozenset(
-    ("PixelData", "ICCProfile", "ExtendedOffsetTable", "ExtendedOffsetTableLengths", "WaveformData")
+    """
+    PixelData ICCProfile ExtendedOffsetTable ExtendedOffsetTableLengths WaveformData WaveformPaddingValue
+    ChannelMinimumValue ChannelMaximumValue
+    """.split()  # noqa: SIM905
 )
 _DRAWN = frozenset(("GraphicAnnotationSequence", "GraphicLayerSequence", "GraphicGroupSequence"))
 """What is drawn on images, and may be written by hand: it goes as a whole, unless it is asked for."""
@@ -37,12 +42,27 @@ _CONTENT_KEPT = frozenset(
 """Items of structured content that say no free text, name nobody, and tell no moment."""
 _CLASSES = frozenset(
     """
-    SOPClassUID ReferencedSOPClassUID MediaStorageSOPClassUID SOPClassesInStudy SOPClassesSupported TransferSyntaxUID
-    OriginalSpecializedSOPClassUID RelatedGeneralSOPClassUID ContextUID MappingResourceUID CodingSchemeUID
-    ContextGroupExtensionCreatorUID AvailableTransferSyntaxUID EncapsulatedPixelDataValueTotalLength
+    ContextUID MappingResourceUID CodingSchemeUID ContextGroupExtensionCreatorUID
     """.split()  # noqa: SIM905
 )
-"""UIDs that say what something is, not which it is."""
+"""UIDs that say what something is, not which it is; those of classes and transfer syntaxes besides."""
+_MAKERS = re.compile(
+    r"\W*(siemens|ge\b|general electric|philips|toshiba|canon|hitachi|fuji|uih|united imaging|shimadzu|agfa|carestream"
+    r"|kodak|hologic|elscint|picker|marconi|bruker|varian|elekta|accuray|esaote|mindray|samsung|neusoft|hyperfine)",
+    re.IGNORECASE,
+)
+"""Words of the manufacturer that stay, even where somebody is called so: they tell how the image is to be read."""
+_SCHEMES = re.compile(
+    r"DCM|SRT|SCT|SNM3|99SDM|UCUM|LN|LNC|FMA|NCIt|MDC|RADLEX|RADELEMENT|UMLS|I9C|I10|ICD\w*|99\w+|NDC|RXNORM"
+)
+"""Coding schemes (PS3.16 chapter 8), of which the same holds."""
+_MOMENT = {
+    "DA": re.compile(r"\d{8}|\d{4}\.\d\d\.\d\d"),
+    "TM": re.compile(r"([01]\d|2[0-3])(:?[0-5]\d(:?([0-5]\d|60)(\.\d{1,9})?)?)?"),
+    "DT": re.compile(r"\d{4}(\d\d(\d\d(([01]\d|2[0-3])([0-5]\d([0-5]\d|60)?)?)?(\.\d{1,9})?)?)?([-+]\d{4})?"),
+    "AS": re.compile(r"\d{3}[DWMY]"),
+}
+"""What moments and ages look like (PS3.5 6.2, and its older forms): anything else is a text, which may say anything."""
 _DUMMY = {"DA": "19000101", "DT": "19000101000000", "TM": "000000", "PN": "ANONYMIZED", "AS": "000Y", "UR": ""}
 
 
@@ -57,7 +77,7 @@ class Cleaner:
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.pseudonyms = Pseudonyms(policy)
-        self._texts: dict[str, Texts] = {}
+        self._texts: dict[Identifiers, Texts] = {}
 
     def header(self, ds: Dataset, weighted: Weighting | None = None) -> Dataset:
         """Header of an instance, with its file meta information.
@@ -72,7 +92,7 @@ class Cleaner:
         syntax = getattr(getattr(ds, "file_meta", None), "TransferSyntaxUID", None)
         implicit, little = ds.original_encoding
         ds.decode()
-        safe = kept_private(ds) if "retain_safe_private" in self.policy.options else []
+        safe = kept_private(ds, self.texts_of(ds)) if "retain_safe_private" in self.policy.options else []
         moved_to_public(ds, weighted)
         out = self.elements(ds)
         put_private(out, safe)
@@ -99,12 +119,11 @@ class Cleaner:
     def texts_of(self, ds: Dataset) -> Texts:
         """Cleaner of the texts of a header."""
         identifiers = identifiers_in(ds, self.policy)
-        key = repr(identifiers)
-        if key not in self._texts:
+        if identifiers not in self._texts:
             if len(self._texts) > _REMEMBERED:
                 self._texts.clear()
-            self._texts[key] = Texts(identifiers, self.pseudonyms)
-        return self._texts[key]
+            self._texts[identifiers] = Texts(identifiers, self.pseudonyms)
+        return self._texts[identifiers]
 
 
 _REMEMBERED = 64
@@ -117,6 +136,8 @@ class _One:
         self.policy, self.pseudonyms = cleaner.policy, cleaner.pseudonyms
         self.texts = cleaner.texts_of(ds)
         self.days = cleaner.pseudonyms.days(who)
+        own = (str(ds.get(k) or "") for k in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"))
+        self.roots = tuple(uid for uid in own if uid.count(".") > 3)
         # classes that demand moments of the series or of frames (PS3.3 C.8.9.1, C.8.13.1)
         sop_class = str(ds.get("SOPClassUID") or "")
         self.waves, self.planned = has_waveforms(sop_class), of_radiotherapy(sop_class)
@@ -146,7 +167,7 @@ class _One:
             return None
         if action == "Z":
             return _new(element, None if vr != "SQ" else [])
-        if action == "U" or (vr == "UI" and element.keyword not in _CLASSES):
+        if action == "U" or (vr == "UI" and not self._tells_a_class(element)):
             return _new(element, _each(element.value, lambda v: self.pseudonyms.uid(str(v))))
         if action == "C" or action == "K":
             return self._kept(element, action == "C")
@@ -166,16 +187,45 @@ class _One:
         vr, value = element.VR, element.value
         if vr == "SQ":
             return _new(element, self._items(element))
-        if vr in ("DA", "DT") and clean:
-            move = shifted_date if vr == "DA" else shifted_datetime
-            return _new(element, _each(value, lambda v: move(str(v), self.days)))
+        if vr in _MOMENT:
+            move = _MOVED.get(vr) if clean else None
+            return _new(element, _each(value, lambda v: self._moment(str(v), vr, move)))
         if vr == "PN":
             return _new(element, None)
         if vr in _TEXT:
-            return _new(element, _each(value, lambda v: self.texts.clean(str(v), typed=clean)))
+            return _new(element, _each(value, lambda v: self._text(str(v), element.keyword, clean)))
+        if vr == "CS" and element.keyword != "SpecificCharacterSet":
+            return _new(element, _each(value, lambda v: self._code(str(v), element.keyword)))
+        if vr == "IS" and any(self.texts.is_number(str(v)) for v in _several(value)):
+            return None
         if vr in ("OB", "UN") and element.keyword not in _BYTES_KEPT:
             return None
         return element
+
+    def _tells_a_class(self, element: DataElement) -> bool:
+        """Whether a UID says what something is; UIDs below those of this header say which it is, wherever they stand."""
+        keyword = element.keyword
+        if keyword not in _CLASSES and "SOPClass" not in keyword and "TransferSyntax" not in keyword:
+            return False
+        return not any(str(v).startswith(self.roots) for v in _several(element.value))
+
+    def _moment(self, text: str, vr: str, move: Callable[[str, int], str] | None) -> str:
+        text = text.strip(" \0")
+        if not _MOMENT[vr].fullmatch(text):
+            return ""
+        return text if move is None else move(text, self.days)
+
+    def _text(self, text: str, keyword: str, typed: bool) -> str:
+        """Text without identifiers; words of the standard that may be somebody's name stay."""
+        words = {"Manufacturer": _MAKERS.match, "CodingSchemeDesignator": _SCHEMES.fullmatch}.get(keyword)
+        return self.texts.without_numbers(text) if words and words(text) else self.texts.clean(text, typed)
+
+    def _code(self, text: str, keyword: str) -> str:
+        """Word of the standard, in which only what can't be one is looked for: numbers, days, UIDs."""
+        out = self.texts.without_numbers(text)
+        if keyword == "BodyPartExamined":  # which many devices take from what was typed
+            out = self.texts.without_names(out)
+        return out if out == text else re.sub(r"[^A-Z0-9 ]+", " ", out).strip() or "ANONYMIZED"
 
     def _dummy(self, element: DataElement, action: str) -> DataElement | None:
         """Value in place of one that may be needed: moments only where the class may demand them."""
@@ -205,6 +255,13 @@ def _coded(item: Dataset) -> bool:
 def _new(element: DataElement, value: Any) -> DataElement:
     # values of the source that break a rule of DICOM are handed on, not refused
     return DataElement(element.tag, element.VR, value, validation_mode=config.IGNORE)
+
+
+_MOVED: dict[str, Callable[[str, int], str]] = {"DA": shifted_date, "DT": shifted_datetime}
+
+
+def _several(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple, MultiValue)) else [] if value is None else [value]
 
 
 def _each(value: Any, change: Any) -> Any:

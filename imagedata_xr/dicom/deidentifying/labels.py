@@ -18,6 +18,7 @@ from ...model.orders import BY_KEYWORD, LABELS, ORDERS, VECTOR, snake
 from ..sorting.attrs import attr_value
 from ..writing.fields import element_of, from_attrs
 from .cleaning import Cleaner
+from .texts import Texts
 
 OWN_ATTRS = frozenset(("units", "assigned_elements", "quantity", "long_name"))
 """Attrs of an image that are no elements and stay."""
@@ -32,8 +33,11 @@ def attrs_without(image: xr.DataArray, cleaner: Cleaner) -> dict[str, Any]:
 
 def elements_without(attrs: Mapping[Any, Any], cleaner: Cleaner) -> dict[str, Any]:
     """Attrs, of an image or of a series without pixels, cleaned."""
-    cleaned = cleaner.elements(from_attrs(attrs))
-    out: dict[str, Any] = {str(k): v for k, v in attrs.items() if k in OWN_ATTRS}
+    header = from_attrs(attrs)
+    texts = cleaner.texts_of(header)
+    cleaned = cleaner.elements(header)
+    own = {str(k): v for k, v in attrs.items() if k in OWN_ATTRS}
+    out: dict[str, Any] = {k: texts.clean(v, typed=True) if isinstance(v, str) else v for k, v in own.items()}
     for element in cleaned:
         value = attr_value(element)
         if element.keyword and element.keyword != "SpecificCharacterSet" and value is not None:
@@ -55,12 +59,15 @@ def relabelled(image: xr.DataArray, cleaner: Cleaner, days: int | None) -> xr.Da
     Coords of the user's own are kept where they are numbers along a dim.
     """
     space = space_of(image)
+    texts = cleaner.texts_of(from_attrs(image.attrs))
     coords: dict[str, xr.Variable] = {}
     for key, coord in image.coords.items():
         name = str(key)
         if name in ("instance", "source", "patient", "study", "geometry"):
             continue
-        if (new := _coord(name, coord.variable, cleaner, days)) is not None:
+        if texts.clean(name) != name:  # a coord of the user's own, called after somebody
+            continue
+        if (new := _coord(name, coord.variable, cleaner, texts, days)) is not None:
             coords[name] = new
     if space is not None:
         frame = cleaner.pseudonyms.uid(space.frame_of_reference) if space.frame_of_reference else ""
@@ -74,7 +81,7 @@ def relabelled(image: xr.DataArray, cleaner: Cleaner, days: int | None) -> xr.Da
     return repair(out)  # type: ignore[no-any-return]
 
 
-def _coord(name: str, variable: xr.Variable, cleaner: Cleaner, days: int | None) -> xr.Variable | None:
+def _coord(name: str, variable: xr.Variable, cleaner: Cleaner, texts: Texts, days: int | None) -> xr.Variable | None:
     variable = variable.to_base_variable()
     if "texts" in variable.attrs:  # that were assigned image by image
         return None
@@ -83,14 +90,14 @@ def _coord(name: str, variable: xr.Variable, cleaner: Cleaner, days: int | None)
             return None
         variable = xr.Variable(variable.dims, variable.values + np.timedelta64(days, "D"), variable.attrs)
     elif name == "label":  # of segments
-        texts = [cleaner.pseudonyms.uids_in(str(v)) for v in np.ravel(variable.values)]
-        values = np.array(texts, dtype=np.dtypes.StringDType()).reshape(variable.shape)
+        names = [texts.clean(str(v)) for v in np.ravel(variable.values)]
+        values = np.array(names, dtype=np.dtypes.StringDType()).reshape(variable.shape)
         variable = xr.Variable(variable.dims, values, {})
     elif variable.dtype.kind not in "biuf" or not _may_stay(name, variable, cleaner):
         return None
     out = variable.copy(deep=False)
     out.encoding = {}
-    out.attrs = {str(k): v for k, v in variable.attrs.items() if k in _COORD_ATTRS and _plain(str(k), v)}
+    out.attrs = {str(k): v for k, v in variable.attrs.items() if k in _COORD_ATTRS and _plain(str(k), v, texts)}
     if "epoch" in variable.attrs:
         out.attrs["epoch"] = moved(str(variable.attrs["epoch"]), days)
     return out
@@ -124,15 +131,19 @@ def _snake_names() -> Mapping[str, str]:
 _NAMES: dict[str, str] = {}
 
 
-def _plain(key: str, value: Any) -> bool:
-    """Whether an attr of a coord is a number, or a word of the library's or the standard's own."""
+def _plain(key: str, value: Any, texts: Texts) -> bool:
+    """Whether an attr of a coord is a number, or a word of the library's or the standard's own that names nobody."""
     if not isinstance(value, str):
         return True
     if key == "order":
         return value in ORDERS or tag_for_keyword(value) is not None or value in ("none", "segment")
     if key == "source":
         return not value or all(w in BY_KEYWORD or w in ("x", "+") or w.isidentifier() for w in value.split())
-    return len(value) <= 40 and not any(c.isdigit() for c in value.replace("mm2", ""))
+    return (
+        len(value) <= 40
+        and texts.clean(value, typed=True) == value
+        and not any(c.isdigit() for c in value.replace("mm2", ""))
+    )
 
 
 def moved(epoch: str, days: int | None) -> str:

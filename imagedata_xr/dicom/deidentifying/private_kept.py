@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
 from ...errors import SourceError
@@ -26,6 +27,7 @@ from ..scanning.vr import CSA_HEADER, CSA_SERIES
 from ..vendors.ge_protocol import BLOCK, parse
 from ..writing.fields import numbers, put
 from ..writing.source_labels import diffusion_of
+from .texts import Texts
 
 SAFE: dict[tuple[str, int], tuple[int, ...]] = {
     ("SIEMENS MR HEADER", 0x0019): (0x0A, 0x0B, 0x0C, 0x0D, 0x0E, 0x27, 0x28, 0x29),
@@ -72,8 +74,15 @@ class Private:
     value: Any
 
 
-def kept_private(ds: Dataset) -> list[Private]:
-    """Safe private elements of a header: numbers, single words of the list, and the CSA image header made anew."""
+def kept_private(ds: Dataset, texts: Texts) -> list[Private]:
+    """Safe private elements of a header: numbers, single words of the list, and the CSA image header made anew.
+
+    Parameters
+    ----------
+    ds : pydicom.Dataset
+    texts : Texts
+        That know the identifiers of the header: words and whole numbers that are among them are left out.
+    """
     out = []
     for (creator, group), elements in SAFE.items():
         try:
@@ -88,15 +97,17 @@ def kept_private(ds: Dataset) -> list[Private]:
             except trouble():
                 continue
             if found.VR in _NUMERIC or (found.VR in _WORDS and _plain_words(found.value)):
+                if any(texts.clean(str(v)) != str(v) or texts.is_number(str(v)) for v in _several(found)):
+                    continue
                 out.append(Private(creator, group, element, found.VR, found.value))
     if (csa := _csa(ds)) is not None:
         out.append(Private(CSA_HEADER[0], CSA_HEADER[1], CSA_HEADER[2], "OB", csa))
-    if (protocol := _protocol(ds)) is not None:
+    if (protocol := _protocol(ds, texts)) is not None:
         out.append(Private(BLOCK[0], BLOCK[1], BLOCK[2], "OB", protocol))
     return out
 
 
-def _protocol(ds: Dataset) -> bytes | None:
+def _protocol(ds: Dataset, texts: Texts) -> bytes | None:
     """Protocol of GE with what tells the times of slices alone; None where there is none."""
     creator, group, element = BLOCK
     try:
@@ -104,6 +115,7 @@ def _protocol(ds: Dataset) -> bytes | None:
     except (KeyError, TypeError):
         return None
     kept = {k: known[k] for k in _PROTOCOL if k in known and _OPTION.fullmatch(known[k])}
+    kept = {k: v for k, v in kept.items() if texts.clean(v) == v}
     text = "".join(f'set {name} "{value}"\n' for name, value in kept.items())
     packed = gzip.compress(text.encode("ascii"), mtime=0) if kept else None
     return packed if packed is None else packed + b"\0" * (len(packed) % 2)
@@ -113,6 +125,14 @@ def put_private(ds: Dataset, elements: list[Private]) -> None:
     """Put private elements into a header."""
     for one in elements:
         ds.private_block(one.group, one.creator, create=True).add_new(one.element, one.vr, one.value)
+
+
+def _several(element: DataElement) -> list[Any]:
+    """Values of an element that may name somebody: texts and decimal ones; floats can't."""
+    value = element.value
+    if element.VR not in (*_WORDS, "IS", "UL", "SL", "UV", "SV"):
+        return []
+    return [value] if isinstance(value, (str, int)) else list(value or [])
 
 
 def _plain_words(value: Any) -> bool:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydicom.uid import UID_dictionary
+
 from ...errors import LabelError
 from ...model.identity import patient_digest
 from .policy import Policy
@@ -17,7 +19,8 @@ STANDARD = "1.2.840.10008."
 """Root of the UIDs that the standard itself defines: they identify nobody."""
 _SPAN = 3650, 365
 """Dates move back by a number of days in this range: at least a year, so that no date stays near its own."""
-UID_IN_TEXT = re.compile(r"(?<![\d.])[0-2](?:\.(?:0|[1-9]\d*)){5,}(?![\d.])")
+UID_IN_TEXT = re.compile(r"(?<!\d)(?<!\d\.)[0-2](?:\.\d+){5,}(?!\d|\.\d)")
+"""UIDs as they stand in texts, also those with leading zeros, which are none, and before the end of a sentence."""
 
 
 class Pseudonyms:
@@ -37,7 +40,9 @@ class Pseudonyms:
     def uid(self, uid: str) -> str:
         """Return the new UID in place of one: below 2.25 (PS3.5 B.2), from the key alone; the standard's own stay."""
         uid = uid.strip(" \0")
-        if not uid or uid.startswith(STANDARD) or "retain_uids" in self._policy.options:
+        if not uid or "retain_uids" in self._policy.options:
+            return uid
+        if uid.startswith(STANDARD) and uid in UID_dictionary:  # others below it were made by a device that may not
             return uid
         return self._made("uid", uid)
 

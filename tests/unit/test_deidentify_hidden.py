@@ -1,0 +1,124 @@
+"""Identifiers in places where nobody expects them: odd values, odd spellings, odd elements."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pydicom
+import pytest
+from pydicom import config
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from imagedata_xr.dicom.deidentifying.cleaning import Cleaner
+from imagedata_xr.dicom.deidentifying.policy import policy_of
+
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "strict": (),
+    "default": ("modified_dates", "retain_safe_private"),
+    "cleaned": (
+        "modified_dates", "retain_safe_private", "clean_descriptors", "clean_structured", "clean_graphics",
+        "retain_patient", "retain_device", "retain_institution",
+    ),
+}  # fmt: skip
+STUDY = "1.2.826.0.1.3680043.8.498.71"
+
+
+def header() -> Dataset:
+    """Header of a patient, with an ID, a date and UIDs."""
+    ds = Dataset()
+    ds.SpecificCharacterSet = "ISO_IR 192"
+    ds.PatientName, ds.PatientID, ds.PatientBirthDate = "Qvistgaard^Bo Ann=李^小龍", "ZX81-4477", "19111213"
+    ds.OtherPatientIDs, ds.AccessionNumber = ["K90210"], "ACC9182"
+    ds.PatientTelephoneNumbers, ds.ReferringPhysicianTelephoneNumbers = "555-0143", "+47 555 0199"
+    ds.StudyInstanceUID, ds.SOPInstanceUID = UID(STUDY), UID(f"{STUDY}.1")
+    ds.FrameOfReferenceUID = UID("1.2.77")
+    ds.StudyDate, ds.StudyTime, ds.AcquisitionDate = "20200102", "101500", "20200102"
+    ds.SOPClassUID, ds.Modality, ds.Manufacturer = UID("1.2.840.10008.5.1.4.1.1.4"), "MR", "SIEMENS"
+    return ds
+
+
+def odd(keyword: str, value: Any, vr: str | None = None) -> Callable[[Dataset], None]:
+    """Set an element to a value, whether DICOM allows it or not."""
+
+    def do(ds: Dataset) -> None:
+        tag = pydicom.datadict.tag_for_keyword(keyword)
+        assert tag is not None
+        kind = vr or pydicom.datadict.dictionary_VR(tag).split(" or ")[0]
+        ds[tag] = DataElement(tag, kind, value, validation_mode=config.IGNORE)
+
+    return do
+
+
+def private(creator: str, group: int, element: int, vr: str, value: Any) -> Callable[[Dataset], None]:
+    """Set a private element."""
+
+    def do(ds: Dataset) -> None:
+        block = ds.private_block(group, creator, create=True)
+        tag = block.get_tag(element)
+        ds[tag] = DataElement(tag, vr, value, validation_mode=config.IGNORE)
+
+    return do
+
+
+HIDDEN: dict[str, tuple[Callable[[Dataset], None], str]] = {
+    # UIDs within texts
+    "UID at the end of a sentence": (odd("SoftwareVersions", f"made of {STUDY}.1."), STUDY),
+    "UID with leading zeros": (odd("SoftwareVersions", "of 1.2.826.0.1.007.08"), "1.2.826.0.1.007.08"),
+    "short UID of the header": (odd("SoftwareVersions", "frame 1.2.77"), "1.2.77"),
+    "UID below the root of the standard": (odd("ConcatenationUID", "1.2.840.10008.4477.1"), "1.2.840.10008.4477.1"),
+    # names
+    "one ideograph": (odd("SoftwareVersions", "scan 李"), "李"),
+    "names without a space": (odd("SoftwareVersions", "for BoAnn"), "boann"),
+    "names the other way round": (odd("SoftwareVersions", "qvistgaardbo"), "gaardbo"),
+    "initials with a name": (odd("SoftwareVersions", "B.Qvistgaard"), "qvistgaard"),
+    "name of a part of the body": (odd("BodyPartExamined", "QVISTGAARD"), "qvistgaard"),
+    # numbers
+    "number within a word": (odd("SoftwareVersions", "vZX814477b"), "zx814477"),
+    "number in a code string": (odd("BodyPartExamined", "KNEE ZX81-4477"), "zx81-4477"),
+    "number as an image type": (odd("ImageType", ["ORIGINAL", "PRIMARY", "K90210"]), "k90210"),
+    "telephone": (odd("SoftwareVersions", "call 5550143"), "5550143"),
+    "telephone of a physician": (odd("SoftwareVersions", "call 47-555-0199"), "555-0199"),
+    # dates
+    "date and time in one": (odd("SoftwareVersions", "at 20200102101500"), "20200102"),
+    "date with a name of the month": (odd("SoftwareVersions", "2 Jan 2020"), "2 jan 2020"),
+    "date, month first": (odd("SoftwareVersions", "January 2nd, 2020"), "january 2nd, 2020"),
+    "date with slashes": (odd("SoftwareVersions", "1/2/2020"), "1/2/2020"),
+    "date in an image type": (odd("ImageType", ["ORIGINAL", "PRIMARY", "20200102"]), "20200102"),
+    "date as a time": (odd("AcquisitionTime", "20200102101500"), "20200102"),
+    "text after a time": (odd("AcquisitionTime", "101500 Qvistgaard"), "qvistgaard"),
+    "text after a moment": (odd("AcquisitionDateTime", "20200102101500 Qvistgaard"), "qvistgaard"),
+    "text as a date": (odd("AcquisitionDate", "Qvistgaard"), "qvistgaard"),
+    "date as an age": (odd("PatientAge", "20200102"), "20200102"),
+    "date in a number": (odd("CardiacNumberOfImages", "20200102"), "20200102"),
+    "date of a class": (odd("ReferencedSOPClassUID", f"{STUDY}.5"), STUDY),
+    # private elements that are kept on request
+    "name in a safe element": (private("Philips Imaging DD 001", 0x2001, 0x04, "CS", "Qvistgaard"), "qvistgaard"),
+    "UID in a safe element": (private("Philips Imaging DD 001", 0x2001, 0x04, "LO", STUDY), STUDY),
+    "number in a safe element": (private("Philips Imaging DD 001", 0x2001, 0x04, "LO", "ZX81-4477"), "zx81"),
+    "date in a safe element": (private("SIEMENS MR HEADER", 0x0019, 0x0B, "LO", "20200102"), "20200102"),
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("where", HIDDEN)
+def test_nothing_hides(where: str, options: str) -> None:
+    put, secret = HIDDEN[where]
+    ds = header()
+    put(ds)
+    assert secret in written(ds)
+    assert secret not in written(Cleaner(policy_of(options=OPTIONS[options], seed="k")).header(ds))
+
+
+def written(ds: Dataset) -> str:
+    """Data set as it is written, as text in lower case."""
+    out = io.BytesIO()
+    ds.file_meta = pydicom.dataset.FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.4")
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    pydicom.dcmwrite(out, ds, enforce_file_format=True)
+    return out.getvalue().decode("utf-8", "replace").lower()
