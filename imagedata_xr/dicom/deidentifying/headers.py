@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...model.identity import instance_digest
 from ..headers.header import Headers, Place, identity_of_header
+from ..headers.made_uids import MadeUids
 from ..writing.classic import frame_digests, tile_digests
 from ..writing.unchanged import stored_of
 from .cleaning import Cleaner
@@ -46,7 +47,7 @@ class DeidentifiedHeaders:
         """Return True: the images have UIDs that were made for them, under which they are written."""
         return True
 
-    def uid_of(self) -> Callable[[str], str]:
+    def uid_of(self) -> MadeUids:
         """Maker of the UIDs of what is computed from these images, of a text that describes it."""
         return self._cleaner.pseudonyms.made
 

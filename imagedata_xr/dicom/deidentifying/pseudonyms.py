@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydicom.uid import UID_dictionary
+from pydicom._uid_dict import UID_dictionary
 
 from ...errors import LabelError
 from ...model.identity import patient_digest
+from ..headers.made_uids import MadeUids, keyed_digest, uid_of_digest
 from .policy import Policy
 
 STANDARD = "1.2.840.10008."
@@ -35,7 +34,7 @@ class Pseudonyms:
         self._policy = policy
 
     def _digest(self, kind: str, text: str, size: int) -> bytes:
-        return hashlib.blake2b(f"{kind}\x1f{text}".encode(), key=self._policy.secret, digest_size=size).digest()
+        return keyed_digest(self._policy.secret, kind, text, size)
 
     def uid(self, uid: str) -> str:
         """Return the new UID in place of one: below 2.25 (PS3.5 B.2), from the key alone; the standard's own stay."""
@@ -44,14 +43,12 @@ class Pseudonyms:
             return uid
         if uid.startswith(STANDARD) and uid in UID_dictionary:  # others below it were made by a device that may not
             return uid
-        return self._made("uid", uid)
+        return uid_of_digest(self._digest("uid", uid, 16))
 
-    def made(self, text: str) -> str:
-        """Return the UID of something new that a text describes, such as a digest of what was computed."""
-        return self._made("made", text)
-
-    def _made(self, kind: str, text: str) -> str:
-        return f"2.25.{uuid.UUID(bytes=self._digest(kind, text, 16), version=4).int}"
+    @property
+    def made(self) -> MadeUids:
+        """Maker of the UIDs of what is computed."""
+        return MadeUids(self._digest("key", "of what is made", 32))
 
     def uids_in(self, text: str) -> str:
         """Text with new UIDs in place of those that stand in it."""

@@ -17,6 +17,7 @@ from ...errors import SourceError
 from ...model.identity import PATIENT_KEYS, instance_digest, patient_digest, study_digest
 from ...stores.url import File, file_name
 from ..pixels.digests import pixel_digest
+from .made_uids import MadeUids
 from .read_again import ReadAgain
 from .whole_file import read_dataset
 
@@ -218,13 +219,12 @@ class JoinedHeaders:
         """Whether an image has UIDs that were made for it, under which it is written."""
         return is_renamed(self._of(instance), instance)
 
-    def uid_of(self) -> Callable[[str], str] | None:
+    def uid_of(self) -> MadeUids | None:
         """Maker of the UIDs of what is computed, where all images were de-identified with one key; else None."""
         parts = {id(p): p for p in (*self._by_instance.values(), *self._unlisted)}
         makers = [getattr(p, "uid_of", None) for p in parts.values()]
-        found = [maker() for maker in makers if maker is not None]
-        one = len(found) == len(makers) and len({m("") for m in found if m is not None}) == 1
-        return found[0] if found and one else None
+        found = {maker() if maker is not None else None for maker in makers}
+        return found.pop() if len(found) == 1 else None
 
     def has(self, instance: int) -> bool:
         """Whether any part knows this image."""

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from ...errors import SourceError
 from ...model.identity import instance_digest
 from ..pixels.digests import has_digest
-from .header import Headers, Place, headers_of, identity_of_header
+from .header import Headers, Place, headers_of, identity_of_header, is_renamed
 from .json_header import HeaderEncoder, file_meta_from, header_from, json_text
+from .made_uids import MadeUids
 
 if TYPE_CHECKING:
     import pydicom
@@ -52,7 +53,9 @@ def header_table(image: xr.DataArray, shared: bool = False) -> xr.Dataset:
     Dataset
         On the dim ``instance`` (int64 digest of SOP Instance UID and frame number): ``header`` and ``file_meta``, texts
         of DICOM JSON (PS3.18 F.2; decimal and integer strings as strings), and ``pixels``, a text of kind, shape and
-        digest of the stored values. Images that have no instance of their own (computed ones) are not in it.
+        digest of the stored values. Where the images were de-identified, ``key_of_made_uids`` lets those that are
+        computed from them have the same UIDs as before saving; it is no use for finding the seed, or who the patient
+        is. Images that have no instance of their own (computed ones) are not in it.
 
     Raises
     ------
@@ -78,7 +81,19 @@ def header_table(image: xr.DataArray, shared: bool = False) -> xr.Dataset:
         if shared:
             ds[f"{name}_shared"] = _texts((), json_text(common), f"{_SHARED}: {_NAMES[name]}")
     ds["pixels"] = _texts(("instance",), pixels, _PIXELS)
+    if all(is_renamed(headers, d) for d in digests):
+        ds[_MADE] = _texts((), _key_of(headers), "key of the UIDs of what is computed from these de-identified images")
     return ds
+
+
+_MADE = "key_of_made_uids"
+"""Variable of a table of de-identified headers, whose images are written under the UIDs that they have in it."""
+
+
+def _key_of(headers: Headers) -> str:
+    maker = getattr(headers, "uid_of", None)
+    made = maker() if maker is not None else None
+    return "" if made is None else str(made.key.hex())
 
 
 _COMPUTED = "its images have no instance of their own (they were computed, or come from another format than DICOM)"
@@ -156,12 +171,14 @@ class _Columns:
     row: dict[int, int]
     texts: dict[str, Any]
     shared: dict[str, dict[str, Any]]
+    made: str | None
 
 
 def _columns_of(table: xr.Dataset) -> _Columns:
     shared = {n: json.loads(str(table[f"{n}_shared"].item())) if f"{n}_shared" in table else {} for n in _NAMES}
     row = {int(d): k for k, d in enumerate(table["instance"].values.tolist())}
-    return _Columns(row, {n: table[n].values for n in (*_NAMES, "pixels")}, shared)
+    made = str(table[_MADE].item()) if _MADE in table else None
+    return _Columns(row, {n: table[n].values for n in (*_NAMES, "pixels")}, shared, made)
 
 
 class TableHeaders:
@@ -191,6 +208,15 @@ class TableHeaders:
         columns = self._columns
         own = json.loads(str(columns.texts[name][columns.row[int(instance)]]))
         return {**columns.shared[name], **own}
+
+    def renamed(self, instance: int) -> bool:
+        """Whether the images were de-identified before they were saved: they have UIDs that were made for them."""
+        return self._columns.made is not None
+
+    def uid_of(self) -> MadeUids | None:
+        """Maker of the UIDs of what is computed from de-identified images; None of others."""
+        key = self._columns.made
+        return MadeUids(bytes.fromhex(key)) if key else None
 
     def instances(self) -> list[int]:
         """Digests of all images of the table."""

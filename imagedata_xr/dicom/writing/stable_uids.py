@@ -12,6 +12,7 @@ import xarray as xr
 from ...model.image import volume_dims
 from ...model.loading import values_of
 from ..headers.header import Headers
+from ..headers.made_uids import MadeUids
 from .blocks import blocks
 
 _NOT_CONTENT = ("source",)  # of a de-identified image it names the policy
@@ -83,7 +84,7 @@ def _sorted(attrs: Any) -> str:
     return repr(sorted((k, repr(v)) for k, v in plain.items()))
 
 
-def key_of(headers: Headers | None) -> Callable[[str], str] | None:
+def key_of(headers: Headers | None) -> MadeUids | None:
     """Maker of UIDs with the key of the de-identification that headers come from; None where they come from none."""
     maker = getattr(headers, "uid_of", None)
     return maker() if callable(maker) else None
