@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import identified
+import numpy as np
 import pydicom
 import pytest
+from identified import SECRETS
 from pydicom import config
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
@@ -122,3 +126,30 @@ def written(ds: Dataset) -> str:
     ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     pydicom.dcmwrite(out, ds, enforce_file_format=True)
     return out.getvalue().decode("utf-8", "replace").lower()
+
+
+# --- labels ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_labels_and_texts_of_the_users_own_name_nobody(tmp_path: Path) -> None:
+    identified.make(tmp_path / "in", identified.mr(shape=(3, 2, 6, 8)))
+    image = identified.opened(tmp_path / "in")
+    image = image.assign_coords(hortensia_score=("tag", np.arange(3.0)), score=("tag", np.arange(3.0)))
+    image.attrs |= {"long_name": "t1 of Hortensia", "units": "per Qvistgaard", "quantity": "zx81-4477"}
+    image["tag"].attrs["long_name"] = "times of Hortensia"
+    out = image.imd.deidentify()
+    assert "score" in out.coords
+    assert not [s for s in SECRETS if s in repr(out.to_dataset(name="image").to_dict(data=True)).lower()]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_segments_name_nobody(tmp_path: Path, require_module: Callable[[str], Any]) -> None:
+    require_module("highdicom")
+    identified.make(tmp_path / "in", identified.mr(shape=(1, 2, 6, 8)))
+    image = identified.opened(tmp_path / "in").isel(tag=0)
+    label = ["GTV of Hortensia"]
+    mask = (image > image.median()).expand_dims(segment=[1]).assign_coords(label=("segment", label))
+    mask.attrs = dict(image.attrs)
+    out = mask.imd.deidentify(pixels="keep")
+    assert [str(v) for v in out["label"].values] == ["GTV of ***"]

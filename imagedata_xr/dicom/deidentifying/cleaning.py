@@ -22,6 +22,7 @@ from .markers import mark
 from .policy import Policy
 from .private_kept import Weighting, kept_private, moved_to_public, put_private
 from .pseudonyms import Pseudonyms, shifted_date, shifted_datetime
+from .table import ACTIONS
 from .texts import Identifiers, Texts, identifiers_in
 
 _TEXT = frozenset(("LO", "LT", "SH", "ST", "UC", "UR", "UT", "AE"))
@@ -147,7 +148,8 @@ class _One:
         """Cleaned copy of a data set."""
         out = Dataset()
         for tag in sorted(ds.keys()):
-            if tag.is_private or tag.element == 0 or not dictionary_has_tag(tag):
+            known = dictionary_has_tag(tag) or f"{int(tag):08X}" in ACTIONS
+            if tag.is_private or tag.element == 0 or not known:
                 continue
             try:
                 new = self._element(ds[tag])
@@ -167,8 +169,10 @@ class _One:
             return None
         if action == "Z":
             return _new(element, None if vr != "SQ" else [])
-        if action == "U" or (vr == "UI" and not self._tells_a_class(element)):
-            return _new(element, _each(element.value, lambda v: self.pseudonyms.uid(str(v))))
+        if action == "U" or (vr == "UI" and element.keyword not in ACTIONS and not self._tells_a_class(element)):
+            # the few that the table does not name among those that retain_uids keeps get new ones even so
+            new = self.pseudonyms.new_uid if action == "U" else self.pseudonyms.uid
+            return _new(element, _each(element.value, lambda v: new(str(v))))
         if action == "C" or action == "K":
             return self._kept(element, action == "C")
         return self._dummy(element, action)
@@ -203,7 +207,7 @@ class _One:
         return element
 
     def _tells_a_class(self, element: DataElement) -> bool:
-        """Whether a UID says what something is; UIDs below those of this header say which it is, wherever they stand."""
+        """Whether a UID says what something is; those below the UIDs of this header say which it is."""
         keyword = element.keyword
         if keyword not in _CLASSES and "SOPClass" not in keyword and "TransferSyntax" not in keyword:
             return False

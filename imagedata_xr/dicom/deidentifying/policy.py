@@ -12,7 +12,8 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.tag import BaseTag
 
 from ...errors import LabelError
-from .table import ACTIONS, DESCRIPTORS, DEVICE, INSTITUTION, NO_DATES, PATIENT, STRUCTURED
+from .table import ACTIONS
+from .table_options import KEPT, NO_DATES
 
 CODES = {
     "basic": ("113100", "Basic Application Confidentiality Profile"),
@@ -86,31 +87,22 @@ class Policy:
         action = ACTIONS.get(word)
         if vr in DATES and word not in NO_DATES and (action is not None or vr != "TM"):
             # moments that the table does not name, such as that of the injection, are treated like those that it does
-            return self._moment("D" if word in DEMANDED else action or "Z")
+            moment = self._moment("D" if word in DEMANDED else action or "Z")
+            return moment if moment in ("K", "C") else self._kept(word) or moment
         if action is None:
             # what is said in words stands in items of structured content, of which the table treats the whole
             return ("C" if "clean_descriptors" in self.options else "X") if word == "TextValue" else "K"
-        if "retain_uids" in self.options and action.startswith(("U", "X/Z/U")):
-            return "K"
-        for option, (words, kept) in _KEPT.items():
-            if option in self.options and word in words:
-                return kept
-        return "C" if action == "X/Z/U*" else action
+        return self._kept(word) or ("C" if action == "X/Z/U*" else action)
+
+    def _kept(self, word: str) -> str:
+        """Return what an option of this policy keeps: K before C; empty where none does."""
+        found = {KEPT[option][word] for option in self.options if word in KEPT.get(option, ())}
+        return "K" if "K" in found else "C" if found else ""
 
     def _moment(self, action: str) -> str:
         if "full_dates" in self.options:
             return "K"
         return "C" if "modified_dates" in self.options else action
-
-
-_KEPT = {
-    "retain_device": (DEVICE, "K"),
-    "retain_institution": (INSTITUTION, "K"),
-    "retain_patient": (PATIENT, "C"),
-    "clean_descriptors": (DESCRIPTORS, "C"),
-    "clean_structured": (STRUCTURED, "C"),
-    "clean_graphics": (frozenset(("GraphicAnnotationSequence",)), "C"),
-}
 
 
 def policy_of(

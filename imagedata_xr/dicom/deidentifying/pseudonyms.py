@@ -10,7 +10,7 @@ from typing import Any
 from pydicom._uid_dict import UID_dictionary
 
 from ...errors import LabelError
-from ...model.identity import patient_digest
+from ...model.identity import clean, patient_digest
 from ..headers.made_uids import MadeUids, keyed_digest, uid_of_digest
 from .policy import Policy
 
@@ -37,9 +37,13 @@ class Pseudonyms:
         return keyed_digest(self._policy.secret, kind, text, size)
 
     def uid(self, uid: str) -> str:
+        """Return the new UID in place of one, unless UIDs are retained; see `new_uid`."""
+        return uid.strip(" \0") if "retain_uids" in self._policy.options else self.new_uid(uid)
+
+    def new_uid(self, uid: str) -> str:
         """Return the new UID in place of one: below 2.25 (PS3.5 B.2), from the key alone; the standard's own stay."""
         uid = uid.strip(" \0")
-        if not uid or "retain_uids" in self._policy.options:
+        if not uid:
             return uid
         if uid.startswith(STANDARD) and uid in UID_dictionary:  # others below it were made by a device that may not
             return uid
@@ -68,9 +72,15 @@ class Pseudonyms:
         return f"ANON{number % 10**10:010d}"
 
     def days(self, elements: Mapping[str, Any]) -> int:
-        """Days by which the dates of a patient are moved; negative."""
+        """Days by which the dates of a patient are moved; negative.
+
+        They come from the new ID that was asked for, else from the Patient ID alone, where there is one: objects that
+        lack the birth date or spell the name in another way, as those of other devices, keep their intervals.
+        """
         longest, shortest = _SPAN
-        number = int.from_bytes(self._digest("days", str(patient_digest(elements)), 8), "big")
+        own = clean(elements.get("PatientID"))
+        who = self.patient(elements) if self._policy.patients is not None else own or str(patient_digest(elements))
+        number = int.from_bytes(self._digest("days", who, 8), "big")
         return -(shortest + number % (longest - shortest))
 
 

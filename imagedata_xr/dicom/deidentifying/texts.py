@@ -17,20 +17,22 @@ from .pseudonyms import STANDARD, UID_IN_TEXT, Pseudonyms
 _IDS = frozenset(
     """
     PatientID OtherPatientIDs AccessionNumber StudyID AdmissionID RequestedProcedureID ScheduledProcedureStepID
-    PerformedProcedureStepID ServiceEpisodeID InsurancePlanIdentification MedicalRecordLocator DeviceSerialNumber
-    PlacerOrderNumberImagingServiceRequest FillerOrderNumberImagingServiceRequest ClinicalTrialSubjectID
-    ClinicalTrialSubjectReadingID PatientTelephoneNumbers ReferringPhysicianTelephoneNumbers PersonTelephoneNumbers
-    OrderCallbackPhoneNumber PatientTelecomInformation ResultsID InterpretationID SpecimenAccessionNumber
-    SpecimenIdentifier ContainerIdentifier SlideIdentifier BarcodeValue UniqueDeviceIdentifier SourceSerialNumber
-    """.split()
-)  # noqa: SIM905
+    PerformedProcedureStepID ServiceEpisodeID InsurancePlanIdentification MedicalRecordLocator
+    DeviceSerialNumber PlacerOrderNumberImagingServiceRequest FillerOrderNumberImagingServiceRequest
+    ClinicalTrialSubjectID ClinicalTrialSubjectReadingID PatientTelephoneNumbers
+    ReferringPhysicianTelephoneNumbers PersonTelephoneNumbers OrderCallbackPhoneNumber PatientTelecomInformation
+    ResultsID InterpretationID SpecimenAccessionNumber SpecimenIdentifier ContainerIdentifier SlideIdentifier
+    BarcodeValue UniqueDeviceIdentifier SourceSerialNumber
+    """.split()  # noqa: SIM905
+)
 _PLACES = frozenset(
     """
-    InstitutionName InstitutionAddress InstitutionalDepartmentName StationName PatientAddress CurrentPatientLocation
-    PatientInstitutionResidence ReferringPhysicianAddress ResponsibleOrganization PerformedStationName
-    ScheduledStationName PerformedLocation ClinicalTrialSiteName RequestingService PersonAddress
-    """.split()
-)  # noqa: SIM905
+    InstitutionName InstitutionAddress InstitutionalDepartmentName StationName PatientAddress
+    CurrentPatientLocation PatientInstitutionResidence ReferringPhysicianAddress ResponsibleOrganization
+    PerformedStationName ScheduledStationName PerformedLocation ClinicalTrialSiteName RequestingService
+    PersonAddress
+    """.split()  # noqa: SIM905
+)
 _LONG_NUMBER = re.compile(r"\d{5,}")
 _TITLE = re.compile(r"\b(?:dr|prof|mr|mrs|ms|herr|frau|dott|mme|med)\b\.?(?:\s+(?:dr|med|prof)\.?)*\s+[^\W\d_]+", re.I)
 _LONG = 5  # letters and digits: a number this long is found within words too
