@@ -104,7 +104,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Run the benchmarks, each a script that prints ratios; arguments choose some by a part of their name."""
-    install(session, "all", "test")
+    install(session, "all", "test", "bench")
     for script in sorted((HERE / "tests" / "benchmarks").glob("bench_*.py")):
         if not session.posargs or any(part in script.name for part in session.posargs):
             session.run("python", str(script))

@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from . import accessor as accessor
 from .errors import (
     FormatError,
@@ -20,13 +23,15 @@ from .errors import (
     SortError,
     SourceError,
 )
-from .formats.catalog import catalog
-from .formats.nifti import from_nibabel
 from .formats.seam import Written
 from .formats.seam import formats as formats
 from .making import from_array
 from .model.image import repair
 from .options import set_options
+
+if TYPE_CHECKING:
+    from .formats.catalog import catalog
+    from .formats.nifti import from_nibabel
 
 __version__ = "0.1.0"
 
@@ -50,3 +55,17 @@ __all__ = [
     "repair",
     "set_options",
 ]
+
+_LATER = {"catalog": "formats.catalog", "from_nibabel": "formats.nifti"}
+"""What is imported when it is asked for, with what it needs: fsspec takes a tenth of the time of xarray."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f".{_LATER[name]}", __name__), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -13,7 +13,15 @@ from .talk import DEBUG, Transfers, failing, warnings_as_lines
 
 __all__ = ["main"]
 
-VERBS = ("cache", "convert", "deidentify", "formats", "info", "ls")
+VERBS = {
+    "cache": "Look at what is kept of earlier openings, or remove it.",
+    "convert": "Write an image, or every image, in another format.",
+    "deidentify": "Write every image without what identifies the patient.",
+    "formats": "List the formats that are read and written, and what is missing for them.",
+    "info": "Tell what files hold, without naming the patient.",
+    "ls": "List series, one line each, without naming the patient.",
+}
+"""The verbs, each with its line in the help of ``imd``, which is shown without importing them."""
 
 
 class Verbs(click.Group):
@@ -30,6 +38,11 @@ class Verbs(click.Group):
         command = getattr(import_module(f".{cmd_name}", __name__), cmd_name)
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of verbs."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a verb: exit code 1 after an error, 130 after Ctrl-C."""

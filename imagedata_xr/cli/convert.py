@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from ..dicom.headers.editing import edited, parsed
 from ..errors import FormatError, ImagedataError, NotFoundError
 from ..formats.reading import open_one
 from ..formats.seam import WriteOptions, Written, format_named, format_of_target
@@ -86,7 +85,7 @@ def convert(
         raise click.UsageError("--series-number would give all series one number: it can't be used with --all")
     spare_sources(out, sources)
     ctx.with_resource(set_options(progress=Transfers(progress)))
-    elements = parsed(sets)
+    elements = _elements(sets)
     for name in formats:
         format_named(name)  # a wrong word is said before anything is read
     how = WriteOptions(
@@ -116,9 +115,22 @@ def convert(
         tell(one)
 
 
+def _elements(sets: Sequence[str]) -> dict[str, Any]:
+    """Elements that ``--set`` names, with their values."""
+    if not sets:
+        return {}
+    from ..dicom.headers.editing import parsed
+
+    return parsed(sets)
+
+
 def _with(ds: Any, elements: Mapping[str, Any]) -> Any:
     """Image with the elements of ``--set``."""
-    return edited(as_image(ds), elements) if elements else ds
+    if not elements:
+        return ds
+    from ..dicom.headers.editing import edited
+
+    return edited(as_image(ds), elements)
 
 
 def spare_sources(out: str, sources: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from ..errors import LabelError
 
 AHEAD = 2
 """Jobs per worker that are handed over at once: the next one is there when one is done, and no result has to wait."""
+
+ASK = 1.0
+"""Seconds after which a cluster is asked again how many threads it has."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +85,25 @@ def _executor(workers: Any) -> Iterator[tuple[Executor, Callable[[], int]]]:
     elif isinstance(workers, Executor):
         yield workers, lambda: int(getattr(workers, "_max_workers", None) or os.cpu_count() or 1)
     elif hasattr(workers, "get_executor") and hasattr(workers, "nthreads"):
-        yield workers.get_executor(pure=False), lambda: sum(workers.nthreads().values())
+        yield workers.get_executor(pure=False), _Threads(workers)
     else:
         raise LabelError(
             f"workers={workers!r}: a number of threads, an executor of concurrent.futures, or a Client of distributed; "
             "None works here, image by image"
         )
+
+
+class _Threads:
+    """Threads of a cluster, which may grow and shrink: asked for now and then, as each answer takes a while."""
+
+    def __init__(self, client: Any) -> None:
+        self._client, self._until, self._count = client, 0.0, 0
+
+    def __call__(self) -> int:
+        now = time.monotonic()
+        if now >= self._until or not self._count:
+            self._count, self._until = sum(self._client.nthreads().values()), now + ASK
+        return self._count
 
 
 def _in_parallel(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -11,6 +12,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+
+_BLOCK = 2**15
+"""Numbers that are looked at together: memory for more would come from the system each time, which is dear."""
 
 
 @dataclass(frozen=True)
@@ -101,16 +105,27 @@ class Fit:
         return self.dtype.kind in "fc" and self.dtype.itemsize >= self.source.itemsize
 
     def _look(self, volume: NDArray[Any]) -> None:
-        low, high = (volume.min(), volume.max()) if self.source.kind != "c" else (np.nan, np.nan)
-        # NaN makes the comparison false; infinity is no integer
-        integral = bool(np.isfinite(low) and np.isfinite(high)) and bool((np.rint(volume) == volume).all())
-        self.integral &= integral
-        if integral:
-            self.low, self.high = min(self.low, int(low)), max(self.high, int(high))
-        if self.source.kind in "fc" and self.single:
-            small = np.dtype(np.float32 if self.source.kind == "f" else np.complex64)
+        whole = self.integral and (self.source.kind in "iu" or (self.source.kind == "f" and self._all_whole(volume)))
+        if whole:
+            self.low, self.high = min(self.low, int(volume.min())), max(self.high, int(volume.max()))
+        self.integral = whole
+        small = np.dtype(np.float32 if self.source.kind == "f" else np.complex64)
+        if self.source.kind in "fc" and self.single and self.source.itemsize > small.itemsize:
             with np.errstate(over="ignore"):
-                self.single = bool(np.array_equal(volume.astype(small), volume, equal_nan=True))
+                self.single = all(
+                    np.array_equal(block.astype(small), block, equal_nan=True) for block in _blocks(volume)
+                )
+
+    @staticmethod
+    def _all_whole(volume: NDArray[Any]) -> bool:
+        if not (np.isfinite(volume.min()) and np.isfinite(volume.max())):  # infinity is no integer
+            return False
+        rounded, equal = np.empty(_BLOCK, volume.dtype), np.empty(_BLOCK, np.bool_)
+        for block in _blocks(volume):
+            near, same = (kept[: block.size].reshape(block.shape) for kept in (rounded, equal))
+            if not np.equal(np.rint(block, out=near), block, out=same).all():
+                return False
+        return True
 
     def _holds(self, dtype: np.dtype[Any]) -> bool:
         """Whether a type holds all values seen so far exactly."""
@@ -162,3 +177,17 @@ class Fit:
             f"{name} holds no values of type {self.source}, and those of the image are not exact in "
             f"{', '.join(map(str, self.holds.dtypes))}: .astype('float32') rounds them"
         )
+
+
+def _blocks(volume: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Parts of an array, each of `_BLOCK` numbers at most."""
+    if volume.size <= _BLOCK:
+        yield volume
+        return
+    size = volume.size // volume.shape[0]
+    step = max(1, _BLOCK // max(1, size))
+    for k in range(0, volume.shape[0], step):
+        if size > _BLOCK:
+            yield from _blocks(volume[k])
+        else:
+            yield volume[k : k + step]

@@ -183,13 +183,14 @@ def write_fitting(
 ) -> np.dtype[Any]:
     """Hand the volumes to who writes them, in the first type that holds all of them; return that type.
 
-    Volumes are computed one by one; `use` is called anew where one does not fit the type tried.
+    Volumes are computed one by one; `use` is called anew where one does not fit the type tried. They may lie
+    in the same memory: each is there until the next one is asked for.
 
     Parameters
     ----------
     out : Outgoing
     use : callable
-        Takes a type, and the volumes in this type; must take all of them.
+        Takes a type, and the volumes in this type, C-contiguous; must take all of them.
     options : WriteOptions
 
     Raises
@@ -208,10 +209,16 @@ def write_fitting(
 
 
 def _fitting(out: Outgoing, fit: Fit, dtype: np.dtype[Any], options: WriteOptions) -> Iterator[NDArray[Any]]:
+    room: NDArray[Any] = np.empty((), dtype)
     for k, volume in enumerate(volumes_of(out)):
         if not out.rgb and not fit.take(volume):
             raise _MisfitError
-        yield volume.astype(dtype, copy=False)
+        if volume.dtype == dtype and volume.flags.c_contiguous:
+            yield volume
+        else:
+            room = room if room.shape == volume.shape else np.empty(volume.shape, dtype)
+            np.copyto(room, volume, casting="unsafe")  # fit.take knows that it is safe
+            yield room
         if options.progress is not None:
             options.progress(k + 1, out.count)
 

@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import xarray as xr
 
 from ..errors import FormatError, warn
-from ..stores.url import File
+
+if TYPE_CHECKING:
+    from ..stores.url import File
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def _write(out: Outgoing, place: Path, content: str, ome: bool, options: WriteOp
         kind: dict[str, Any] = {"ome": True, "bigtiff": size >= _LARGEST} if ome else {"imagej": True}
         with TiffWriter(place, byteorder="<", **kind) as tif:
             tif.write(
-                (np.ascontiguousarray(page) for volume in volumes for page in volume),
+                (page.copy() for volume in volumes for page in volume),  # packed later, in threads
                 shape=shape,
                 dtype=dtype,
                 photometric="rgb" if out.rgb else "minisblack",

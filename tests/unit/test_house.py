@@ -11,9 +11,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 import imagedata_xr
+from imagedata_xr.cli import VERBS, main
 
 PACKAGE = Path(imagedata_xr.__file__).parent
 MODULES = sorted(module.name for module in pkgutil.walk_packages(imagedata_xr.__path__, "imagedata_xr."))
@@ -51,13 +53,42 @@ def test_a_room_does_not_import_what_stands_above_it(room: str) -> None:
 
 
 def test_importing_the_package_imports_nothing_slow() -> None:
-    slow = ("dask", "scipy", "matplotlib", "h5py", "zarr", "nibabel", "highdicom", "pynetdicom")
+    slow = ("dask", "scipy", "matplotlib", "h5py", "zarr", "nibabel", "highdicom", "pynetdicom", "pydicom", "fsspec")
     code = (
         "import sys, xarray; before = set(sys.modules); import imagedata_xr\n"
         f"print(*(name for name in {slow} if name in set(sys.modules) - before))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["info", "--help"], ["convert", "--help"]])
+def test_help_imports_nothing_that_reads(words: list[str]) -> None:
+    slow = ("dask", "scipy", "nibabel", "pydicom")
+    code = (
+        "import sys, xarray; before = set(sys.modules); from imagedata_xr.cli import main\n"
+        f"main({words}, standalone_mode=False)\n"
+        f"print(*(name for name in {slow} if name in set(sys.modules) - before), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout
+    assert done.stderr.split() == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_the_command_has_the_line_of_each_verb(verb: str) -> None:
+    command = main.get_command(click.Context(main), verb)
+    assert command is not None
+    assert command.short_help == VERBS[verb]
+    assert {path.stem for path in (PACKAGE / "cli").glob("*.py")} >= set(VERBS)
+
+
+def test_what_is_imported_later_is_there() -> None:
+    assert {*imagedata_xr.__all__} <= {*dir(imagedata_xr)}
+    for name in imagedata_xr.__all__:
+        assert getattr(imagedata_xr, name).__name__.endswith(name)
+    with pytest.raises(AttributeError, match="no attribute 'catalogue'"):
+        _ = imagedata_xr.catalogue
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,28 @@ def test_jobs_wait_until_a_worker_is_free() -> None:
         assert isinstance(first, Outcome)
         assert len(submitted) <= 4  # twice as many as workers: results do not gather
         assert {first.number, *(o.number for o in outcomes)} == set(range(50))
+
+
+def test_a_cluster_is_not_asked_for_its_threads_before_each_job() -> None:
+    asked: list[int] = []
+
+    class Cluster:
+        """What is used of a Client of distributed."""
+
+        def __init__(self, pool: ThreadPoolExecutor) -> None:
+            self.pool = pool
+
+        def get_executor(self, pure: bool) -> ThreadPoolExecutor:
+            return self.pool
+
+        def nthreads(self) -> dict[str, int]:
+            asked.append(1)
+            return {"a": 1, "b": 1}
+
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(run_all({n: partial(abs, n) for n in range(200)}, Cluster(pool), 0))
+    assert [o.value for o in sorted(outcomes, key=lambda o: o.number)] == list(range(200))
+    assert len(asked) < 50
 
 
 def test_what_is_asked_wrongly(tree: xr.DataTree) -> None:

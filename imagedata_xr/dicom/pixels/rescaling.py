@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_BLOCK = 15_000
-"""Numbers of an intermediate result in float64: less than what the system's allocator maps anew for each array."""
+_BLOCK = 2**15
+"""Numbers of an intermediate result in float64: what stays in a core's cache."""
 _EXACT = 2**24
 """Whole numbers up to here have no rounding in float32."""
 
@@ -31,14 +34,46 @@ def rescale(
         return
     kind = np.float32 if out.dtype == np.float32 and _exact(stored.dtype, slope, intercept) else np.float64
     by, plus = (_alike(v.astype(kind), stored.ndim) for v in (slope, intercept))
-    step = max(1, _BLOCK // max(1, stored[:, 0].size))
-    for row in range(0, stored.shape[1], step):
-        rows = (slice(None), slice(row, row + step))
-        if kind is np.float32:
-            np.multiply(stored[rows], by, out=out[rows])
-            np.add(out[rows], plus, out=out[rows])
-        else:
-            np.add(stored[rows] * by, plus, out=out[rows], casting="unsafe")
+    for planes, rows in _blocks(stored):
+        into = out[planes, rows]
+        work = into if out.dtype == kind else scratch.of(into.shape)
+        np.multiply(stored[planes, rows], _of(by, planes), out=work)
+        np.add(work, _of(plus, planes), out=work)
+        if work is not into:
+            into[...] = work
+
+
+class _Scratch(threading.local):
+    """Memory of one thread that is used again and again.
+
+    What is asked for anew, a block at a time, may come from the system each time (always so in the workers of
+    distributed, whose allocator is told to give everything back): its pages cost more than what is computed in them,
+    and threads wait for each other there.
+    """
+
+    def __init__(self) -> None:
+        self._numbers = np.empty(_BLOCK)
+
+    def of(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """Memory of a shape; what was in it before is overwritten."""
+        size = math.prod(shape)
+        if size > self._numbers.size:
+            return np.empty(shape)  # one row is longer than a block
+        return self._numbers[:size].reshape(shape)
+
+
+scratch = _Scratch()
+
+
+def _blocks(stored: NDArray[Any]) -> Iterator[tuple[slice, slice]]:
+    """Planes and rows that are taken at once: some whole planes, or some rows of one."""
+    count, rows = stored.shape[:2]
+    row = math.prod(stored.shape[2:])
+    planes = max(1, _BLOCK // max(1, rows * row))
+    step = rows if planes > 1 else max(1, _BLOCK // max(1, row))
+    for k in range(0, count, planes):
+        for first in range(0, rows, step):
+            yield slice(k, k + planes), slice(first, first + step)
 
 
 def _exact(stored: np.dtype[Any], slope: NDArray[np.float64], intercept: NDArray[np.float64]) -> bool:
@@ -52,3 +87,7 @@ def _exact(stored: np.dtype[Any], slope: NDArray[np.float64], intercept: NDArray
 def _alike(values: NDArray[Any], ndim: int) -> Any:
     """One number where all planes have the same, which is quicker; else one for each plane."""
     return values[0] if (values == values[0]).all() else values.reshape(-1, *(1,) * (ndim - 1))
+
+
+def _of(values: Any, planes: slice) -> Any:
+    return values[planes] if np.ndim(values) else values
