@@ -9,14 +9,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ..errors import GridError, IdentityError, LabelError
+from ..errors import GridError, IdentityError, LabelError, warn
 from . import geometry
 from .geometry import AXES
 from .identity import PATIENT_KEYS, patient_digest, study_digest
 from .image import Axis, Volumes, build, repair, space_of, volume_dims
 from .indexes import Space
 from .lineage import lineage_of
-from .orders import ORDERS
+from .orders import BY_KEYWORD, ORDERS, snake
 
 ASSIGNED = "assigned_elements"
 """Attr that lists the elements set by `assign_dicom`, which win over the image's own headers on writing."""
@@ -77,9 +77,8 @@ def assign_tags(image: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
         raise LabelError(f"the volumes do not match: {mine} and {theirs}")
     if not dims:
         raise LabelError("no dim counts the volumes of these images: isel(tag=[k]) keeps it, isel(tag=k) drops it")
-    old = [
-        n for n, c in image.coords.items() if set(map(str, c.dims)) & set(dims) and n not in ("instance", "slice_time")
-    ]
+    # what is said of each image by itself stays: its instance, its time, and what was assigned to it
+    old = [n for n, c in image.coords.items() if c.dims and set(map(str, c.dims)) <= set(dims)]
     out = image.drop_indexes([d for d in dims if d in image.xindexes]).drop_vars(old)
     new = {
         n: c.variable.to_base_variable()
@@ -119,7 +118,7 @@ def assign_header(image: xr.DataArray, template: xr.DataArray, relabel: bool = F
     drop = [n for n in ("patient", "study", "source", "instance") if n in image.coords]
     out = image.drop_vars(drop).copy(deep=False)  # attrs of its own: drop_vars shares those of the image
     out.attrs = {**{k: v for k, v in template.attrs.items() if k != "units"}, **_units(image)}
-    _keep_assigned(out, image, relabel)
+    _keep_assigned(out, image, template, relabel)
     scalars = {n: template.coords[n].variable for n in ("patient", "study", "source") if n in template.coords}
     out = out.assign_coords(scalars)
     dims = [d for d in (*volume_dims(image), "slice") if d in image.dims]
@@ -149,8 +148,16 @@ def _units(image: xr.DataArray) -> dict[str, Any]:
     return {"units": image.attrs["units"]} if "units" in image.attrs else {}
 
 
-def _keep_assigned(out: xr.DataArray, image: xr.DataArray, relabel: bool) -> None:
+def _keep_assigned(out: xr.DataArray, image: xr.DataArray, template: xr.DataArray, relabel: bool) -> None:
     """Give back what `assign_dicom` had set in an image whose attrs are those of a template now."""
+    labels = {BY_KEYWORD[w].coord if w in BY_KEYWORD else snake(w): w for w in _as_list(out.attrs.get(ASSIGNED))}
+    if labels := {n: w for n, w in labels.items() if n in template.coords}:
+        out.attrs[ASSIGNED] = [w for w in _as_list(out.attrs[ASSIGNED]) if w not in labels.values()]
+        if lost := sorted(w for n, w in labels.items() if n not in image.coords):
+            warn(
+                f"{', '.join(lost)} of the template was assigned as a label of its images, and does not come along: "
+                "assign it to the image that gets the template"
+            )
     words = set(_as_list(image.attrs.get(ASSIGNED)))
     if relabel:
         words -= PATIENT_ELEMENTS | STUDY_ELEMENTS

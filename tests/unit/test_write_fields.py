@@ -18,7 +18,7 @@ from pydicom.datadict import tag_for_keyword
 
 from imagedata_xr.dicom.headers.header import Headers, Place
 from imagedata_xr.dicom.sorting.attrs import attr_value
-from imagedata_xr.dicom.writing import derived, fields, identity_out
+from imagedata_xr.dicom.writing import fields, identity_out, stale
 from imagedata_xr.dicom.writing.classic import frame_header, is_multiframe
 from imagedata_xr.dicom.writing.fields import decimal, element_of, from_attrs, moment, numbers, put, put_moment
 from imagedata_xr.dicom.writing.own_headers import OwnHeaders
@@ -113,7 +113,7 @@ def test_malformed_numbers_are_none() -> None:
 
 
 def test_every_keyword_in_the_lists_is_one() -> None:
-    lists = (derived.STALE, identity_out.STUDY_KEYWORDS, identity_out._PATIENT_ELSEWHERE, fields._NOT_LABEL_KEYWORDS)
+    lists = (stale.STALE, identity_out.STUDY_KEYWORDS, identity_out._PATIENT_ELSEWHERE, fields._NOT_LABEL_KEYWORDS)
     assert [k for words in lists for k in words if tag_for_keyword(k) is None] == []
 
 

@@ -8,7 +8,6 @@ coord of an image holds numbers; texts stand as their digests, and which text th
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,51 +15,22 @@ import numpy as np
 import pydicom
 import xarray as xr
 from numpy.typing import NDArray
-from pydicom import config
 from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
-from pydicom.valuerep import MAX_VALUE_LEN, validate_value
 
 from ...errors import LabelError
 from ...model.assign import ASSIGNED, assign_dicom
 from ...model.identity import digest
-from ...model.image import volume_dims
+from ...model.image import space_of, volume_dims
 from ...model.orders import BY_KEYWORD, ORDERS, snake
 from ..writing.fields import element_of
+from .owned import of_series, owned
+from .valid import NUMERIC, TEXT, check_count, checked
 from .whole_file import trouble
 
 TEXTS = "texts"
 """Attr of a coord of digests: JSON object of the texts that they stand for."""
 
-_GEOMETRY = "say where the image lies with imd.assign_grid(other), or change the labels slice, row and col"
-_PIXELS = "it follows from the values: change those, with astype or arithmetic; units= of imd.write says their unit"
-_UIDS = "UIDs of what is written are made anew; keep_uid=True of imd.write keeps those of unchanged images"
-_MOMENTS = "change the labels: assign_coords(acquisition_time=...), or the values and attrs['epoch'] of a dim of time"
-_DIFFUSION = "change the labels b_value, b_vector_x, b_vector_y, b_vector_z and diffusion_directionality"
-_FRAMES = "it belongs to multi-frame instances; the images of a changed one are written one by one"
-_OWNED: dict[str, str] = {
-    word: why
-    for why, words in {
-        _GEOMETRY: "ImagePositionPatient ImageOrientationPatient PixelSpacing SliceLocation SpacingBetweenSlices "
-        "FrameOfReferenceUID",
-        _PIXELS: "Rows Columns PixelData FloatPixelData DoubleFloatPixelData BitsAllocated BitsStored HighBit "
-        "PixelRepresentation SamplesPerPixel PlanarConfiguration PhotometricInterpretation RescaleSlope "
-        "RescaleIntercept RescaleType PixelPaddingValue PixelPaddingRangeLimit SmallestImagePixelValue "
-        "LargestImagePixelValue LossyImageCompression",
-        _UIDS: "SOPInstanceUID SeriesInstanceUID SOPClassUID MediaStorageSOPInstanceUID MediaStorageSOPClassUID "
-        "TransferSyntaxUID",
-        _MOMENTS: "AcquisitionTime AcquisitionDate AcquisitionDateTime FrameAcquisitionDateTime",
-        _DIFFUSION: "DiffusionBValue DiffusionGradientOrientation DiffusionDirectionality",
-        _FRAMES: "NumberOfFrames SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence "
-        "DimensionIndexSequence DimensionOrganizationSequence",
-    }.items()
-    for word in words.split()
-}
-"""Elements that geometry, pixels, UIDs or labels own, and what to do instead."""
-_NUMERIC = ("DS", "IS", "FL", "FD", "US", "SS", "UL", "SL", "UV", "SV")
-_TEXT = ("AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT")
 _OF_ALL = (0x0010, 0x0012, 0x0028, 0x0038, 0x0040)  # groups of patient and pixels: one value for all images
-_RANGES = {"US": (0, 2**16), "SS": (-(2**15), 2**15), "UL": (0, 2**32), "SL": (-(2**31), 2**31), "UV": (0, 2**64),
-           "SV": (-(2**63), 2**63), "IS": (-(2**31), 2**31)}  # fmt: skip
 _NO_MATCH = "give a DataArray, or (dims, values) as in assign_coords"
 
 
@@ -85,7 +55,8 @@ def edited(image: xr.DataArray, keywords: Mapping[str, Any]) -> xr.DataArray:
     constants: dict[str, Any] = {}
     coords: dict[str, xr.Variable | None] = {}
     for keyword, value in keywords.items():
-        vr = _vr(keyword)
+        vr = _vr(keyword, space_of(image) is not None)
+        value = _plain(value)
         spread = _spread(image, keyword, value)
         if spread is None and keyword not in BY_KEYWORD:
             constants[keyword] = _constant(keyword, vr, value)
@@ -104,16 +75,22 @@ def edited(image: xr.DataArray, keywords: Mapping[str, Any]) -> xr.DataArray:
     return out
 
 
-def _vr(keyword: str) -> str:
+def _plain(value: Any) -> Any:
+    """Value without the array around a single one."""
+    single = isinstance(value, (xr.DataArray, xr.Variable, np.ndarray)) and not value.ndim
+    return np.asarray(value).item() if single else value
+
+
+def _vr(keyword: str, placed: bool) -> str:
     tag = tag_for_keyword(keyword)
     if tag is None:
         raise LabelError(f"{keyword!r} is no DICOM keyword")
-    if (why := _OWNED.get(keyword)) is not None:
+    if (why := owned(keyword, placed)) is not None:
         raise LabelError(f"{keyword} can't be assigned: {why}")
     if tag >> 16 < 8 or tag >> 16 >= 0x5000:
         raise LabelError(f"{keyword} can't be assigned: it is no element of a header")
     vr = dictionary_VR(tag)
-    if vr not in (*_NUMERIC, *_TEXT, "SQ", "US or SS"):
+    if vr not in (*NUMERIC, *TEXT, "SQ", "US or SS"):
         raise LabelError(f"{keyword} is of VR {vr}: texts, numbers and sequences can be assigned")
     return "SS" if vr == "US or SS" else vr
 
@@ -130,8 +107,8 @@ def _constant(keyword: str, vr: str, value: Any) -> Any:
         value = value.item()
     several = list(value) if isinstance(value, (list, tuple)) else None
     parts = several if several is not None else value.split("\\") if isinstance(value, str) and _splits(vr) else [value]
-    done = [_checked(keyword, vr, v) for v in parts]
-    _check_count(keyword, done)
+    done = [checked(keyword, vr, v) for v in parts]
+    check_count(keyword, done)
     return done if several is not None or len(done) > 1 else done[0]
 
 
@@ -153,57 +130,6 @@ def _item(value: Any) -> Any:
     return value.to_json_dict() if isinstance(value, pydicom.Dataset) else value
 
 
-def _checked(keyword: str, vr: str, value: Any) -> Any:
-    """Return a value that its VR allows, as text or number; raise `LabelError` for another."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise LabelError(f"{keyword} must be a text, a number or a flat list of these, not {type(value).__name__}")
-    if vr in _NUMERIC:
-        return _number(keyword, vr, value)
-    if not isinstance(value, str):
-        raise LabelError(f"{keyword} is a text ({vr}), and {value!r} is a number")
-    longest = MAX_VALUE_LEN.get(vr)
-    if longest is not None and len(value) > longest:
-        raise LabelError(f"{keyword} has {len(value)} characters, of which {vr} allows {longest}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            validate_value(vr, value, config.RAISE)
-    except ValueError as error:
-        raise LabelError(f"{keyword} can't have this value ({vr}): {error}") from None
-    return value
-
-
-def _number(keyword: str, vr: str, value: Any) -> int | float | str:
-    if value == "":
-        return ""
-    try:
-        number = float(value)
-    except ValueError:
-        raise LabelError(f"{keyword} is a number ({vr}), and {value!r} is none") from None
-    if not np.isfinite(number):
-        raise LabelError(f"{keyword} must be finite, not {number}")
-    if vr in _RANGES:
-        low, high = _RANGES[vr]
-        if number != round(number) or not low <= number < high:
-            raise LabelError(f"{keyword} is a whole number from {low} to {high - 1} ({vr}), not {value}")
-        return int(number)
-    return value if isinstance(value, int) else number
-
-
-def _check_count(keyword: str, values: Sequence[Any]) -> None:
-    """Raise `LabelError` where an element does not allow so many values (PS3.6, value multiplicity)."""
-    allowed = str(dictionary_VM(keyword))
-    low, _, high = allowed.partition("-")
-    if not low.isdigit() or values == [""]:
-        return
-    n, most = len(values), int(high) if high.isdigit() else None if high else int(low)
-    step = int(high[:-1]) if high.endswith("n") and high[:-1].isdigit() else 1
-    if n < int(low) or (most is not None and n > most) or n % step:
-        raise LabelError(f"{keyword} has {allowed} values by the standard, and {n} were given")
-
-
 # --- a value for each -------------------------------------------------------------------------------------------------
 
 
@@ -211,11 +137,7 @@ def _spread(image: xr.DataArray, keyword: str, value: Any) -> xr.Variable | None
     """Values with their dims; None for one value for all images."""
     dims = [d for d in (*volume_dims(image), "slice") if d in image.dims]
     if isinstance(value, xr.DataArray):
-        for name in {*value.dims} & {*value.coords} & {*image.coords} & {*dims}:
-            mine, theirs = image.coords[name].values, value.coords[name].values
-            numeric = theirs.dtype.kind in "iuf" and mine.shape == theirs.shape
-            if numeric and not np.allclose(mine, theirs, atol=1e-2, equal_nan=True):
-                raise LabelError(f"{keyword}: its labels of {name!r} are others than those of the image")
+        _check_labels(image, keyword, value, dims)
         found = value.variable
     elif isinstance(value, xr.Variable):
         found = value
@@ -230,6 +152,26 @@ def _spread(image: xr.DataArray, keyword: str, value: Any) -> xr.Variable | None
             have = {d: image.sizes[d] for d in dims}
             raise LabelError(f"{keyword} has {size} values along {name!r}, and the images lie along {have}")
     return found if found.ndim else None
+
+
+def _check_labels(image: xr.DataArray, keyword: str, value: xr.DataArray, dims: Sequence[str]) -> None:
+    """Raise `LabelError` where the labels that a value brings along are not those of the image, in their sequence."""
+    for name, coord in value.coords.items():
+        if name not in image.coords or not coord.dims or not set(coord.dims) <= set(dims):
+            continue
+        own = image.coords[name]
+        if dict(own.sizes) != dict(coord.sizes):  # another length is said below
+            continue
+        mine, theirs = own.values, coord.transpose(*own.dims).values
+        if mine.dtype.kind in "iuf" and theirs.dtype.kind in "iuf":
+            same = np.array_equal(mine, theirs) or np.allclose(mine, theirs, rtol=0, atol=1e-2, equal_nan=True)
+        else:
+            same = mine.dtype.kind == theirs.dtype.kind and bool((mine == theirs).all())
+        if not same:
+            raise LabelError(
+                f"{keyword}: its labels of {name!r} are others than those of the image, or in another sequence: "
+                "reindex or sortby puts them right, .variable is taken as it is"
+            )
 
 
 def _single(keyword: str) -> bool:
@@ -260,16 +202,18 @@ def _coord(image: xr.DataArray, keyword: str, vr: str, found: xr.Variable) -> xr
         order = ORDERS.get(str(image.coords[dim].attrs.get("order", "")))
         if order is not None and order.label.keyword == keyword:
             raise LabelError(f"the volumes are ordered by {keyword}: change the labels, assign_coords({dim}=...)")
-    if found.ndim == 0 and found.values.item() is None:
+    if found.ndim == 0 and found.values.item() in (None, ""):
         return None
     tag = tag_for_keyword(keyword)
     assert tag is not None
-    if label is None and (tag >> 16 in _OF_ALL or vr == "SQ"):
+    if (label is None and (tag >> 16 in _OF_ALL or vr == "SQ")) or (found.ndim and of_series(keyword)):
         raise LabelError(f"{keyword} has one value for all images of a series")
-    if vr in _NUMERIC and element_of(label.coord if label else snake(keyword)) is None:
+    if vr in NUMERIC and element_of(label.coord if label else snake(keyword)) is None:
         raise LabelError(f"{keyword} has one value for all images, or is counted when they are written")
-    values = [_checked(keyword, vr, v) for v in found.values.ravel().tolist()]
-    if vr in _NUMERIC:
+    values = [checked(keyword, vr, v) for v in found.values.ravel().tolist()]
+    if vr in NUMERIC and "" in values:
+        raise LabelError(f"{keyword} is a number ({vr}) of each image, and one is empty")
+    if vr in NUMERIC:
         factor = 1.0 if label is None else label.factor
         numbers = np.array([float(v) * factor for v in values]).reshape(found.shape)
         return xr.Variable(found.dims, numbers, {"units": label.units} if label and label.units else {})

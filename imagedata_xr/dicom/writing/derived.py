@@ -21,35 +21,9 @@ from .labels_out import Labels
 from .marks import NAN_MARK
 from .pixels_out import Coded
 from .place_out import Place
-from .sop_classes import ALIKE, MR, PET, complete, is_projection, may_rescale
+from .sop_classes import ALIKE, MR, PET, class_for, complete, is_projection, may_rescale
+from .stale import STALE
 from .uids import new_uid
-
-STALE = frozenset(
-    """
-    PixelData FloatPixelData DoubleFloatPixelData PixelDataProviderURL ExtendedOffsetTable
-    ExtendedOffsetTableLengths SmallestImagePixelValue LargestImagePixelValue SmallestPixelValueInSeries
-    LargestPixelValueInSeries SmallestImagePixelValueInPlane LargestImagePixelValueInPlane RescaleSlope
-    RescaleIntercept RescaleType ModalityLUTSequence VOILUTSequence WindowCenter WindowWidth
-    WindowCenterWidthExplanation VOILUTFunction RealWorldValueMappingSequence IconImageSequence
-    PixelPaddingValue PixelPaddingRangeLimit NumberOfFrames FrameIncrementPointer SharedFunctionalGroupsSequence
-    PerFrameFunctionalGroupsSequence DimensionOrganizationSequence DimensionIndexSequence DimensionIndexValues
-    DimensionOrganizationType ConcatenationUID InConcatenationNumber InConcatenationTotalNumber
-    ConcatenationFrameOffsetNumber SOPInstanceUIDOfConcatenationSource FrameTime FrameTimeVector FrameDelay
-    CineRate RecommendedDisplayFrameRate StartTrim StopTrim DigitalSignaturesSequence MACParametersSequence
-    EncryptedAttributesSequence DataSetTrailingPadding ReferencedImageSequence SourceImageSequence
-    ReferencedImageEvidenceSequence SliceLocation ImagesInAcquisition ImageIndex NumberOfSlices
-    NumberOfTimeSlices TemporalPositionIdentifier NumberOfTemporalPositions TemporalPositionIndex StackID
-    InStackPositionNumber RedPaletteColorLookupTableDescriptor GreenPaletteColorLookupTableDescriptor
-    BluePaletteColorLookupTableDescriptor RedPaletteColorLookupTableData GreenPaletteColorLookupTableData
-    BluePaletteColorLookupTableData SegmentedRedPaletteColorLookupTableData
-    SegmentedGreenPaletteColorLookupTableData SegmentedBluePaletteColorLookupTableData
-    PaletteColorLookupTableUID PlanarConfiguration InstanceCreatorUID SamplesPerPixel BitsAllocated BitsStored
-    HighBit PixelRepresentation AcquisitionDateTime ReferencedFrameNumber EnergyWindowVector DetectorVector PhaseVector
-    RotationVector RRIntervalVector TimeSlotVector SliceVector AngularViewVector TimeSliceVector GridFrameOffsetVector
-    DoseGridScaling
-    """.split()  # noqa: SIM905
-)
-"""Elements that speak of the source's pixels, files or series, and so not of a derived image."""
 
 _PURPOSE = ("121322", "DCM", "Source Image for Image Processing Operation")  # PS3.16 CID 7202
 _UNITS_OF_PET = {
@@ -125,8 +99,8 @@ class Series:
         ds = cleaned(base, own, self.keep_private)
         if own:
             drop(ds, self.edits)
-            for element in self.assigned:
-                ds[element.tag] = copy.deepcopy(element)
+        for element in self.assigned:
+            ds[element.tag] = copy.deepcopy(element)
         self.identity.apply(ds, base if own else None)
         self.place.put(ds, k, self.frame_of_reference)
         self.labels.put(ds, v, k)
@@ -163,16 +137,31 @@ class Series:
         put(ds, "SeriesNumber", number)
         if self.description is not None:
             put(ds, "SeriesDescription", self.description)
-        put(ds, "ImageType", list(self.image_type) if self.image_type else image_type(base, sop_class))
-        put(ds, "DerivationDescription", "Computed with imagedata_xr.")
-        drop(ds, ["DerivationCodeSequence"])
+        if self.image_type or not self._edited(ds, "ImageType"):
+            put(ds, "ImageType", list(self.image_type) if self.image_type else image_type(base, sop_class))
+        if not self._edited(ds, "DerivationDescription"):
+            put(ds, "DerivationDescription", "Computed with imagedata_xr.")
+        if not self._edited(ds, "DerivationCodeSequence"):
+            drop(ds, ["DerivationCodeSequence"])
         self.put_dates(ds, series=sop_class != PET or not ds.get("SeriesDate"))  # of PET decay is corrected to it
+
+    def _edited(self, ds: pydicom.Dataset, *keywords: str) -> bool:
+        """Whether a header has one of these elements from the user."""
+        return any(k in self.edits and ds.get(k) not in (None, "") for k in keywords)
+
+    def sop_class(self, base: pydicom.Dataset, colour: bool, asked: str) -> str:
+        """Classic SOP class of an image; a modality that was assigned to it is that of its class."""
+        modality = str(self.assigned.get("Modality") or "")
+        if asked or not modality or modality == str(base.get("Modality") or ""):
+            return class_for(base, colour, asked)
+        return class_for(self.assigned, colour)
 
     def put_dates(self, ds: pydicom.Dataset, series: bool = True) -> None:
         """Set when an instance, its content and its series were made."""
         put_moment(ds, self.now, "InstanceCreationDate", "InstanceCreationTime")
-        put_moment(ds, self.now, "ContentDate", "ContentTime")
-        if series:
+        if not self._edited(ds, "ContentDate", "ContentTime"):
+            put_moment(ds, self.now, "ContentDate", "ContentTime")
+        if series and not self._edited(ds, "SeriesDate", "SeriesTime"):
             put_moment(ds, self.now, "SeriesDate", "SeriesTime")
 
     def put_pixels(self, ds: pydicom.Dataset, coded: Coded, sop_class: str, colour: bool) -> None:
@@ -232,6 +221,8 @@ def _put_grey_scale(ds: pydicom.Dataset, coded: Coded) -> None:
     put(ds, "RescaleSlope", "1")
     put(ds, "RescaleIntercept", "0")
     put(ds, "RescaleType", "US")
+    if "WindowCenter" in ds and "WindowWidth" in ds:  # from the user: those of the source are stale
+        return
     low, high = (int(coded.stored.min()), int(coded.stored.max())) if coded.stored.size else (0, 0)
     put(ds, "WindowCenter", (low + high + 1) / 2)
     put(ds, "WindowWidth", high - low + 1)

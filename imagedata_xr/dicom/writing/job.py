@@ -30,7 +30,7 @@ from .multiframe_out import alike, converted
 from .own_headers import OwnHeaders
 from .pixels_out import Coded, as_bytes, coding_of, encode_alike, may_lose
 from .pixels_out import encode as encode_pixels
-from .sop_classes import PET, SC, class_for, may_rescale, only_bytes, sixteen_bits, warn_neutral
+from .sop_classes import PET, SC, may_rescale, only_bytes, sixteen_bits, warn_neutral
 from .uids import new_uid
 from .unchanged import header_differs, renamed, same_pixels, stored_of, with_pixels
 
@@ -262,7 +262,7 @@ class Job:
         if own is not None:
             self.source_series[str(own.get("SOPInstanceUID"))] = str(own.get("SeriesInstanceUID"))
         colour = values.ndim == 3
-        uid = class_for(base, colour, self.asked.sop_class)
+        uid = self.series.sop_class(base, colour, self.asked.sop_class)
         coded = self._code(values, own, uid)
         if not colour and self.captures:
             uid = SC
@@ -283,7 +283,8 @@ class Job:
         A series has one class, and ultrasound and projections hold whole numbers alone: their values are looked at.
         """
         first = self._header(0, 0)
-        uid = class_for(self.attrs if first is None else first, "rgb" in self.image.dims, self.asked.sop_class)
+        base = self.attrs if first is None else first
+        uid = self.series.sop_class(base, "rgb" in self.image.dims, self.asked.sop_class)
         if "rgb" in self.image.dims or may_rescale(uid):
             return False
         for v, k, values in self._planes():

@@ -33,6 +33,7 @@ from .uids import new_uid
 
 _KEPT_GROUPS = (0x0008, 0x0018, 0x0020, 0x0040, 0x0070)
 """Groups in which assigned elements are taken over; the others say how the object is built, or whose it is."""
+_OF_OBJECTS = ("Modality", "ImageType", "SeriesNumber")  # of images: the object has its own, or one that was asked for
 _SERIAL = "0"
 
 
@@ -297,8 +298,9 @@ def finish(ds: pydicom.Dataset, origin: Origin, derivation: str) -> pydicom.Data
         ds.ImageType = list(series.image_type)
     ds.DerivationDescription = derivation
     series.put_dates(ds)
+    over = (*_OF_OBJECTS, *(["SeriesDescription"] if series.description is not None else []))
     for element in series.assigned:
-        if element.tag.group in _KEPT_GROUPS:
+        if element.tag.group in _KEPT_GROUPS and element.keyword not in over:
             ds[element.tag] = element
     dimensions = new_uid("dimensions")
     for item in (*ds.get("DimensionOrganizationSequence", ()), *ds.get("DimensionIndexSequence", ())):

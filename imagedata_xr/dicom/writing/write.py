@@ -179,7 +179,7 @@ def _series(
         labels=labels if labels is not None else Labels((instances.shape[0], instances.shape[1])),
         identity=identity,
         now=_now(attrs),
-        number=options.series_number if options.series_number is not None else _next_number(attrs, headers, instances),
+        number=_number(options.series_number, assigned, attrs, headers, instances),
         description=options.series_description,
         image_type=_words(options.image_type) or None,
         units=options.units if options.units is not None else str(image.attrs.get("units", "") or ""),
@@ -267,6 +267,17 @@ def _reachable(headers: Headers, known: Mapping[int, bool]) -> bool:
         return first is None or headers.dataset(int(first)) is not None
     except SourceError:
         return False
+
+
+def _number(
+    asked: int | None, assigned: pydicom.Dataset, attrs: pydicom.Dataset, headers: Headers | None,
+    instances: NDArray[np.int64],
+) -> int | None:  # fmt: skip
+    """Series number: as asked for, as assigned, or made of that of the source."""
+    if asked is not None:
+        return asked
+    own = assigned.get("SeriesNumber")
+    return _next_number(attrs, headers, instances) if own in (None, "") else int(own)
 
 
 def _next_number(attrs: pydicom.Dataset, headers: Headers | None, instances: NDArray[np.int64]) -> int | None:
