@@ -17,6 +17,7 @@ from .image import Axis, Volumes, build, repair, space_of, volume_dims
 from .indexes import Space
 from .lineage import lineage_of
 from .orders import BY_KEYWORD, ORDERS, snake
+from .turned import turned_attrs
 
 ASSIGNED = "assigned_elements"
 """Attr that lists the elements set by `assign_dicom`, which win over the image's own headers on writing."""
@@ -60,6 +61,11 @@ def assign_grid(image: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
             elif name not in out.dims and variable.dims:
                 variable = variable.squeeze()
             coords[name] = variable
+    before, after = space_of(image), space_of(other)
+    moved = before is None or after is None or bool(np.abs(before.direction - after.direction).max() > 1e-3)
+    if "PatientOrientation" in out.attrs and moved:  # of the axes that the image had
+        out = out.copy(deep=False)
+        out.attrs = {k: v for k, v in out.attrs.items() if k != "PatientOrientation"}
     return repair(out.assign_coords(xr.Coordinates(coords, indexes={})))  # type: ignore[no-any-return]
 
 
@@ -118,6 +124,9 @@ def assign_header(image: xr.DataArray, template: xr.DataArray, relabel: bool = F
     drop = [n for n in ("patient", "study", "source", "instance") if n in image.coords]
     out = image.drop_vars(drop).copy(deep=False)  # attrs of its own: drop_vars shares those of the image
     out.attrs = {**{k: v for k, v in template.attrs.items() if k != "units"}, **_units(image)}
+    mine, theirs = space_of(image), space_of(template)
+    if mine is not None and theirs is not None:
+        out.attrs = turned_attrs(out.attrs, theirs.direction, mine.direction)
     _keep_assigned(out, image, template, relabel)
     scalars = {n: template.coords[n].variable for n in ("patient", "study", "source") if n in template.coords}
     out = out.assign_coords(scalars)

@@ -14,6 +14,7 @@ from .image import axis_of, canonical, repair, space_of
 from .indexes import SPACING_ATTRS, Space
 from .query import direction
 from .repair import TRAILING
+from .turned import turned_attrs
 
 LETTERS = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "H": (2, 1), "I": (2, -1), "F": (2, -1)}
 """Axis of the patient (x, y, z of LPS) and sign to which a letter points; H and F are DICOM's words for S and I."""
@@ -83,6 +84,7 @@ def to_orientation(image: xr.DataArray, code: str) -> xr.DataArray:
         coords["row"] = coords["row"].copy(data=-coords["row"].values)
     coords["geometry"] = Space(turned, space.frame_of_reference).to_variable()
     moved = _moved(image, source, signs)
+    moved.attrs = turned_attrs(moved.attrs, space.direction, turned)
     return repair(moved.assign_coords(xr.Coordinates(coords, indexes={})))  # type: ignore[no-any-return]
 
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import GeometryError, GridError, LabelError
 from .geometry import AXES
 from .image import affine, canonical, repair, space_of
+from .turned import turned_attrs
 
 _MODE: dict[int, Literal["nearest", "mirror"]] = {0: "nearest", 1: "nearest", 3: "mirror"}
 _SPLINE: dict[str, Literal[0, 1, 3]] = {"nearest": 0, "linear": 1, "cubic": 3}
@@ -79,6 +80,9 @@ def interp_like(
         dask_gufunc_kwargs={"output_sizes": dict(zip(new, shape, strict=True))},
         keep_attrs=True,
     ).rename(dict(zip(new, AXES, strict=True)))
+    mine, theirs = space_of(source), space_of(target)
+    if mine is not None and theirs is not None:
+        out.attrs = turned_attrs(out.attrs, mine.direction, theirs.direction)
     place = {n: target.coords[n].variable.to_base_variable() for n in (*AXES, "geometry")}
     done = repair(out.transpose(*source.dims).assign_coords(xr.Coordinates(place, indexes={})))
     return done.isel({n: slice(None, None, -1) for n in AXES if _descends(other, n)})  # type: ignore[no-any-return]

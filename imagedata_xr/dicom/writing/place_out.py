@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ...errors import GeometryError
 from ...model.geometry import positions_of, rounding
 from ...model.image import axis_of, space_of
+from ...model.turned import OF_AXES, turned
 from .fields import drop, numbers, put
 
 POSITION_TOLERANCE = 1e-3  # mm
@@ -58,6 +59,7 @@ class Place:
         if self.positions is None or self.orientation is None:
             self._put_pixels(ds)
             return
+        self._turn(ds)
         put(ds, "ImagePositionPatient", self.positions[k])
         put(ds, "ImageOrientationPatient", self.orientation)
         drop(ds, (*_IN_PLANE[:2], *_BY_PIXEL))
@@ -67,6 +69,17 @@ class Place:
             put(ds, "SpacingBetweenSlices", self.slice_step)
             if ds.get("SliceThickness") in (None, ""):
                 put(ds, "SliceThickness", self.slice_step)
+
+    def _turn(self, ds: pydicom.Dataset) -> None:
+        """Put right what the source's header says of rows and columns that run elsewhere."""
+        own = numbers(ds, "ImageOrientationPatient", 6)
+        if own is None or self.orientation is None:
+            return
+        for keyword, value in turned({k: ds.get(k) for k in OF_AXES}, own, self.orientation).items():
+            if value is None:
+                drop(ds, [keyword])
+            else:
+                put(ds, keyword, value)
 
     def _as_read(self, header: pydicom.Dataset, k: int) -> NDArray[np.float64]:
         """Position of slice `k`, beside its line as far as that of the header is, if no more than rounding does.
