@@ -42,8 +42,13 @@ def assign_grid(image: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
     Raises
     ------
     GridError
-        Where the sizes differ.
+        Where the sizes differ, or the image has a place in the patient and the other has none.
     """
+    if space_of(image) is not None and space_of(other) is None:
+        raise GridError(
+            "the other image has no place in the patient, and this one would lose its own; from_array(image.values) "
+            "makes an image that has none"
+        )
     for name in AXES:
         if image.sizes.get(name, 1) != other.sizes.get(name, 1):
             raise GridError(

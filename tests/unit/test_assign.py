@@ -46,6 +46,12 @@ def test_assign_grid_refuses_other_sizes() -> None:
         image().imd.assign_grid(image((4, 3, 5, 8)))
 
 
+def test_a_grid_without_a_place_takes_none_away() -> None:
+    with pytest.raises(GridError, match="would lose its own"):
+        image().imd.assign_grid(image(place=False))
+    assert "geometry" not in image(place=False).imd.assign_grid(image(place=False)).coords
+
+
 def test_assign_tags_takes_all_labels_of_the_volumes() -> None:
     a = image(tags=[0, 15, 30, 45], coords={"echo_time": (("tag",), [1.0, 2, 3, 4])})
     b = image(coords={"flip_angle": (("tag",), [5.0, 6, 7, 8])})

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.datadict import tag_for_keyword
 
 from ...errors import FormatError
 from .charset_out import UTF8, set_charset
@@ -25,6 +26,7 @@ from .sop_classes import ALIKE, MR, PET, class_for, complete, is_projection, may
 from .stale import STALE
 from .uids import new_uid
 
+_STALE_TAGS = frozenset(map(tag_for_keyword, STALE))
 _PURPOSE = ("121322", "DCM", "Source Image for Image Processing Operation")  # PS3.16 CID 7202
 _UNITS_OF_PET = {
     "Bq/ml": "BQML", "g/ml": "GML", "cm2/ml": "CM2ML", "counts": "CNTS", "counts/s": "CPS", "%": "PCNT",
@@ -249,16 +251,19 @@ def cleaned(base: pydicom.Dataset, encoded: bool, keep_private: bool = False) ->
     ds = pydicom.Dataset()
     for tag in base.keys():  # noqa: SIM118 - iterating decodes
         keep = (keep_private or not tag.is_private) and 0x0008 <= tag.group < 0x7FE0 and tag.element != 0
-        if keep and not 0x5000 <= tag.group <= 0x50FF and not 0x6000 <= tag.group <= 0x60FF:
+        if keep and tag not in _STALE_TAGS and tag.group >> 8 not in (0x50, 0x60):
             ds[tag] = copy.copy(base.get_item(tag))
     if (charset := base.get("SpecificCharacterSet")) is not None:
         ds.SpecificCharacterSet = charset
-    drop(ds, STALE)
+    sequences = [element for element in ds if element.VR == "SQ"]
+    for element in sequences:  # whose items are those of the base; other values are never changed in place
+        ds[element.tag] = copy.deepcopy(element)
     if encoded:
         ds.decode()
-    ds = copy.deepcopy(ds)
     if not keep_private:
-        ds.remove_private_tags()
+        for element in sequences:
+            for item in ds[element.tag].value or []:
+                item.remove_private_tags()
     _forget_charsets(ds)
     ds.SpecificCharacterSet = "ISO_IR 192"
     drop_groups(ds, 0x0004, 0x0004)
