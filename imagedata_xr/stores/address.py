@@ -8,12 +8,14 @@ import os
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
+from urllib.parse import unquote
 
 _EXTENSIONS = {".zip": "zip", ".tar": "tar", ".tar.gz": "tar.gz", ".tgz": "tar.gz"}
 _ENDINGS = tuple(_EXTENSIONS)
 _NAMED = re.compile(r"(?P<base>.*?(?:\.zip|\.tar\.gz|\.tgz|\.tar))(?:\?(?P<members>.*))?", re.IGNORECASE | re.DOTALL)
 _CHAINED = re.compile(r"(?P<kind>zip|tar)://(?P<member>.*?)::(?P<base>.+)", re.IGNORECASE | re.DOTALL)
-
+_FILE = re.compile(r"file:(?://(?:localhost(?=/))?)?(?P<path>(?:/|[A-Za-z]:|\\|~|(?<=//)).*)", re.DOTALL)
+"""Address of a local file (RFC 8089): ``file:///path``, ``file://localhost/path``, ``file:/path``."""
 
 STORE = ".zarr.zip"
 """What a zarr store in one file is called: it is opened as a whole, by its own format."""
@@ -38,6 +40,20 @@ class ArchiveAddress(NamedTuple):
 
     def __str__(self) -> str:
         return self.base + (f"?{'&'.join(self.members)}" if self.members else "")
+
+
+def local_places(address: str) -> list[str]:
+    """Paths on this computer that an address may mean, the likeliest first; none for one of another store.
+
+    >>> local_places("file://localhost/a%20b")
+    ['/a%20b', '/a b']
+    """
+    if (found := _FILE.fullmatch(address)) is not None and "::" not in address:
+        # fsspec takes a per cent sign literally, browsers encode; what exists decides
+        path = found["path"]
+        return list(dict.fromkeys((path, unquote(path))))
+    path = os.path.expanduser(address)
+    return [path] if "://" not in address and ("::" not in address or os.path.lexists(path)) else []
 
 
 def kind_of(path: str) -> str | None:
@@ -75,10 +91,11 @@ def archive_address(address: str) -> ArchiveAddress | None:
         member = chain["member"].strip("/")
         return ArchiveAddress(chain["base"], "tar?" if kind == "tar" else kind, (member,) if member else ())
     url = "://" in address or "::" in address
-    if not url and os.path.isdir(os.path.expanduser(address)):
+    places = local_places(address)
+    if any(map(os.path.isdir, places)):
         return None
     named = _NAMED.fullmatch(address)
-    if named is None or (named["members"] is not None and not url and os.path.lexists(os.path.expanduser(address))):
+    if named is None or (named["members"] is not None and any(map(os.path.lexists, places))):
         return None
     base, query = named["base"], named["members"]
     if query is None and base.lower().endswith(STORE):

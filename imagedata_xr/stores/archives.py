@@ -123,7 +123,7 @@ class Archive(AbstractFileSystem):  # type: ignore[misc]
         self._zip: ZipMembers | None = None
         self.check()
         size = stamp[0]
-        if kind == "tar?":
+        if kind != "zip":  # servers and browsers unpack and pack what they pass on, whatever its name says
             head = read_available([file], [0], [2])[0]
             kind = "tar.gz" if head == GZIP_MAGIC else "tar"
         if kind == "zip":

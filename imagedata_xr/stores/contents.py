@@ -31,24 +31,64 @@ def zip_contents(file: File, size: int) -> dict[str, Member]:
     """
     name = file_name(file)
     try:
-        with zipfile.ZipFile(RangeStream(file, size)) as opened:
+        stream = RangeStream(file, size)
+        with zipfile.ZipFile(stream) as opened:
             entries, start = opened.infolist(), opened.start_dir
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, struct.error, ValueError) as error:
+        _check_end(stream, size, name)
+        first = min((e.header_offset for e in entries), default=0)
+        stream.seek(0)
+        if first and stream.read(4) == b"PK\3\4":
+            raise SourceError(
+                f"{name} is refused: it begins with files that its table of contents does not have, as where two "
+                f"archives were joined; {CURE}"
+            )
+    except _NO_ZIP as error:
         raise SourceError(
             f"{name} has no readable table of contents at its end: it is truncated, damaged, or no zip archive "
             f"({error})"
         ) from error
+    except SourceError:
+        raise
     except OSError as error:
         raise SourceError(f"{name} can't be read: {reason(error)}") from error
-    members = by_name((_zip_member(e, name) for e in entries if not e.is_dir()), name)
+    members = by_name((_zip_member(e, name) for e in entries if not _is_folder(e, name)), name)
     _check_places(entries, start, name)
     check_size(sum(m.size for m in members.values()), size, name)
     return members
 
 
+_NO_ZIP = (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, struct.error, ValueError)
+"""What the standard library raises on damaged tables of contents."""
+_END, _END_LENGTH = b"PK\5\6", 22
+"""What marks the end of a zip archive, and its length without the comment (APPNOTE 4.3.16)."""
+
+
+def _check_end(stream: RangeStream, size: int, archive: str) -> None:
+    """Refuse a zip archive with two ends, of which each reader may believe another; a comment can hold one."""
+    tail = _END_LENGTH + 0xFFFF
+    first = max(0, size - tail)
+    stream.seek(first)
+    data = _read(stream, size - first)
+    ends, at = 0, data.find(_END)
+    while at >= 0:
+        comment = int.from_bytes(data[at + 20 : at + 22], "little")
+        ends += at + _END_LENGTH + comment == len(data)
+        at = data.find(_END, at + 1)
+    if ends > 1:
+        raise SourceError(f"{archive} is refused: it has {ends} tables of contents; {CURE}")
+
+
+def _is_folder(entry: zipfile.ZipInfo, archive: str) -> bool:
+    """Whether an entry is a folder; raise `SourceError` for one that holds bytes, which would be lost."""
+    folder = entry.orig_filename.endswith(("/", "\\"))
+    if folder and entry.file_size:
+        raise SourceError(f"{archive} is refused: {entry.orig_filename!r} is a folder in it, and holds bytes; {CURE}")
+    return folder
+
+
 def _zip_member(entry: zipfile.ZipInfo, archive: str) -> Member:
     name = checked_name(entry.orig_filename.replace("\\", "/"), archive)
-    if entry.flag_bits & 0x41:
+    if entry.flag_bits & 0x2041:
         raise SourceError(f"{archive} is encrypted ({name!r}): unpack it with its password")
     kind = stat.S_IFMT(entry.external_attr >> 16) if entry.create_system == 3 else 0
     if kind not in (0, stat.S_IFREG):
@@ -57,7 +97,8 @@ def _zip_member(entry: zipfile.ZipInfo, archive: str) -> Member:
     method = entry.compress_type
     if method == 0 and entry.compress_size != entry.file_size:
         raise SourceError(f"{archive} is damaged: the two lengths of {name!r} differ")
-    return Member(name, entry.header_offset, entry.compress_size, entry.file_size, method, entry.CRC)
+    label = entry.orig_filename.encode("utf-8" if entry.flag_bits & 0x800 else "cp437")
+    return Member(name, entry.header_offset, entry.compress_size, entry.file_size, method, entry.CRC, label)
 
 
 def _check_places(entries: list[zipfile.ZipInfo], start: int, archive: str) -> None:

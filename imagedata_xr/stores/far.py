@@ -190,6 +190,7 @@ _WORDS = {
     "ServerTimeoutError": "the server did not answer in time",
     "TimeoutError": "the server did not answer in time",
     "FSTimeoutError": "the server did not answer in time",
+    "ProfileNotFound": "the profile is not known",
     "NoCredentialsError": "there are no credentials: storage_options take them",
 }
 """What errors of libraries mean that have no text of their own, or one with the address in it."""

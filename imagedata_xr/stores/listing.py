@@ -15,6 +15,7 @@ from .far import infos, states_far
 from .files import File, local, reason
 from .http import is_http
 from .patience import patiently, real_error
+from .registry import forms
 from .told import Told, of_info
 
 _NEVER_FOLDERS = (".dcm", ".ima", ".nii", ".nii.gz")
@@ -63,7 +64,8 @@ def find_in(fs: AbstractFileSystem, path: str, name: str) -> list[File]:
         what = real_error(error)
         if isinstance(what, FileNotFoundError):
             raise NotFoundError(f"{name} does not exist") from error
-        raise SourceError(f"{name} can't be listed: {reason(what)}") from error
+        more = f"; {forms()}" if isinstance(what, ValueError) else ""  # no bucket, no such form of a name
+        raise SourceError(f"{name} can't be listed: {reason(what)}{more}") from error
     if not found:
         raise NotFoundError(f"{name} is empty: it holds no file")
     return found
@@ -110,13 +112,15 @@ def find_local(path: str) -> list[File]:
             raise NotFoundError(f"{path} is empty: it holds no file")
         return [File(fs, p) for p in files]
     if os.path.lexists(path):
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise SourceError(f"{path} is no file, but a pipe, a socket or a device: there are no parts to read")
         return [File(fs, path)]
     if not glob.has_magic(path):
         raise NotFoundError(f"{path} does not exist")
     tops = sorted(glob.glob(path, recursive=True))
     if not tops:
         raise NotFoundError(f"Nothing matches {path}")
-    files = [p for top in tops for p in (_walk(top) if os.path.isdir(top) else [top])]
+    files = [p for top in tops for p in (_walk(top) if os.path.isdir(top) else _one(top))]
     if not files:
         raise NotFoundError(f"The folders that match {path} are empty: they hold no file")
     return [File(fs, p) for p in files]
@@ -141,10 +145,27 @@ def _walk(top: str) -> list[str]:
             raise SourceError(f"The folder {folder} can't be listed: {reason(error)}") from error
         below = []
         for entry in inside:
-            if entry.is_dir():
+            kind = _kind(entry)
+            if kind == "folder":
                 below.append(entry.path)
-            elif entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path)):
-                # a link that leads nowhere is kept, so that its reader names it; pipes and sockets are not files
+            elif kind == "file":
                 files.append(entry.path)
         folders += sorted(below, reverse=True)
     return sorted(files)
+
+
+def _one(path: str) -> list[str]:
+    return [path] if os.path.isfile(path) or not os.path.exists(path) else []
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """What is to be done with an entry of a folder; nothing with pipes, sockets and devices."""
+    try:
+        if entry.is_dir():
+            return "folder"
+        if entry.is_file():
+            return "file"
+    except OSError:  # links in circles
+        pass
+    # a link that leads nowhere is kept, so that its reader names it
+    return "file" if entry.is_symlink() and not os.path.exists(entry.path) else ""

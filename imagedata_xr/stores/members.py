@@ -12,6 +12,9 @@ from ..options import options
 HARMLESS = 10**9
 """Bytes, unpacked, below which the ratio of an archive is not looked at: blank images pack a thousandfold."""
 
+LONGEST = 4096
+"""Characters of a name: no system has longer ones."""
+
 CURE = "unpack it with a program that you trust, look at what comes out, and open that"
 
 
@@ -31,6 +34,8 @@ class Member:
         0 for content as it is, else a method of zip (APPNOTE 4.4.5), 8 for deflate.
     crc : int
         CRC-32 of the content; -1 where the archive has none.
+    label : bytes
+        Name as it stands in the archive, of zip.
     """
 
     name: str
@@ -39,6 +44,7 @@ class Member:
     size: int
     method: int = 0
     crc: int = -1
+    label: bytes = b""
 
 
 def checked_name(name: str, archive: str) -> str:
@@ -49,6 +55,8 @@ def checked_name(name: str, archive: str) -> str:
     """
     if name.startswith("/") or re.match("[A-Za-z]:/", name):
         raise SourceError(f"{archive} is refused: it holds the absolute name {name!r}; {CURE}")
+    if len(name) > LONGEST:
+        raise SourceError(f"{archive} is refused: it holds a name of {len(name)} characters; {CURE}")
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts or "\0" in name:
         raise SourceError(f"{archive} is refused: it holds {name!r}, which leads out of it; {CURE}")
@@ -61,10 +69,14 @@ def by_name(members: Iterable[Member], archive: str) -> dict[str, Member]:
     for member in members:
         if member.name in found:
             raise SourceError(f"{archive} is refused: it holds two files of the name {member.name!r}; {CURE}")
+        if not member.name:
+            raise SourceError(f"{archive} is refused: it holds a file without a name; {CURE}")
         found[member.name] = member
+    seen: set[str] = set()
     for name in found:
         folder = name
-        while (folder := folder.rpartition("/")[0]) != "":
+        while (folder := folder.rpartition("/")[0]) not in seen:
+            seen.add(folder)
             if folder in found:
                 raise SourceError(f"{archive} is refused: {folder!r} is a file in it, and a folder as well; {CURE}")
     return found

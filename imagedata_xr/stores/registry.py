@@ -19,6 +19,13 @@ from .files import File
 StorageOptions: TypeAlias = "Mapping[str, Any] | None"
 
 
+FORMS = (
+    "path/of/file", "path/of/folder", "pattern*.dcm", "file:///path", "https://host/file", "s3://bucket/folder",
+    "a.zip", "a.tar.gz?folder", "a.zip?first&second*", "s3://bucket/a.tar?member", "zip://member::https://host/a.zip?key=x",
+)  # fmt: skip
+"""Addresses as a user may type them; stores of our own add theirs."""
+
+
 class Sink(Protocol):
     """Where finished files go. They appear when all are there, or not at all, as far as the place allows."""
 
@@ -112,3 +119,9 @@ def store_of(address: str) -> Store | None:
     """Store of an address by its scheme; None for paths, and for what fsspec opens."""
     scheme, mark, _ = address.partition("://")
     return stores().get(scheme.lower()) if mark and "::" not in address else None
+
+
+def forms() -> str:
+    """Tell in a few words which addresses there are."""
+    own = [form for store in dict.fromkeys(stores().values()) for form in store.forms]
+    return "an address is " + ", ".join([*FORMS, *own]) + ", or a list of these"

@@ -9,6 +9,8 @@ from typing import Any
 
 from .files import File, is_local, read_available
 
+_AT_ONCE = 1 << 22
+
 
 class RangeStream(io.RawIOBase):
     """A file that is read by ranges, a block at a time; nothing stays open.
@@ -44,6 +46,11 @@ class RangeStream(io.RawIOBase):
         if self._at < 0:
             raise OSError(22, "a byte before the first is asked for")
         return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        """Read bytes; room is made only for those that there are, whatever a damaged header asks for."""
+        left = max(0, self.size - self._at)
+        return super().read(left if size < 0 else min(size, left)) or b""
 
     def readinto(self, buffer: Any) -> int:
         """Fill a buffer, as far as the block that is there goes."""
@@ -99,6 +106,10 @@ class PassingStream(io.RawIOBase):
             raise io.UnsupportedOperation("this stream goes forward only")
         self._at = offset + (self._at if whence == 1 else 0)
         return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        """Read bytes, a few MB at most: a damaged header may ask for more than memory holds."""
+        return super().read(size if size < 0 else min(size, _AT_ONCE)) or b""
 
     def readinto(self, buffer: Any) -> int:
         """Fill a buffer, as far as one block goes."""

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
-from urllib.parse import unquote
 
 from fsspec.core import OpenFile, url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from ..errors import LabelError, NotFoundError, SourceError
-from . import registry
-from .address import ArchiveAddress, archive_address, chosen, is_archive, kind_of
+from .address import ArchiveAddress, archive_address, chosen, is_archive, kind_of, local_places
 from .archives import open_archive
 from .files import (
     BATCH,
@@ -33,7 +31,7 @@ from .files import (
     strip_credentials,
 )
 from .listing import find_in, find_local, find_named, has_magic
-from .registry import StorageOptions, store_of
+from .registry import StorageOptions, forms, store_of
 from .told import Told
 
 __all__ = [
@@ -56,19 +54,10 @@ __all__ = [
     "strip_credentials",
 ]
 
-FORMS = (
-    "path/of/file", "path/of/folder", "pattern*.dcm", "file:///path", "https://host/file", "s3://bucket/folder",
-    "a.zip", "a.tar.gz?folder", "a.zip?first&second*", "s3://bucket/a.tar?member", "zip://member::https://host/a.zip?key=x",
-)  # fmt: skip
-"""Addresses as a user may type them; stores of our own add theirs."""
-
 Source: TypeAlias = "str | os.PathLike[str] | OpenFile | File | Sequence[Source]"
 
 
-def forms() -> str:
-    """Tell in a few words which addresses there are."""
-    own = [form for store in dict.fromkeys(registry.stores().values()) for form in store.forms]
-    return "an address is " + ", ".join([*FORMS, *own]) + ", or a list of these"
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
 def find(source: Source, storage_options: StorageOptions = None) -> list[File]:
@@ -186,10 +175,17 @@ def _find_one(source: str | OpenFile | File, options: StorageOptions) -> list[Fi
 
 
 def _find_plain(source: str, options: StorageOptions) -> list[File]:
-    for pattern, finder in _KINDS:
-        if pattern.match(source):
-            return finder(source, options)
-    return find_local(source)
+    if not source:
+        raise NotFoundError(f"The address is empty; {forms()}")
+    if places := local_places(source):
+        path = next(filter(os.path.lexists, places), places[-1])
+        try:
+            return find_local(path)
+        except NotFoundError as error:
+            if _SCHEME.match(source):  # a slash is missing, or the scheme is another one
+                raise NotFoundError(f"{error}; {forms()}") from error
+            raise
+    return _find_url(source, options)
 
 
 def _find_archived(address: ArchiveAddress, options: StorageOptions) -> list[File]:
@@ -226,15 +222,13 @@ def _find_url(url: str, options: StorageOptions) -> list[File]:
         fs, path = url_to_fs(url, **(options or {}))
     except (ValueError, ImportError) as error:
         raise SourceError(f"{name} can't be opened: {error}; {forms()}") from error
+    except Exception as error:  # stores have their own families of errors
+        if isinstance(error, SourceError):
+            raise
+        raise SourceError(f"{name} can't be opened: {reason(error)}; {forms()}") from error
     if isinstance(fs, LocalFileSystem):
         return find_local(path)
     return find_in(fs, path, name)
-
-
-def _file_url(url: str, options: StorageOptions) -> list[File]:
-    path = url.removeprefix("file://")
-    # fsspec takes a per cent sign literally, browsers encode; what exists decides
-    return find_local(path if os.path.lexists(path) else unquote(path))
 
 
 def _name(source: str | OpenFile | File) -> str:
@@ -246,15 +240,6 @@ def _name(source: str | OpenFile | File) -> str:
         return store.name(source)
     if (address := archive_address(source)) is not None and address != ArchiveAddress(source, address.kind):
         return _name_archived(address)
-    if source.startswith("file://") and "::" not in source:
-        source = source.removeprefix("file://")
-    if "://" in source or "::" in source:
-        return strip_credentials(source)
-    return os.path.abspath(os.path.expanduser(source))
-
-
-_KINDS: list[tuple[re.Pattern[str], Callable[[str, StorageOptions], list[File]]]] = [
-    (re.compile(r"file://(?!.*::)"), _file_url),
-    (re.compile(r".*(://|::)"), _find_url),
-]
-"""Which function lists which source, first match first; what matches none is a local path."""
+    if places := local_places(source):
+        return os.path.abspath(next(filter(os.path.lexists, places), places[-1]))
+    return strip_credentials(source)

@@ -80,14 +80,15 @@ class ZipMembers:
     def _find_begins(self, members: Sequence[Member]) -> dict[str, OSError]:
         """Look up where the content of members begins; returns what is wrong with those that are damaged."""
         new = list({m.name: m for m in members if m.name not in self._begins}.values())
-        heads = read_available([self.file] * len(new), [m.offset for m in new], [LOCAL_HEADER] * len(new))
+        lengths = [LOCAL_HEADER + len(m.label) for m in new]
+        heads = read_available([self.file] * len(new), [m.offset for m in new], lengths)
         wrong: dict[str, OSError] = {}
         for member, head in zip(new, heads, strict=True):
             if isinstance(head, OSError):
                 wrong[member.name] = head
             elif len(head) < LOCAL_HEADER or head[:4] != b"PK\3\4":
                 wrong[member.name] = _damaged("there is no header where the table of contents says")
-            elif int.from_bytes(head[8:10], "little") != member.method:
+            elif not _alike(head, member):
                 wrong[member.name] = _damaged("its header and the table of contents differ")
             else:
                 name, extra = struct.unpack("<HH", head[26:30])
@@ -193,6 +194,17 @@ class ZipMembers:
         if isinstance(tested, bytes):
             self._keep(member.name, tested)
         return tested
+
+
+def _alike(head: bytes, member: Member) -> bool:
+    """Whether the header before a member says what the table of contents does: method, checksum, name (APPNOTE 4.3.7).
+
+    With bit 3 of its flags the checksum follows the content.
+    """
+    flags, method = struct.unpack("<HH", head[6:10])
+    (crc,) = struct.unpack("<L", head[14:18])
+    same = method == member.method and head[LOCAL_HEADER:] == member.label
+    return same and (crc == member.crc or bool(flags & 8))
 
 
 def _is_large(member: Member) -> bool:

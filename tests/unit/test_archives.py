@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 import shutil
-import tarfile
 import warnings
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +13,14 @@ import numpy as np
 import pytest
 import xarray as xr
 from fsspec.implementations.memory import MemoryFileSystem
+from packed import KINDS, pack
 from series import open_image, series
 
-from imagedata_xr import set_options
 from imagedata_xr.errors import ImagedataWarning, NotFoundError, SourceError
 from imagedata_xr.stores.archives import Archive, open_archive
 from imagedata_xr.stores.files import File, file_name, local, read_ranges
 from imagedata_xr.stores.url import find, source_name
 from imagedata_xr.stores.zip_members import ZipMembers
-
-KINDS = ["stored.zip", "deflated.zip", "lzma.zip", "a.tar", "a.tar.gz", "a.TGZ"]
-
-
-def pack(folder: Path, target: Path, top: str = "") -> Path:
-    """Pack a folder by the standard library, by what the name of the target says."""
-    paths = sorted(p for p in folder.rglob("*") if p.is_file())
-    if target.suffix == ".zip":
-        method = {"stored": 0, "lzma": 14}.get(target.stem, 8)
-        with zipfile.ZipFile(target, "w", method) as archive:
-            for path in paths:
-                archive.write(path, top + path.relative_to(folder).as_posix())
-    else:
-        with tarfile.open(target, "w" if target.suffix == ".tar" else "w:gz") as tar:
-            for path in paths:
-                tar.add(path, "./" + top + path.relative_to(folder).as_posix())
-    return target
 
 
 @pytest.fixture
@@ -169,144 +149,6 @@ def test_an_archive_that_changed_is_not_read_by_the_old_table_of_contents(folder
     pack(folder, archive)
     with pytest.raises(SourceError, match="changed since it was opened"):
         _ = image.values
-
-
-# --- damage ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("part", [0.3, 0.6, "a block", "its end"])
-def test_a_truncated_archive_is_refused(folder: Path, tmp_path: Path, name: str, part: Any) -> None:
-    archive = pack(folder, tmp_path / name)
-    data = archive.read_bytes()
-    if isinstance(part, str) and name == "a.tar":
-        # tar's last block of zeros begins after the last file
-        with tarfile.open(archive) as tar:
-            last = tar.getmembers()[-1]
-            end = last.offset_data + (last.size + 511) // 512 * 512
-        cut = end if part == "its end" else last.offset
-    else:
-        cut = int(len(data) * part) if isinstance(part, float) else len(data) - (4 if part == "its end" else 512)
-    archive.write_bytes(data[:cut])
-    with pytest.raises(SourceError, match=r"truncated|damaged"):
-        open_image(str(archive))
-
-
-def test_a_flipped_bit_is_found_by_the_checksum(folder: Path, tmp_path: Path) -> None:
-    archive = pack(folder, tmp_path / "deflated.zip")
-    image = open_image(str(archive))
-    with zipfile.ZipFile(archive) as opened:
-        entry = opened.getinfo("0002.dcm")
-    data = bytearray(archive.read_bytes())
-    data[entry.header_offset + 30 + len("0002.dcm") + entry.compress_size - 3] ^= 0x10
-    archive.write_bytes(data)
-    with pytest.raises(SourceError, match="changed since"):
-        _ = image.values
-    reopened = open_archive(File(local(), str(archive)), "zip")
-    with pytest.raises(SourceError, match=r"a file can't be read|0002\.dcm can't be read: .*damaged in its archive"):
-        read_ranges([File(reopened, "0002.dcm")], [0], [entry.file_size])
-    assert len(read_ranges([File(reopened, "0001.dcm")], [0], [entry.file_size])[0]) == entry.file_size
-
-
-def evil_zip(target: Path, change: Callable[[zipfile.ZipInfo], None], name: str = "a.dcm") -> Path:
-    with zipfile.ZipFile(target, "w") as archive:
-        entry = zipfile.ZipInfo(name)
-        change(entry)
-        archive.writestr(entry, b"x" * 100)
-    return target
-
-
-def nothing(entry: Any) -> None:
-    """Leave it as it is."""
-
-
-@pytest.mark.parametrize("name", ["../a.dcm", "/etc/passwd", "a/../../b", "C:\\x\\a.dcm", "..\\a.dcm"])
-def test_names_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(SourceError, match="is refused"):
-        find(evil_zip(tmp_path / "evil.zip", nothing, name))
-    if "\\" not in name:
-        with tarfile.open(tmp_path / "evil.tar", "w") as tar:
-            tar.addfile(tarfile.TarInfo(name), io.BytesIO())
-        with pytest.raises(SourceError, match="is refused"):
-            find(tmp_path / "evil.tar")
-
-
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
-def test_links_and_devices_are_refused(tmp_path: Path, kind: bytes) -> None:
-    with tarfile.open(tmp_path / "evil.tar", "w") as tar:
-        entry = tarfile.TarInfo("a.dcm")
-        entry.type, entry.linkname = kind, "/etc/passwd"
-        tar.addfile(entry)
-    with pytest.raises(SourceError, match=r"'a.dcm' in it is (a link|no plain file)"):
-        find(tmp_path / "evil.tar")
-
-    def link(entry: zipfile.ZipInfo) -> None:
-        entry.external_attr = 0o120777 << 16
-
-    with pytest.raises(SourceError, match=r"'a\.dcm' in it is a link"):
-        find(evil_zip(tmp_path / "evil.zip", link))
-
-
-def test_two_members_of_one_name_are_refused(folder: Path, tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        archive.write(folder / "0000.dcm", "a.dcm")
-        archive.write(folder / "0001.dcm", "./a.dcm")
-    with tarfile.open(tmp_path / "twice.tar", "w") as tar:
-        tar.add(folder / "0000.dcm", "a.dcm")
-        tar.add(folder / "0001.dcm", "a.dcm")
-    for name in ("twice.zip", "twice.tar"):
-        with pytest.raises(SourceError, match=r"two files of the name 'a\.dcm'"):
-            find(tmp_path / name)
-
-
-def test_an_encrypted_archive_says_so(tmp_path: Path) -> None:
-    archive = evil_zip(tmp_path / "secret.zip", nothing)
-    data = bytearray(archive.read_bytes())
-    data[6] |= 1
-    data[data.rindex(b"PK\1\2") + 8] |= 1
-    archive.write_bytes(data)
-    with pytest.raises(SourceError, match="is encrypted"):
-        find(archive)
-
-
-def test_overlapping_members_are_refused(tmp_path: Path) -> None:
-    archive = tmp_path / "overlap.zip"
-    with zipfile.ZipFile(archive, "w") as opened:
-        opened.writestr("a", b"x" * 100)
-        opened.writestr("b", b"y" * 100)
-        opened.filelist[1].header_offset = 0
-    with pytest.raises(SourceError, match="overlap"):
-        find(archive)
-
-
-@pytest.mark.parametrize("name", ["bomb.zip", "bomb.tar.gz"])
-def test_bombs_are_refused_until_the_limits_are_raised(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("imagedata_xr.stores.members.HARMLESS", 10**6)
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a").write_bytes(bytes(8 * 10**6))
-    archive = pack(tmp_path / "in", tmp_path / name)
-    with pytest.raises(SourceError, match=r"over 200 times as much. set_options\(archive_ratio"):
-        find(archive)
-    with set_options(archive_ratio=2000):
-        assert len(find(archive)) == 1
-    with set_options(archive_size=10**6, archive_ratio=2000), pytest.raises(SourceError, match="archive_size"):
-        find(shutil.copy(archive, tmp_path / f"again-{name}"))
-
-
-def test_a_member_unpacks_to_no_more_than_it_says(tmp_path: Path) -> None:
-    archive = tmp_path / "lies.zip"
-    with zipfile.ZipFile(archive, "w", 8) as opened:
-        opened.writestr("a", bytes(10**6))
-    data = bytearray(archive.read_bytes())
-    at = data.rindex(b"PK\1\2")
-    data[at + 24 : at + 28] = (1000).to_bytes(4, "little")
-    archive.write_bytes(data)
-    (file,) = find(archive)
-    with pytest.raises(SourceError, match="damaged in its archive"):
-        read_ranges([file], [0], [1000])
 
 
 # --- how it is read ---------------------------------------------------------------------------------------------------
