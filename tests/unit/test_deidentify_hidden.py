@@ -9,8 +9,10 @@ from typing import Any
 
 import identified
 import numpy as np
+import phantoms
 import pydicom
 import pytest
+import xarray as xr
 from identified import SECRETS
 from pydicom import config
 from pydicom.dataelem import DataElement
@@ -19,6 +21,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from imagedata_xr.dicom.deidentifying.cleaning import Cleaner
 from imagedata_xr.dicom.deidentifying.policy import policy_of
+from imagedata_xr.errors import IdentityError
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "strict": (),
@@ -153,3 +156,26 @@ def test_segments_name_nobody(tmp_path: Path, require_module: Callable[[str], An
     mask.attrs = dict(image.attrs)
     out = mask.imd.deidentify(pixels="keep")
     assert [str(v) for v in out["label"].values] == ["GTV of ***"]
+
+
+# --- pixels ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["files", "zarr", "deidentified", "parts"])
+@pytest.mark.filterwarnings("ignore")
+def test_one_image_that_shows_something_among_many_is_found(tmp_path: Path, how: str) -> None:
+    paths = phantoms.make(tmp_path / "in", phantoms.mr(shape=(3, 2, 6, 8), elements={"BurnedInAnnotation": "NO"}))
+    ds = pydicom.dcmread(paths[3])
+    ds.BurnedInAnnotation = "YES"
+    ds.save_as(paths[3])
+    image = identified.opened(tmp_path / "in")
+    if how == "zarr":
+        image.imd.write(tmp_path / "a.zarr", identifiers=True)
+        image = xr.open_dataarray(tmp_path / "a.zarr", engine="imagedata")
+    elif how == "deidentified":
+        image = image.imd.deidentify(pixels="keep")
+    elif how == "parts":
+        image.isel(tag=[0]).imd.deidentify()  # in which it is not
+        image = xr.concat([image.isel(tag=[2]), image.isel(tag=[1])], "tag", coords="minimal", compat="override")
+    with pytest.raises(IdentityError, match="Burned In Annotation"):
+        image.imd.deidentify()

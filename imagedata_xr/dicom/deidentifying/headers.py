@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pydicom
 from numpy.typing import NDArray
 
 from ...model.identity import instance_digest
-from ..headers.header import Headers, Place, identity_of_header
+from ..headers.header import Headers, Place, Telling, identity_of_header, one_of_each
 from ..headers.made_uids import MadeUids
 from ..writing.classic import frame_digests, tile_digests
 from ..writing.unchanged import stored_of
@@ -54,6 +54,11 @@ class DeidentifiedHeaders:
     def instances(self) -> list[int]:
         """Digests of all images."""
         return list(self._old)
+
+    def one_of_each(self, instances: Sequence[int], telling: Telling) -> list[int]:
+        """One of the images for each way in which the headers of the source say some elements."""
+        new = {self._old[int(d)]: int(d) for d in instances}
+        return [new[d] for d in one_of_each(self._source, list(new), telling)]
 
     def has(self, instance: int) -> bool:
         """Whether this image is known."""

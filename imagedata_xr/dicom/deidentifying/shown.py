@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pydicom
 import xarray as xr
+from pydicom.datadict import tag_for_keyword
 
 from ...errors import GeometryError, IdentityError, warn
 from ...model.image import affine
+from ..headers.header import one_of_each
 from ..writing.fields import from_attrs
 from .policy import Policy
 
@@ -32,7 +35,7 @@ def check_pixels(image: xr.DataArray, headers: Any, policy: Policy) -> None:
     ----------
     image : xarray.DataArray
     headers : Headers or None
-        Of the source: the first header of each instance is not read, only one.
+        Of the source: one header is read of each kind of those that differ in what tells of their pixels.
     policy : Policy
 
     Raises
@@ -41,8 +44,7 @@ def check_pixels(image: xr.DataArray, headers: Any, policy: Policy) -> None:
         Where nothing was said of the pixels (``pixels=None``) of such an image.
     """
     ds = from_attrs(image.attrs)
-    first = _first(image, headers)
-    if policy.pixels is None and (why := why_shown(ds) or (why_shown(first) if first is not None else None)):
+    if policy.pixels is None and (why := next(filter(None, map(why_shown, [ds, *_unlike(image, headers)])), None)):
         raise IdentityError(f"the pixels may show who the patient is: {why}. Say what to do with {_WAYS}")
     if policy.pixels == "blank":
         _check_regions(image, policy)
@@ -54,14 +56,21 @@ def check_pixels(image: xr.DataArray, headers: Any, policy: Policy) -> None:
         )
 
 
-def _first(image: xr.DataArray, headers: Any) -> pydicom.Dataset | None:
+def _unlike(image: xr.DataArray, headers: Any) -> Iterator[pydicom.Dataset]:
+    """Headers of the source, one of each kind of those that differ in what tells of their pixels."""
     coord = image.coords.get("instance")
     if headers is None or coord is None or coord.dtype.kind != "i":
-        return None
-    known = (int(d) for d in np.ravel(coord.values) if d and headers.has(int(d)))
-    digest = next(known, None)
-    found: pydicom.Dataset | None = None if digest is None else headers.dataset(digest)
-    return found
+        return
+    known = [d for d in dict.fromkeys(np.ravel(coord.values).tolist()) if d and headers.has(d)]
+    for digest in one_of_each(headers, known, _tells_of_pixels) if known else ():
+        yield headers.dataset(digest)
+
+
+_TELLING = frozenset(filter(None, map(tag_for_keyword, ("BurnedInAnnotation", "ImageType", "SOPClassUID", "Modality"))))
+
+
+def _tells_of_pixels(tag: int) -> bool:
+    return tag in _TELLING or (0x6000 <= tag >> 16 <= 0x60FF and tag & 0xFFFF in (0x0010, 0x0100, 0x0102, 0x3000))
 
 
 def why_shown(ds: pydicom.Dataset) -> str | None:

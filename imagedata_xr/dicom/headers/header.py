@@ -26,6 +26,8 @@ _sources: OrderedDict[str, Headers] = OrderedDict()
 _met: dict[str, dict[tuple[str, str], File]] = {}
 """Files of sources that another process opened, by source, whose headers were not asked for yet."""
 _lock = Lock()
+Telling = Callable[[int], bool]
+"""Whether an element, by its tag, is one of those that are asked for."""
 PROCESS = uuid.uuid4().hex
 """Names this process, and those that are forked from it: what it has opened they know too."""
 
@@ -124,6 +126,8 @@ class FileHeaders:
         All of them: another process gets these in place of what was read of them.
     uids : callable, optional
         Gives its SOP Instance UID.
+    differ : callable, optional
+        Gives one of each of several images whose headers differ in some elements; see `one_of_each`.
     """
 
     def __init__(
@@ -135,9 +139,10 @@ class FileHeaders:
         where: Callable[[int], Place],
         files: Sequence[File],
         uids: Callable[[int], str] | None = None,
+        differ: Callable[[NDArray[np.intp], Telling], list[int]] | None = None,
     ) -> None:
         self._rows, self._file, self._pixels, self._people, self._where = rows, file, pixels, people, where
-        self._files, self._uids = files, uids
+        self._files, self._uids, self._differ = files, uids, differ
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ReadAgain, (list(self._files),)
@@ -162,6 +167,13 @@ class FileHeaders:
     def instances(self) -> list[int]:
         """Digests of all images of the source."""
         return list(self._rows)
+
+    def one_of_each(self, instances: Sequence[int], telling: Telling) -> list[int]:
+        """One of the images for each way in which their headers say some elements; no header is read for it."""
+        if self._differ is None:
+            return list(instances)
+        chosen = self._differ(np.array([self._rows[int(d)] for d in instances], dtype=np.intp), telling)
+        return [instances[k] for k in chosen]
 
     def has(self, instance: int) -> bool:
         """Whether this image is known."""
@@ -209,6 +221,14 @@ class JoinedHeaders:
     def instances(self) -> list[int]:
         """Digests of all images of those sources that can list them."""
         return list(self._by_instance)
+
+    def one_of_each(self, instances: Sequence[int], telling: Telling) -> list[int]:
+        """One of the images of each source for each way in which their headers say some elements."""
+        parts: dict[int, tuple[Headers, list[int]]] = {}
+        for digest in instances:
+            if (part := self._of(digest)) is not None:
+                parts.setdefault(id(part), (part, []))[1].append(digest)
+        return [digest for part, own in parts.values() for digest in one_of_each(part, own, telling)]
 
     def name(self, instance: int) -> tuple[str, int] | None:
         """SOP Instance UID and frame number of an image; None where its source does not remember them."""
@@ -276,6 +296,26 @@ def is_renamed(headers: Headers | None, instance: int) -> bool:
     """Whether an image has UIDs that were made for it (it was de-identified), under which it is written."""
     told = getattr(headers, "renamed", None)
     return told is not None and bool(told(instance))
+
+
+def one_of_each(headers: Headers, instances: Sequence[int], telling: Telling) -> list[int]:
+    """Choose among images one for each way in which their headers say some elements.
+
+    Parameters
+    ----------
+    headers : Headers
+    instances : sequence of int
+        Digests of images that are known.
+    telling : callable
+        Whether an element, by its tag, is one of those.
+
+    Returns
+    -------
+    list of int
+        All of them, where their source can't tell.
+    """
+    chosen = getattr(headers, "one_of_each", None)
+    return list(instances) if chosen is None else list(chosen(instances, telling))
 
 
 def _instances(headers: Headers) -> list[int]:

@@ -14,7 +14,7 @@ from ...errors import SourceError
 from ...stores.files import File, check_state, file_name
 
 if TYPE_CHECKING:
-    from .header import Headers, Place
+    from .header import Headers, Place, Telling
 
 
 class ReadAgain:
@@ -60,6 +60,11 @@ class ReadAgain:
     def instances(self) -> list[int]:
         """Digests of all images of the files."""
         return list(self._headers().instances())  # type: ignore[attr-defined]
+
+    def one_of_each(self, instances: Sequence[int], telling: Telling) -> list[int]:
+        """One of the images for each way in which their headers say some elements."""
+        found: list[int] = self._headers().one_of_each(instances, telling)  # type: ignore[attr-defined]
+        return found
 
     def name(self, instance: int) -> tuple[str, int] | None:
         """SOP Instance UID and frame number of an image."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...errors import SourceError
 from ...model.identity import instance_digest
 from ..pixels.digests import has_digest
-from .header import Headers, Place, headers_of, identity_of_header, is_renamed
+from .header import Headers, Place, Telling, headers_of, identity_of_header, is_renamed
 from .json_header import HeaderEncoder, file_meta_from, header_from, json_text
 from .made_uids import MadeUids
 
@@ -221,6 +221,14 @@ class TableHeaders:
     def instances(self) -> list[int]:
         """Digests of all images of the table."""
         return list(self._columns.row)
+
+    def one_of_each(self, instances: Sequence[int], telling: Telling) -> list[int]:
+        """One of the images for each way in which their headers say some elements."""
+        found: dict[str, int] = {}
+        for digest in instances:
+            elements = self._elements("header", digest)
+            found.setdefault(json_text({t: v for t, v in elements.items() if telling(int(t, 16))}), digest)
+        return list(found.values())
 
     def has(self, instance: int) -> bool:
         """Whether this image is in the table."""

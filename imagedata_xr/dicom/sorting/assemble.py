@@ -25,7 +25,7 @@ from ..framing.quantities import is_parametric_map, quantity_attrs
 from ..framing.references import place_among, refers
 from ..framing.segmentation import fill_labels, labels_of_segments, segment_grid, spread, with_gaps
 from ..framing.segments import described, is_label_map, is_segmentation
-from ..headers.header import FileHeaders, Place, remember
+from ..headers.header import FileHeaders, Place, Telling, remember
 from ..pixels.array import array_of
 from ..pixels.pixels import FrameArray
 from ..scanning.coded import groups_of
@@ -246,7 +246,16 @@ def headers_of_frames(frames: Frames) -> FileHeaders:
         late = float("nan") if delay is None else float(delay[row])
         return Place(frames.position[row], frames.orientation[row], frames.spacing[row], (rows, cols), late)
 
+    def differ(chosen: NDArray[np.intp], telling: Telling) -> list[int]:
+        files = frames.file[chosen]
+        keys = [key for key in frames.scan.columns if isinstance(key, int) and telling(key)]
+        table = np.zeros((len(files), len(keys) + 1), dtype=np.intp)
+        for k, key in enumerate(keys):
+            table[:, k] = frames.scan.column(key).codes[files]
+        first: list[int] = np.unique(table, axis=0, return_index=True)[1].tolist()
+        return first
+
     uids = frames.coded_text("SOPInstanceUID")
     return FileHeaders(
-        rows, file, stored, identity, where, frames.scan.files, lambda row: uids.values[int(uids.codes[row])]
+        rows, file, stored, identity, where, frames.scan.files, lambda row: uids.values[int(uids.codes[row])], differ
     )
