@@ -15,6 +15,7 @@ from ..headers.made_uids import MadeUids
 from ..writing.classic import frame_digests, tile_digests
 from ..writing.unchanged import stored_of
 from .cleaning import Cleaner
+from .codestreams import without_texts
 from .policy import Policy
 from .private_kept import Weighting
 
@@ -124,6 +125,7 @@ class DeidentifiedHeaders:
         if mosaic and "retain_safe_private" not in self._policy.options:
             return None
         out = self._cleaner.header(ds, self._weighted.get(self._old[int(instance)]))
+        without_texts(out)
         return self._with_blanked_pixels(out) if self._policy.regions and "PixelData" in out else out
 
     def _with_blanked_pixels(self, ds: pydicom.Dataset) -> pydicom.Dataset | None:
