@@ -87,3 +87,25 @@ def test_changed_ones_are_slices(source: Path, tmp_path: Path, change: str) -> N
 def test_a_part_that_is_whole_volumes_stays_whole(source: Path, tmp_path: Path) -> None:
     opened(source).isel(tag=slice(1, None)).imd.write(tmp_path / "out", keep_uid=True)
     np.testing.assert_array_equal(opened(tmp_path / "out").values, opened(source).values[1:])
+
+
+def test_one_whose_first_slice_times_are_impossible_stays_whole(tmp_path: Path) -> None:
+    """Reading takes the slice times of the first volume from the others, which changes none of the instances."""
+    (tmp_path / "in").mkdir()
+    usual = [0.0, 500.0, 1000.0, 1500.0, 0.0, 500.0, 1000.0]
+    for k, times in enumerate(([0.0, 5625.0, 1000.0, 4000.0, 0.0, 2500.0, 3000.0], usual, usual)):
+        ds = mosaics.mosaic(mosaics.Volume(), {"MosaicRefAcqTimes": [f"{t:.2f}" for t in times]})
+        ds.SOPInstanceUID = f"1.2.826.0.1.3680043.10.511.9.{k + 1}"
+        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+        ds.StudyInstanceUID, ds.SeriesInstanceUID = "1.2.826.0.1.3680043.10.511.1", "1.2.826.0.1.3680043.10.511.2"
+        ds.InstanceNumber, ds.AcquisitionNumber, ds.RepetitionTime = k + 1, k + 1, 2000
+        ds.AcquisitionDate, ds.AcquisitionTime = "20240305", f"0800{10.5 + 2 * k:05.2f}"
+        multiframe.save(ds, tmp_path / "in" / f"{k}.dcm")
+    with pytest.warns(imagedata_xr.errors.ImagedataWarning, match="first volume"):
+        image = opened(tmp_path / "in")
+    np.testing.assert_allclose(image.slice_time.values[0], np.array(usual) / 1000)
+    image.imd.write(tmp_path / "out", keep_uid=True)
+    assert len(files(tmp_path / "out")) == 3
+    moved = image.assign_coords(slice_time=image.slice_time + 0.1)
+    moved.imd.write(tmp_path / "moved")
+    assert len(files(tmp_path / "moved")) == 21

@@ -156,10 +156,20 @@ class Job:
         s = self.series
         assert self.own is not None
         delay = self.own.delay(int(self.instances[v, k]))
-        if (why := header_differs(header, s.place, s.labels, s.identity, v, k, delay)) is not None:
+        why = header_differs(header, s.place, s.labels, s.identity, v, k, delay)
+        if why is not None and (other := self._mended_delay(v, k)) is not None:
+            why = header_differs(header, s.place, s.labels, s.identity, v, k, other)
+        if why is not None:
             return why
         same = same_pixels(values, header, self.headers, int(self.instances[v, k]), self.stored_values)
         return None if same else "its pixels are others than those of its source"
+
+    def _mended_delay(self, v: int, k: int) -> float | None:
+        """Delay of a tile of the first mosaic as those of the second say, of which reading takes impossible ones."""
+        assert self.own is not None
+        if v or len(self.instances) < 2 or not self.instances[1, k] or not self.own.is_tile(int(self.instances[0, k])):
+            return None
+        return self.own.delay(int(self.instances[1, k]))
 
     def _header(self, v: int, k: int) -> pydicom.Dataset | None:
         """Own header of an image, where it has one that may be used."""
