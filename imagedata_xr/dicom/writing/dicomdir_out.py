@@ -26,29 +26,59 @@ _LEVELS = (
 """Type of the record, what it says, and what tells it from others (PS3.3 F.5)."""
 _MUST = ("PatientName", "PatientID", "StudyDate", "StudyTime", "StudyInstanceUID", "StudyID", "AccessionNumber",
          "StudyDescription", "Modality", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber")  # fmt: skip
-_OTHERS = {
-    "1.2.840.10008.5.1.4.1.1.66.4": "IMAGE",
-    "1.2.840.10008.5.1.4.1.1.88.": "SR DOCUMENT",
-    "1.2.840.10008.5.1.4.1.1.104.": "ENCAP DOC",
-    "1.2.840.10008.5.1.4.1.1.11.": "PRESENTATION",
-    "1.2.840.10008.5.1.4.1.1.66": "RAW DATA",
-    "1.2.840.10008.5.1.4.1.1.481.2": "RT DOSE",
-    "1.2.840.10008.5.1.4.1.1.481.3": "RT STRUCTURE SET",
-    "1.2.840.10008.5.1.4.1.1.481.5": "RT PLAN",
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+_TYPES = {
+    "SR DOCUMENT": "88.* 78.6 79.1",
+    "KEY OBJECT DOC": "88.59",
+    "ENCAP DOC": "104.*",
+    "PRESENTATION": "11.* 131",
+    "WAVEFORM": "9.*",
+    "SPECTROSCOPY": "4.2",
+    "RAW DATA": "66",
+    "REGISTRATION": "66.1 66.3",
+    "FIDUCIAL": "66.2",
+    "SURFACE": "66.5",
+    "TRACT": "66.6",
+    "VALUE MAP": "67",
+    "SURFACE SCAN": "68.1 68.2",
+    "STEREOMETRIC": "77.1.5.3",
+    "MEASUREMENT": "78.1 78.2 78.3 78.4 78.5 78.7 78.8 80.1",
+    "ASSESSMENT": "90.1",
+    "RT DOSE": "481.2",
+    "RT STRUCTURE SET": "481.3",
+    "RT PLAN": "481.5 481.8",
+    "RT TREAT RECORD": "481.4 481.6 481.7 481.9",
+    "RADIOTHERAPY": "481.10 481.11 481.12 481.13 481.14 481.15 481.16 481.17 481.18 481.19 481.20 481.21 481.22 481.25",
+    "ANNOTATION": "91.1",
 }
+"""Type of the record of instances that are no images, and the ends of their SOP classes (PS3.3 F.4)."""
+_KINDS = {end: kind for kind, ends in _TYPES.items() for end in ends.split()}
+_CONTENT = ("ContentDate", "ContentTime", "InstanceNumber")
+_NAMED = (*_CONTENT, "ContentLabel", "ContentDescription", "ContentCreatorName")
 _OWN = {
     "SR DOCUMENT": ("InstanceNumber", "CompletionFlag", "VerificationFlag", "ContentDate", "ContentTime",
                     "VerificationDateTime", "ConceptNameCodeSequence"),
+    "KEY OBJECT DOC": (*_CONTENT, "ConceptNameCodeSequence"),
     "ENCAP DOC": ("ContentDate", "ContentTime", "InstanceNumber", "DocumentTitle", "HL7InstanceIdentifier",
                   "ConceptNameCodeSequence", "MIMETypeOfEncapsulatedDocument"),
     "PRESENTATION": ("PresentationCreationDate", "PresentationCreationTime", "InstanceNumber", "ContentLabel",
                      "ContentDescription", "ContentCreatorName"),
-    "RAW DATA": ("ContentDate", "ContentTime", "InstanceNumber"),
+    "WAVEFORM": _CONTENT,
+    "SPECTROSCOPY": ("ImageType", *_CONTENT, "NumberOfFrames", "Rows", "Columns", "DataPointRows", "DataPointColumns"),
+    "RAW DATA": _CONTENT,
+    "STEREOMETRIC": _NAMED,
+    "MEASUREMENT": _CONTENT,
     "RT DOSE": ("InstanceNumber", "DoseSummationType", "DoseComment"),
     "RT STRUCTURE SET": ("InstanceNumber", "StructureSetLabel", "StructureSetDate", "StructureSetTime"),
     "RT PLAN": ("InstanceNumber", "RTPlanLabel", "RTPlanDate", "RTPlanTime"),
+    "RT TREAT RECORD": ("InstanceNumber", "TreatmentDate", "TreatmentTime"),
+    "RADIOTHERAPY": ("InstanceNumber", "UserContentLabel", "UserContentLongLabel", "ContentDescription",
+                     "ContentCreatorName"),
+    "ASSESSMENT": ("InstanceNumber", "InstanceCreationDate", "InstanceCreationTime"),
+    **dict.fromkeys(("REGISTRATION", "FIDUCIAL", "SURFACE", "TRACT", "VALUE MAP", "ANNOTATION"), _NAMED),
+    "SURFACE SCAN": _CONTENT,
 }  # fmt: skip
-"""What records of other types say (PS3.3 F.5.23, F.5.25, F.5.29 and others)."""
+"""What records of other types say (PS3.3 F.5.19 to F.5.45)."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +198,8 @@ def _record(kind: str, keywords: tuple[str, ...], entry: Entry) -> Dataset:
 
 
 def _type_of(sop_class: str) -> str:
-    return next((kind for start, kind in _OTHERS.items() if sop_class.startswith(start)), "IMAGE")
+    end = sop_class.removeprefix(_STORAGE)
+    return _KINDS.get(end) or _KINDS.get(f"{end.partition('.')[0]}.*") or "IMAGE"
 
 
 def _flatten(nodes: list[_Node], records: list[Dataset], links: list[tuple[int, int | None, int | None]]) -> list[int]:
