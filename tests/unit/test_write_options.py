@@ -228,3 +228,14 @@ def test_texts_are_in_the_character_set_asked_for(tmp_path: Path) -> None:
         image.imd.write(tmp_path / "cyrillic", format_options={"character_set": "ISO_IR 144"})
     assert "Müller" not in str(error.value)
     assert not (tmp_path / "cyrillic").exists()
+
+
+def test_the_default_repertoire_has_no_umlauts(tmp_path: Path) -> None:
+    make(tmp_path / "in", phantoms.mr(shape=(1, 1, 6, 8)))
+    image = opened(tmp_path / "in") + 1
+    with pytest.raises(FormatError, match="ISO_IR 6 does not know"):
+        image.imd.write(tmp_path / "latin", format_options={"character_set": "ISO_IR 6"})
+    plain = image.imd.assign_dicom(PatientName="Mueller^Zoe")
+    ds = pydicom.dcmread(plain.imd.write(tmp_path / "out", format_options={"character_set": "ISO_IR 6"}).paths[0])
+    assert ds.PatientName == "Mueller^Zoe"
+    assert "SpecificCharacterSet" not in ds

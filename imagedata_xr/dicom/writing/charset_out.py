@@ -11,7 +11,8 @@ from pydicom.valuerep import PersonName
 from ...errors import FormatError
 
 UTF8 = "ISO_IR 192"
-_SINGLE = ("ISO_IR 6", "ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 110", "ISO_IR 144", "ISO_IR 127", "ISO_IR 126",
+_DEFAULT = "ISO_IR 6"
+_SINGLE = (_DEFAULT, "ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 110", "ISO_IR 144", "ISO_IR 127", "ISO_IR 126",
            "ISO_IR 138", "ISO_IR 148", "ISO_IR 203", "ISO_IR 13", "ISO_IR 166", UTF8, "GB18030", "GBK")  # fmt: skip
 _TEXTS = ("LO", "LT", "PN", "SH", "ST", "UC", "UT")
 
@@ -34,6 +35,10 @@ def set_charset(ds: pydicom.Dataset, term: str) -> None:
     """
     ds.SpecificCharacterSet = term
     if term == UTF8:
+        return
+    if term == _DEFAULT:  # pydicom takes it for Latin-1, and no element says it (PS3.3 C.12.1.1.2)
+        _check(ds, "ascii", term)
+        del ds.SpecificCharacterSet
         return
     (codec,) = convert_encodings(term)
     _check(ds, codec, term)
