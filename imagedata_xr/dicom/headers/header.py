@@ -19,7 +19,7 @@ from ...stores.url import File, file_name
 from ..pixels.digests import pixel_digest
 from .made_uids import MadeUids
 from .read_again import ReadAgain
-from .whole_file import read_dataset
+from .whole_file import read_dataset, read_whole
 
 _KEPT = 16  # sources whose headers are remembered
 _sources: OrderedDict[str, Headers] = OrderedDict()
@@ -197,6 +197,10 @@ class FileHeaders:
         file, number = self._file(self._rows[int(instance)])
         return _still(read_dataset(file, pixels=True), file, number, int(instance))
 
+    def content(self, instance: int) -> bytes:
+        """Bytes of the file; whether it still holds the image is to be looked at."""
+        return read_whole(self._file(self._rows[int(instance)])[0])
+
 
 class JoinedHeaders:
     """Several sources of headers as one; the first that knows an image answers for it."""
@@ -290,6 +294,11 @@ class JoinedHeaders:
         """The whole instance, where its source still has it."""
         part = self._of(instance)
         return None if part is None else part.original(instance)
+
+    def content(self, instance: int) -> bytes | None:
+        """Bytes of the file, where its source has files that are written as they are."""
+        content = getattr(self._of(instance), "content", None)
+        return None if content is None else content(instance)
 
 
 def is_renamed(headers: Headers | None, instance: int) -> bool:

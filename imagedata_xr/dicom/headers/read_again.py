@@ -91,6 +91,11 @@ class ReadAgain:
         """The whole file, as pydicom reads it."""
         return self._headers().original(instance)
 
+    def content(self, instance: int) -> bytes | None:
+        """Bytes of the file; whether it still holds the image is to be looked at."""
+        content = getattr(self._headers(), "content", None)
+        return None if content is None else content(instance)
+
     def stored(self, instance: int) -> NDArray[Any] | None:
         """Stored values in the file."""
         return self._headers().stored(instance)

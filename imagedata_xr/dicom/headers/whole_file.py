@@ -54,6 +54,24 @@ def read_dataset(file: File, pixels: bool) -> pydicom.Dataset:
         raise SourceError(f"{file_name(file)} can't be read: {type(error).__name__}: {error}") from error
 
 
+def read_whole(file: File) -> bytes:
+    """Content of a file.
+
+    Raises
+    ------
+    SourceError
+        It can't be read.
+    """
+    try:
+        check_state(file)
+        with _opened(file, pixels=True) as stream:
+            return bytes(stream.read())
+    except SourceError:
+        raise
+    except trouble() as error:
+        raise SourceError(f"{file_name(file)} can't be read: {type(error).__name__}: {error}") from error
+
+
 def _opened(file: File, pixels: bool) -> Any:
     return (
         file.fs.open_header(file.path) if isinstance(file.fs, Framed) and not pixels else file.fs.open(file.path, "rb")

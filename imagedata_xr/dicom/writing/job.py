@@ -22,6 +22,7 @@ from ..headers.header import Headers, is_renamed
 from .asked import Asked
 from .blocks import blocks
 from .compress import compress
+from .copied import Copy, copy_of
 from .derived import Series, rgb
 from .dicomdir_out import NAME as DICOMDIR
 from .dicomdir_out import Entry, directory, entry_of
@@ -201,18 +202,20 @@ class Job:
         total = len(self.sources) if from_files else self.instances.size
         names = self.asked.names.all_of(*self.instances.shape)
         entries: list[Entry] = []
+        images: Iterator[tuple[tuple[int, int], pydicom.Dataset | Copy]]
         images = self._originals() if from_files else self._made(unchanged)
         if self.converts:
-            images, total = iter([((0, 0), self._one_instance(list(images), unchanged))]), 1
+            whole = [(place, ds) for place, ds in images if isinstance(ds, pydicom.Dataset)]
+            images, total = iter([((0, 0), self._one_instance(whole, unchanged))]), 1
             names = self.asked.names.all_of(1, 1)
+        keep_meta = self.options.keep_uid and not self._renamed
         for done, ((v, k), ds) in enumerate(images, 1):
-            if self.asked.transfer_syntax and not compress(ds, self.asked.transfer_syntax):
-                self.kept_syntax.add(str(ds.file_meta.get("TransferSyntaxUID", "")))
-            data = encode(ds, keep_meta=self.options.keep_uid and not self._renamed)
+            data = ds.encoded(keep_meta) if isinstance(ds, Copy) else self._encoded(ds, keep_meta)
             folder.add(names[v][k], data)
             uids.append(str(ds.SOPInstanceUID))
             size += len(data)
             if self.asked.dicomdir:
+                assert isinstance(ds, pydicom.Dataset)
                 entries.append(entry_of(ds, names[v][k]))
             if self.options.progress is not None:
                 self.options.progress(done, total)
@@ -220,10 +223,27 @@ class Job:
             folder.add(DICOMDIR, directory(entries))
         return uids, size
 
-    def _originals(self) -> Iterator[tuple[tuple[int, int], pydicom.Dataset]]:
+    def _encoded(self, ds: pydicom.Dataset, keep_meta: bool) -> bytes:
+        if self.asked.transfer_syntax and not compress(ds, self.asked.transfer_syntax):
+            self.kept_syntax.add(str(ds.file_meta.get("TransferSyntaxUID", "")))
+        return encode(ds, keep_meta)
+
+    def _originals(self) -> Iterator[tuple[tuple[int, int], pydicom.Dataset | Copy]]:
         """Yield the source's own instances, all unchanged; the pixels of the image are not needed."""
-        for place, _, _ in sorted(self.sources.values()):
-            yield place, self._unchanged(*place, None)
+        for uid, (place, _, _) in sorted(self.sources.items(), key=lambda item: item[1][0]):
+            yield place, self._copy(uid, *place) or self._unchanged(*place, None)
+
+    def _copy(self, uid: str, v: int, k: int) -> Copy | None:
+        """Bytes of an instance under new identifiers; None where pydicom has to read and write it."""
+        if self.converts or self.asked.dicomdir or self.asked.transfer_syntax:
+            return None
+        read = getattr(self.headers, "content", None)
+        content = None if read is None else read(int(self.instances[v, k]))
+        copy = None if content is None else copy_of(content)
+        if copy is None or copy.SOPInstanceUID != uid:  # another one by now: who reads it as a whole says so
+            return None
+        self._rename(copy.header, v, k)
+        return copy
 
     def _made(self, unchanged: bool) -> Iterator[tuple[tuple[int, int], pydicom.Dataset]]:
         for v, k, values in self._planes():
@@ -248,6 +268,10 @@ class Job:
             if header is None or stored is None:
                 raise FormatError(f"image {k + 1} of volume {v + 1} changed while it was written")
             ds = with_pixels(header, stored)
+        return self._rename(ds, v, k)
+
+    def _rename(self, ds: pydicom.Dataset, v: int, k: int) -> pydicom.Dataset:
+        """Give an unchanged instance its new identifiers."""
         if self._own_uids or self.converts:
             return ds
         number = self.options.series_number
