@@ -177,7 +177,7 @@ def reason(error: Exception) -> str:
     if isinstance(error, ImagedataError):
         return str(error)
     status = getattr(error, "status", None)
-    if isinstance(status, int):  # of a web server
+    if isinstance(status, int) and status:  # of a web server
         return f"the server answers {status} {getattr(error, 'message', '')}".rstrip()
     strerror = getattr(error, "strerror", None)
     return str(strerror) if strerror else _WORDS.get(type(error).__name__, type(error).__name__)
@@ -190,6 +190,7 @@ _WORDS = {
     "ServerTimeoutError": "the server did not answer in time",
     "TimeoutError": "the server did not answer in time",
     "FSTimeoutError": "the server did not answer in time",
+    "TooManyRedirects": "the server leads in circles",
     "ProfileNotFound": "the profile is not known",
     "NoCredentialsError": "there are no credentials: storage_options take them",
 }

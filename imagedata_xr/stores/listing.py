@@ -13,7 +13,7 @@ from fsspec.implementations.local import LocalFileSystem
 from ..errors import NotFoundError, SourceError
 from .far import infos, states_far
 from .files import File, local, reason
-from .http import is_http
+from .http import http_files, is_http
 from .patience import patiently, real_error
 from .registry import forms
 from .told import Told, of_info
@@ -81,6 +81,8 @@ def _below_all(fs: AbstractFileSystem, path: str, name: str) -> list[File]:
 
 
 def _below(fs: AbstractFileSystem, top: str) -> list[File]:
+    if is_http(fs) and top.endswith("/"):
+        return [File(fs, url) for url in http_files(fs, top) if not hidden(url.partition("?")[0].removeprefix(top))]
     info = fs.info(top)
     if info["type"] != "directory" and not top.endswith("/"):
         return [File(fs, top, _state(fs, info))]
