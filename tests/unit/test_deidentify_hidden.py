@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +180,17 @@ def test_one_image_that_shows_something_among_many_is_found(tmp_path: Path, how:
         image = xr.concat([image.isel(tag=[2]), image.isel(tag=[1])], "tag", coords="minimal", compat="override")
     with pytest.raises(IdentityError, match="Burned In Annotation"):
         image.imd.deidentify()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_words_that_the_library_needs_stay_where_somebody_is_called_so(tmp_path: Path) -> None:
+    who = replace(phantoms.ANNA, name="Siemens^Slice^Tag", id="ECHO-1")
+    elements = {"Manufacturer": "SIEMENS", "BodyPartExamined": "KNEE", "PatientPosition": "HFS"}
+    phantoms.make(tmp_path / "in", phantoms.mr(shape=(3, 2, 6, 8), who=who, elements=elements))
+    before = identified.opened(tmp_path / "in")
+    before.imd.deidentify(options=["modified_dates", "clean_descriptors"]).imd.write(tmp_path / "out")
+    after = identified.opened(tmp_path / "out")
+    assert set(after.coords) == set(before.coords)
+    np.testing.assert_allclose(after.imd.affine, before.imd.affine)
+    for word, value in elements.items():
+        assert after.attrs[word] == value

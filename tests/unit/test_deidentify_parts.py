@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import gzip
 import zlib
+from pathlib import Path
 from typing import Any
 
+import identified
 import mosaics
 import numpy as np
 import pydicom
@@ -182,3 +184,73 @@ def test_an_image_without_weighting_says_so_where_only_its_series_tells() -> Non
     assert "DiffusionBValue" not in alone
     told = Cleaner(policy_of(options=(), seed="k")).header(ds, (0.0, np.zeros(3)))
     assert (told.DiffusionBValue, told.DiffusionDirectionality) == (0, "NONE")
+
+
+def framed(items: list[Dataset]) -> Dataset:
+    """Header of an instance of several frames."""
+    ds = Dataset()
+    ds.PatientID, ds.PatientName, ds.Modality = "P-1", "Doe^Jane", "MR"
+    ds.PerFrameFunctionalGroupsSequence = items
+    return ds
+
+
+def test_private_groups_of_frames_keep_what_is_safe() -> None:
+    inner, item = Dataset(), Dataset()
+    block = inner.private_block(0x0021, "SIEMENS MR SDI 02", create=True)
+    block.add_new(0x04, "DS", "12.5")
+    block.add_new(0x06, "LO", "Doe")
+    block.add_new(0x75, "CS", ["ORIGINAL", "PRIMARY", "M", "JANE"])
+    block.add_new(0x10, "DS", "7")
+    inner.private_block(0x0009, "ACME", create=True).add_new(0x01, "LO", "Jane")
+    inner.OperatorsName, inner.AcquisitionDate = "Doe^Jane", "20200101"
+    item.private_block(0x0021, "SIEMENS MR SDI 02", create=True).add_new(0xFE, "SQ", [inner])
+    item.private_block(0x0011, "ACME", create=True).add_new(0x01, "SQ", [inner])
+    (out,) = cleaned(framed([item]), "retain_safe_private").PerFrameFunctionalGroupsSequence
+    assert [e.tag for e in out if not e.tag.is_private_creator] == [0x002110FE]
+    (kept,) = out[0x002110FE].value
+    assert {e.tag.element & 0xFF: e.value for e in kept if e.tag.is_private and not e.tag.is_private_creator} == {
+        0x04: 12.5
+    }
+    assert "Doe" not in str(kept)
+    (bare,) = cleaned(framed([item])).PerFrameFunctionalGroupsSequence
+    assert len(bare) == 0
+
+
+def test_safe_elements_whose_type_was_lost_are_kept() -> None:
+    ds = Dataset()
+    ds.PatientID, ds.Modality = "P-1", "MR"
+    block = ds.private_block(0x0019, "SIEMENS MR HEADER", create=True)
+    block.add_new(0x0C, "UN", b"700 ")
+    block.add_new(0x29, "UN", np.array([0.0, 500.0]).astype("<f8").tobytes())
+    block.add_new(0x0D, "UN", b"Doe Jane")
+    out = cleaned(ds, "retain_safe_private").private_block(0x0019, "SIEMENS MR HEADER")
+    assert out[0x0C].value == 700
+    assert list(out[0x29].value) == [0, 500]
+    assert 0x0D not in out
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("make", ["grid", "mosaic"])
+@pytest.mark.parametrize("options", [None, (), ("retain_safe_private",)])
+@pytest.mark.parametrize("regions", [[], [(0, 2, 0, 2)]])
+def test_pictures_of_tiles(tmp_path: Path, make: str, options: Any, regions: list[Any]) -> None:
+    if make == "mosaic":
+        identified.mosaic(tmp_path / "in")
+    else:
+        ds = mosaics.grid(mosaics.Volume(), [0.1 * k for k in range(mosaics.Volume().n)])
+        for keyword, value in identified.telling(ImageType=ds.ImageType).items():
+            setattr(ds, keyword, value)
+        ds.PatientName, ds.PatientID, ds.AcquisitionDate = identified.WHO.name, identified.WHO.id, "20200102"
+        (tmp_path / "in").mkdir()
+        identified.add_private(ds).save_as(tmp_path / "in" / "0.dcm", enforce_file_format=True)
+    before = identified.opened(tmp_path / "in")
+    pixels = "blank" if regions else "keep"
+    before.imd.deidentify(seed="k", options=options, pixels=pixels, regions=regions).imd.write(tmp_path / "out")
+    assert not identified.found(tmp_path / "out")
+    after, expected = identified.opened(tmp_path / "out"), before.values.copy()
+    for r0, r1, c0, c1 in regions:
+        expected[..., r0:r1, c0:c1] = 0
+    np.testing.assert_array_equal(after.values, expected)
+    np.testing.assert_allclose(after.imd.affine, before.imd.affine, atol=1e-5)
+    if options is None and not regions:
+        np.testing.assert_allclose(after["slice_time"], before["slice_time"], atol=1e-6)

@@ -36,6 +36,13 @@ _BYTES_KEPT = frozenset(
 )
 _DRAWN = frozenset(("GraphicAnnotationSequence", "GraphicLayerSequence", "GraphicGroupSequence"))
 """What is drawn on images, and may be written by hand: it goes as a whole, unless it is asked for."""
+_GROUPS = frozenset(
+    """
+    SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence UnassignedSharedConvertedAttributesSequence
+    UnassignedPerFrameConvertedAttributesSequence
+    """.split()  # noqa: SIM905
+)
+"""Sequences whose items speak of frames, and hold private elements of the kind that a header has of a classic image."""
 _CONTENT = frozenset(("AcquisitionContextSequence", "ContentSequence", "SpecimenPreparationSequence"))
 _CONTENT_KEPT = frozenset(
     ("CODE", "NUM", "CONTAINER", "SCOORD", "SCOORD3D", "TCOORD", "IMAGE", "COMPOSITE", "WAVEFORM", "UIDREF", "TABLE")
@@ -93,10 +100,8 @@ class Cleaner:
         syntax = getattr(getattr(ds, "file_meta", None), "TransferSyntaxUID", None)
         implicit, little = ds.original_encoding
         ds.decode()
-        safe = kept_private(ds, self.texts_of(ds)) if "retain_safe_private" in self.policy.options else []
         moved_to_public(ds, weighted)
-        out = self.elements(ds)
-        put_private(out, safe)
+        out = self.elements(ds, "retain_safe_private" in self.policy.options)
         out.file_meta = FileMetaDataset()
         if syntax is not None:
             out.file_meta.TransferSyntaxUID = syntax
@@ -106,11 +111,11 @@ class Cleaner:
             out.set_original_encoding(implicit, little, ds.original_character_set)
         return out
 
-    def elements(self, ds: Dataset) -> Dataset:
-        """Public elements of a data set, cleaned and marked as such; private ones are left out."""
+    def elements(self, ds: Dataset, private: bool = False) -> Dataset:
+        """Elements of a data set, cleaned and marked as such; private ones only where the safe ones are to stay."""
         who = {k: ds.get(k) for k in (*PATIENT_KEYS, "StudyInstanceUID")}
-        one = _One(self, ds, who)
-        out = one.cleaned(ds)
+        one = _One(self, ds, who, private)
+        out = one.cleaned(ds, private)
         out.PatientID = out.PatientName = self.pseudonyms.patient(who)
         if "PatientBirthDate" not in out:
             put(out, "PatientBirthDate", "")
@@ -133,7 +138,8 @@ _REMEMBERED = 64
 class _One:
     """Cleaning of one header."""
 
-    def __init__(self, cleaner: Cleaner, ds: Dataset, who: dict[str, Any]) -> None:
+    def __init__(self, cleaner: Cleaner, ds: Dataset, who: dict[str, Any], private: bool) -> None:
+        self.private = private
         self.policy, self.pseudonyms = cleaner.policy, cleaner.pseudonyms
         self.texts = cleaner.texts_of(ds)
         self.days = cleaner.pseudonyms.days(who)
@@ -144,8 +150,8 @@ class _One:
         self.waves, self.planned = has_waveforms(sop_class), of_radiotherapy(sop_class)
         self.timed = "SharedFunctionalGroupsSequence" in ds or str(ds.get("Modality") or "") == "PT"
 
-    def cleaned(self, ds: Dataset) -> Dataset:
-        """Cleaned copy of a data set."""
+    def cleaned(self, ds: Dataset, private: bool = False) -> Dataset:
+        """Cleaned copy of a data set, with its safe private elements where that is asked for."""
         out = Dataset()
         for tag in sorted(ds.keys()):
             known = dictionary_has_tag(tag) or f"{int(tag):08X}" in ACTIONS
@@ -159,6 +165,8 @@ class _One:
                 out[tag] = new
         drop_groups(out, 0x5000, 0x50FF)
         drop_groups(out, 0x6000, 0x60FF)
+        if private:
+            put_private(out, kept_private(ds, self.texts, lambda item: self.cleaned(item, private=True)))
         return out
 
     def _element(self, element: DataElement) -> DataElement | None:
@@ -185,7 +193,8 @@ class _One:
 
     def _items(self, element: DataElement) -> list[Dataset]:
         of_content = element.keyword in _CONTENT
-        return [self.cleaned(item) for item in element.value or [] if not of_content or _coded(item)]
+        private = self.private and element.keyword in _GROUPS
+        return [self.cleaned(item, private) for item in element.value or [] if not of_content or _coded(item)]
 
     def _kept(self, element: DataElement, clean: bool) -> DataElement | None:
         vr, value = element.VR, element.value

@@ -10,8 +10,11 @@ import pydicom
 from numpy.typing import NDArray
 
 from ...model.identity import instance_digest
+from ..framing.mosaic import WORD as MOSAIC
 from ..headers.header import Headers, Place, Telling, identity_of_header, one_of_each
 from ..headers.made_uids import MadeUids
+from ..vendors.uih import TILES
+from ..vendors.uih import WORD as GRID
 from ..writing.classic import frame_digests, tile_digests
 from ..writing.unchanged import stored_of
 from .cleaning import Cleaner
@@ -116,20 +119,21 @@ class DeidentifiedHeaders:
     def original(self, instance: int) -> pydicom.Dataset | None:
         """The whole instance, de-identified, with its pixel data as stored; with native ones where it is blanked.
 
-        None for a mosaic without the private elements that say how its tiles lie: its slices are written one by one.
+        None for a picture of tiles whose tiles are blanked, or without the private elements that say how they lie: its
+        slices are written one by one.
         """
         ds = self._source.original(self._old[int(instance)])
         if ds is None:
             return None
-        mosaic = "MOSAIC" in (ds.get("ImageType") or ())
-        if mosaic and "retain_safe_private" not in self._policy.options:
+        tiles = _has_tiles(ds)
+        if tiles and (self._policy.regions or "retain_safe_private" not in self._policy.options):
             return None
         out = self._cleaner.header(ds, self._weighted.get(self._old[int(instance)]))
         without_texts(out)
         return self._with_blanked_pixels(out) if self._policy.regions and "PixelData" in out else out
 
     def _with_blanked_pixels(self, ds: pydicom.Dataset) -> pydicom.Dataset | None:
-        digests = list(frame_digests(ds)) if "MOSAIC" not in (ds.get("ImageType") or ()) else []
+        digests = list(frame_digests(ds))
         frames = [self.stored(d) for d in digests if self.has(d)]
         if len(frames) != len(digests) or not frames or any(f is None for f in frames):
             return None
@@ -147,6 +151,17 @@ class DeidentifiedHeaders:
                 del ds[table]
         ds.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
         return ds
+
+
+def _has_tiles(ds: pydicom.Dataset) -> bool:
+    """Whether a picture holds the slices of a volume as tiles: a mosaic of Siemens, or a grid of United Imaging."""
+    words = ds.get("ImageType") or ()
+    if MOSAIC in words or GRID in words:
+        return True
+    try:
+        return TILES[2] in ds.private_block(TILES[1], TILES[0])
+    except KeyError:
+        return False
 
 
 def new_instances(source: Headers, digests: NDArray[np.int64], cleaner: Cleaner) -> dict[int, int]:

@@ -65,7 +65,8 @@ def relabelled(image: xr.DataArray, cleaner: Cleaner, days: int | None) -> xr.Da
         name = str(key)
         if name in ("instance", "source", "patient", "study", "geometry"):
             continue
-        if texts.clean(name) != name:  # a coord of the user's own, called after somebody
+        own = name in _STRUCTURE or _keyword_of(name) is not None
+        if not own and texts.clean(name) != name:  # a coord of the user's, called after somebody
             continue
         if (new := _coord(name, coord.variable, cleaner, texts, days)) is not None:
             coords[name] = new

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from struct import pack
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
 from pydicom.dataset import Dataset
 
 from ...errors import SourceError
@@ -23,28 +24,47 @@ from ...model.orders import DIRECTIONALITY
 from ..framing.csa import parse_csa
 from ..framing.slice_times import times_of_protocol
 from ..headers.whole_file import trouble
-from ..scanning.vr import CSA_HEADER, CSA_SERIES
+from ..scanning.vr import CSA_HEADER, CSA_SERIES, private_vr
 from ..vendors.ge_protocol import BLOCK, parse
 from ..writing.fields import numbers, put
 from ..writing.source_labels import diffusion_of
 from .texts import Texts
 
+# fmt: off
 SAFE: dict[tuple[str, int], tuple[int, ...]] = {
     ("SIEMENS MR HEADER", 0x0019): (0x0A, 0x0B, 0x0C, 0x0D, 0x0E, 0x27, 0x28, 0x29),
-    ("SIEMENS MR SDI 02", 0x0021): (0x04,),
+    ("SIEMENS MR SDI 02", 0x0021): (0x03, 0x04, 0x06, 0x75, 0x88, 0x8A, 0xFE),
     ("GEMS_ACQU_01", 0x0019): (0x23, 0x24, 0x27, 0x9C, 0x9E, 0xA2, 0xA9, 0xB3, 0xB6, 0xBB, 0xBC, 0xBD, 0xE0),
     ("GEMS_RELA_01", 0x0021): (0x4F, 0x5A, 0x5E),
+    ("GEMS_SERS_01", 0x0025): (0x07,),
     ("GEMS_PARM_01", 0x0043): (0x27, 0x2F, 0x30, 0x39, 0x6F, 0x7C, 0xB6),
     ("GEMS_HELIOS_01", 0x0045): (0x01, 0x02),
-    ("Philips Imaging DD 001", 0x2001): (0x03, 0x04, 0x08, 0x0A),
-    ("Philips MR Imaging DD 001", 0x2005): (0x0D, 0x0E, 0x11, 0xB0, 0xB1, 0xB2),
-    ("Philips MR Imaging DD 005", 0x2005): (0x12, 0x13, 0x29),
+    ("Philips Imaging DD 001", 0x2001): (
+        0x01, 0x02, 0x03, 0x04, 0x06, 0x07, 0x08, 0x09, 0x0A, 0x0B, 0x0C, 0x0E, 0x10, 0x11, 0x12, 0x19, 0x1A, 0x1B,
+        0x1C, 0x1D, 0x1E, 0x1F, 0x21, 0x22, 0x23, 0x24, 0x26, 0x2D, 0x32, 0x33, 0x35, 0x36, 0x6E, 0x7B, 0x81, 0x82,
+        0x83, 0x84, 0x85, 0x86, 0x88, 0x89, 0x8A, 0x9F, 0xF1, 0xF2,
+    ),
+    ("Philips MR Imaging DD 001", 0x2005): (0x0D, 0x0E, 0x11, 0x6E, 0xB0, 0xB1, 0xB2),
+    ("Philips MR Imaging DD 005", 0x2005): (0x0E, 0x0F, 0x12, 0x13, 0x29),
     ("Philips MR Imaging DD 006", 0x2005): (0x96,),
     ("Philips PET Private Group", 0x7053): (0x00, 0x09),
+    ("ELSCINT1", 0x00E1): (0x21, 0x50),
+    ("ELSCINT1", 0x01E1): (0x26,),
     ("ELSCINT1", 0x01F1): (0x01, 0x07, 0x26, 0x27),
-    ("Image Private Header", 0x0065): (0x09, 0x37, 0x50),
+    ("Image Private Header", 0x0065): (0x09, 0x37, 0x50, 0x51),
 }
 """Private elements that are kept, by creator and group."""
+# fmt: on
+
+_SEQUENCES = frozenset(
+    {
+        ("SIEMENS MR SDI 02", 0x0021, 0xFE),
+        ("Philips MR Imaging DD 005", 0x2005, 0x0E),
+        ("Philips MR Imaging DD 005", 0x2005, 0x0F),
+        ("Image Private Header", 0x0065, 0x51),
+    }
+)
+"""Sequences among them, whose items are cleaned as headers are: what is said of a frame, and of a tile of a grid."""
 
 CSA_TAGS = frozenset(
     """
@@ -74,7 +94,7 @@ class Private:
     value: Any
 
 
-def kept_private(ds: Dataset, texts: Texts) -> list[Private]:
+def kept_private(ds: Dataset, texts: Texts, cleaned: Callable[[Dataset], Dataset]) -> list[Private]:
     """Safe private elements of a header: numbers, single words of the list, and the CSA image header made anew.
 
     Parameters
@@ -82,8 +102,10 @@ def kept_private(ds: Dataset, texts: Texts) -> list[Private]:
     ds : pydicom.Dataset
     texts : Texts
         That know the identifiers of the header: words and whole numbers that are among them are left out.
+    cleaned : callable
+        Cleans an item of a safe sequence.
     """
-    out = []
+    out: list[Private] = []
     for (creator, group), elements in SAFE.items():
         try:
             block = ds.private_block(group, creator)
@@ -93,7 +115,11 @@ def kept_private(ds: Dataset, texts: Texts) -> list[Private]:
             if element not in block:
                 continue
             try:
-                found = block[element]
+                found = _with_vr(block[element], (creator, group, element))
+                if found.VR == "SQ" and (creator, group, element) in _SEQUENCES:
+                    items = [cleaned(item) for item in found.value or []]
+                    out.append(Private(creator, group, element, "SQ", items))
+                    continue
             except trouble():
                 continue
             if found.VR in _NUMERIC or (found.VR in _WORDS and _plain_words(found.value)):
@@ -125,6 +151,15 @@ def put_private(ds: Dataset, elements: list[Private]) -> None:
     """Put private elements into a header."""
     for one in elements:
         ds.private_block(one.group, one.creator, create=True).add_new(one.element, one.vr, one.value)
+
+
+def _with_vr(element: DataElement, key: tuple[str, int, int]) -> DataElement:
+    """Element whose VR was lost on its way (UN), with its own; the bytes are little endian (PS3.5 6.2.2)."""
+    vr = private_vr(key)
+    if element.VR != "UN" or not isinstance(element.value, bytes) or vr == "UN":
+        return element
+    raw = RawDataElement(element.tag, vr, len(element.value), element.value, 0, vr == "SQ", True)
+    return convert_raw_data_element(raw)
 
 
 def _several(element: DataElement) -> list[Any]:
