@@ -141,7 +141,7 @@ OPERATIONS = (
     Operation(_ARRANGE, "a.isel(row=slice(None, None, -1)).sortby('row')"),
     Operation(_ARRANGE, "a.roll(row=1, roll_coords=True)", "affine raises", "uneven"),
     Operation(_ARRANGE, "a.drop_vars('geometry')",
-              advice="the indexes know it, with a warning; without both, it raises"),
+              advice="the indexes know it, with a warning if not all three are there; without any, it raises"),
     Operation(_ARRANGE, "a.drop_attrs()", "affine raises", "`imd.assign_grid`, `imd.assign_header`"),
     Operation(_ARRANGE, "a.to_series().to_xarray()", "affine raises", "`imd.assign_grid(a)`, `imd.assign_header(a)`"),
     Operation(_PATIENTS, "(a + c) / 2", advice="nobody's: the writer leaves the patient empty, and says so"),

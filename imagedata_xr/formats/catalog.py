@@ -55,7 +55,8 @@ def catalog(source: Any, *, identifiers: bool = False, format: str | None = None
         - ``opens``, ``reason``: whether the engine makes an image of it, and if not, why; else what it warns of.
         - ``series``: the value for ``series=``, which together with ``stack=`` selects it from the same source: its
           number, or a digest where several series have that number (the UID with `identifiers`).
-        - ``path``: the folder that its files have in common, or the file.
+        - ``path``: the folder that its files have in common, or the file; names and IDs of the patient are masked in it
+          too, so that only `identifiers` gives one that can surely be opened.
 
         With `identifiers` also ``node`` (the path in the tree) and ``PatientID``, ``StudyInstanceUID``, ``StudyDate``,
         ``StudyTime``, ``SeriesInstanceUID``.

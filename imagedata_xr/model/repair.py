@@ -153,7 +153,8 @@ def space_of(obj: xr.Dataset | xr.DataArray) -> Space | None:
             )
         if not (spaces and (spaces[0].is_of(coord.variable) or _is_digest(coord, spaces))):
             spaces.append(Space.from_variable(coord.variable))
-    elif spaces:
+    elif spaces and not all(isinstance(obj.xindexes.get(n), AxisIndex) for n in AXES):
+        # where all three axes know their space and agree, nothing is in doubt: sums with an image without a frame
         warn(
             "the coord 'geometry' was dropped (operands of different geometry, or quantile); the geometry of the axes "
             "is used"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import pytest
 import xarray as xr
 from linear import EPOCH, FIRST, SPACING, assert_true, has_indexes, image, oblique, write_series
 
-import imagedata_xr
 from imagedata_xr.errors import GridError
 
 MINIMAL: dict[str, Any] = {"coords": "minimal", "compat": "override"}
@@ -113,9 +113,13 @@ def test_labels_within_the_tolerance_add_up_and_the_left_ones_are_kept() -> None
 
 def test_a_frame_of_reference_that_is_absent_is_no_conflict() -> None:
     assert (image() + image(frame="")).shape == (4, 3, 6, 8)
-    with pytest.warns(imagedata_xr.ImagedataWarning, match="'geometry' was dropped"):
+    with warnings.catch_warnings():  # as of every sum of DICOM with NIfTI, which knows no frame
+        warnings.simplefilter("error")
         total = (image(frame="") + image()).imd.repair()
-    assert total.imd.frame_of_reference in ("", "1.2.3.4")
+        assert total.imd.frame_of_reference in ("", "1.2.3.4")
+        assert_true(total / 2)
+    with pytest.raises(GridError, match="frame"):
+        _ = image(frame="1.2.9") + image()
 
 
 @pytest.mark.parametrize("flip", FLIPS)
