@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from ..errors import FormatError, SourceError, warn
 from ..model import geometry
 from ..stores.ranges import open_ranges
-from ..stores.url import File, file_name, reason
+from ..stores.url import File, file_name
 from .incoming import Incoming, check_place, raw
+from .mat import matrices
 from .nifti_header import is_nifti
 from .parts import plain_offset
 from .plain import Opened, PlainFormat
@@ -129,19 +130,11 @@ def _affine(mat: File, flip: str | None) -> NDArray[np.float64]:
     ``mat`` maps voxels, counted from 1, to RAS mm. ``M`` of SPM99 does so as well, but for images that are shown with
     the left side flipped or not, which is a setting of the program (spm_defaults: defaults.analyze.flip).
     """
-    import scipy.io
-
     name = file_name(mat)
-    try:
-        with mat.fs.open(mat.path, "rb") as f:
-            content = scipy.io.loadmat(f)
-    except OSError as error:
-        raise SourceError(f"{name} can't be read: {reason(error)}") from error
-    except Exception as error:  # scipy raises whatever damaged bytes lead to
-        raise SourceError(f"{name} is damaged: {type(error).__name__} {error}") from error
+    content = matrices(mat, ("mat", "M"))
     if "mat" not in content and "M" not in content:
         raise SourceError(f"{name} has neither of SPM's matrices, mat and M: move it away to read the image without it")
-    matrix = np.asarray(content.get("mat", content.get("M")), dtype=np.float64)
+    matrix = content["mat" if "mat" in content else "M"].astype(np.float64)
     matrix = matrix[:, :, 0] if matrix.ndim == 3 else matrix
     if matrix.shape != (4, 4):
         raise SourceError(f"{name} has a matrix of shape {matrix.shape}, not 4 x 4")

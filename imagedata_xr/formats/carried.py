@@ -64,7 +64,20 @@ def carry(image: xr.DataArray, options: WriteOptions, **marks: Any) -> dict[str,
     if options.series_description is not None:
         attrs["SeriesDescription"] = options.series_description
     out: dict[str, Any] = {"layout": LAYOUT, "dims": [_dim(image, d, options) for d in dims]}
-    labels: dict[str, Any] = {}
+    labels = {
+        key: {"dims": [str(d) for d in coord.dims], "values": plain_numbers(np.asarray(coord.values).ravel())}
+        for key, coord in portable(image, options).items()
+    }
+    return out | {"labels": labels, "header": header_json(attrs, options.identifiers)} | marks
+
+
+def portable(image: xr.DataArray, options: WriteOptions) -> dict[str, xr.DataArray]:
+    """Labels that are numbers per volume or slice, by name; others are named in a warning.
+
+    Those that tell of the patient are left out.
+    """
+    dims = volume_dims(image)
+    found: dict[str, xr.DataArray] = {}
     lost = []
     for name, coord in image.coords.items():
         key = str(name)
@@ -72,11 +85,11 @@ def carry(image: xr.DataArray, options: WriteOptions, **marks: Any) -> dict[str,
             continue
         if coord.dtype.kind not in "biuf" or not set(coord.dims) <= {*dims, "slice"}:
             lost.append(key)
-            continue
-        labels[key] = {"dims": [str(d) for d in coord.dims], "values": _plain(np.asarray(coord.values).ravel())}
+        else:
+            found[key] = coord
     if lost:
         warn(f"the labels {', '.join(lost)} are not written: they are no numbers per volume or slice")
-    return out | {"labels": labels, "header": header_json(attrs, options.identifiers)} | marks
+    return found
 
 
 def compact(content: Mapping[str, Any]) -> str:
@@ -96,10 +109,11 @@ def _dim(image: xr.DataArray, dim: str, options: WriteOptions) -> dict[str, Any]
         warn(f"the values of the order {order!r} may tell of the patient: the volumes are numbered instead")
         values, attrs = np.arange(values.size, dtype=np.float64), {"order": "none", "units": "1"}
         dim = "tag" if len(volume_dims(image)) == 1 else f"volume{volume_dims(image).index(dim) + 1}"
-    return {"name": str(dim), "values": _plain(values), "attrs": {k: _item(v) for k, v in attrs.items()}}
+    return {"name": str(dim), "values": plain_numbers(values), "attrs": {k: _item(v) for k, v in attrs.items()}}
 
 
-def _plain(values: NDArray[Any]) -> list[Any]:
+def plain_numbers(values: NDArray[Any]) -> list[Any]:
+    """Numbers of an array of one axis as those of JSON, which has null in place of NaN."""
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         return [float(v) if np.isfinite(v) else None for v in values]
     return list(values.tolist())

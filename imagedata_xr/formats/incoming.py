@@ -156,19 +156,23 @@ def permuted(source: Ranges, offset: int, sizes: Sequence[int], order: Sequence[
     """
 
     def make(found: Incoming, numbers: NDArray[np.intp], flip: bool, options: ReadOptions) -> LazyArray:
-        load = partial(_permuted, source, offset, tuple(sizes), tuple(order), found.stored)
+        load = partial(_permuted, source, offset, tuple(sizes), tuple(order), found.stored, found.grid)
         return Loaded(load, found, numbers, flip, options)
 
     return make
 
 
 def _permuted(
-    source: Ranges, offset: int, sizes: tuple[int, ...], order: tuple[int, ...], stored: np.dtype[Any]
+    source: Ranges,
+    offset: int,
+    sizes: tuple[int, ...],
+    order: tuple[int, ...],
+    stored: np.dtype[Any],
+    grid: tuple[int, ...],
 ) -> NDArray[Any]:
     need = int(np.prod(sizes)) * stored.itemsize
     data = np.frombuffer(source.read([offset], [need])[0], dtype=stored).reshape(sizes, order="F")
-    cols, rows, slices = (sizes[k] for k in order[:3])
-    return data.transpose(order).T.reshape(-1, slices, rows, cols)
+    return data.transpose(order).T.reshape(-1, *grid)  # of a single slice the file may have no axis
 
 
 class Channels:

@@ -18,7 +18,7 @@ from ..model.lazy import LazyArray
 from ..model.orders import ORDERS, label_for
 from ..stores.ranges import Plain
 from ..stores.url import File, file_name, reason
-from . import mat_hdf, mat_out, mat_scan
+from . import mat_elements, mat_hdf, mat_out, mat_scan
 from .carried import carry, compact
 from .fit import Fit, Holds
 from .incoming import Incoming, Loaded, Maker, check_place
@@ -203,15 +203,33 @@ def _struct(file: File, there: Sequence[Variable]) -> dict[str, Any] | None:
     """Struct of a file of version 5 or 7; of version 4 the variables that stand for it."""
     kinds = {v.name: v.kind for v in there}
     if kinds.get(STRUCT) == "struct":
-        found = _load(file, [STRUCT])[STRUCT]
-        if found.size != 1 or found.dtype.names is None:
-            return None
-        item = found.ravel()[0]
-        return {k: _item(item[k]) for k in found.dtype.names}
+        found = mat_elements.value_of(file, next(v for v in there if v.name == STRUCT))
+        return found if isinstance(found, dict) else None
     if kinds.get(STRUCT) == "char":
         found = _load(file, [STRUCT, *(n for n in ("affine",) if n in kinds)])
         return {"json": _item(found[STRUCT]), "affine": found.get("affine", ())}
     return None
+
+
+def matrices(file: File, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Arrays of real numbers of a file of version 4, 5 or 7, of those of some names that are there.
+
+    Raises
+    ------
+    SourceError
+        If it is damaged.
+    """
+    version = mat_scan.version_of(Plain(file).head(132))
+    if version not in ("4", "5"):
+        raise SourceError(f"{file_name(file)} is no MAT file of version 4, 5 or 7; damaged, or another format")
+    there = [v for v in mat_scan.variables(file, version) if v.name in names and v.dtype is not None]
+    return {v.name: _array(file, v) for v in there if v.dtype is not None and v.dtype.kind != "c"}
+
+
+def _array(file: File, variable: Variable) -> NDArray[Any]:
+    """Array of a variable of version 4, 5 or 7; scipy's reader of version 5 ends the process where it is damaged."""
+    five = variable.place[1] > 0  # version 4 has no elements
+    return np.asarray(mat_elements.value_of(file, variable) if five else _load(file, [variable.name])[variable.name])
 
 
 def _item(value: Any) -> Any:
@@ -220,6 +238,7 @@ def _item(value: Any) -> Any:
 
 
 def _load(file: File, names: Sequence[str]) -> dict[str, Any]:
+    """Variables of a file of version 4."""
     import scipy.io
 
     name = file_name(file)
@@ -249,7 +268,7 @@ class _Whole:
 
 def _voxels(file: File, variable: Variable, grid: tuple[int, ...]) -> NDArray[Any]:
     """Array (volume, slice, row, col[, rgb]) in the type of its class."""
-    array = np.asarray(_load(file, [variable.name])[variable.name])
+    array = _array(file, variable)
     if array.shape != variable.shape or variable.dtype is None:
         raise SourceError(f"{file_name(file)} is damaged: {variable.name} has the shape {array.shape}")
     slices, rows, cols, *colour = grid

@@ -31,12 +31,16 @@ _UNPACKED = 1032  # bytes that a byte packed by zlib may become
 
 
 class Variable(NamedTuple):
-    """A variable: its name, shape, and type; the type is None for what is no array of numbers (`kind` says what)."""
+    """A variable: its name, shape, and type; the type is None for what is no array of numbers (`kind` says what).
+
+    `place` is where its element begins, after the tag, how many bytes it has, and whether they are packed.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any] | None
     kind: str
+    place: tuple[int, int, bool] = (0, 0, False)
 
     @property
     def text(self) -> str:
@@ -116,7 +120,7 @@ def _scan5(file: File) -> list[Variable]:
         variable = _matrix(head, order)
         _check_room(variable, count if kind == _MATRIX else count * _UNPACKED)
         if variable.name:  # what has no name belongs to objects
-            found.append(variable)
+            found.append(variable._replace(place=(at + 8, count, kind == _PACKED)))
         at += 8 + count
     return found
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import FormatError, SourceError, warn
 from ..model.geometry import LPS_TO_RAS
 from ..model.image import volume_dims
+from ..model.orders import ORDERS
 from ..stores.ranges import Gzip, Plain, open_ranges
 from ..stores.url import File, file_name
 from .carried import NEVER, Known, tells
@@ -85,7 +86,11 @@ class Mgh(PlainFormat):
         if "time" in names and out.count > 1 and (not interval or start):
             what = "uneven" if not interval else f"not from 0 on, but from {start:g} s"
             warn(f"the times of the volumes are {what}, which MGH can't say: only their interval is written, if even")
-        lost = [n for n in _labels(out) if n not in _footer_values(out)]
+        foot = _footer_values(out)
+        lost = [n for n in _labels(out) if n not in foot]
+        dims = zip(volume_dims(out.image), names, strict=True)
+        said = {"none", "time", "dti"} | {o for o in names if o in ORDERS and ORDERS[o].label.coord in foot}
+        lost += [f"{dim} ({order})" for dim, order in dims if dim == "tag" and order not in said]
         if lost:
             warn(f"the labels {', '.join(lost)} are not written: MGH has no word for them")
 

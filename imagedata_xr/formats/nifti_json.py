@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from ..errors import warn
 from ..model.image import space_of, volume_dims
 from ..model.orders import ORDERS, VECTOR, label_for
+from .carried import plain_numbers, portable
 from .gradients import to_bvecs
-from .nifti_labels import ORDER_KEY, START_KEY
+from .nifti_labels import LABELS_KEY, ORDER_KEY, START_KEY
 from .seam import WriteOptions
 from .sidecar import KEYS, bval_text, bvec_text, header_json, json_text, tidy, tidy_list
 from .timing import even_interval, label_control_interval, order_names, times_of, volume_values
@@ -46,8 +48,9 @@ def sidecars(image: xr.DataArray, affine_ras: NDArray[np.float64] | None, option
             content[key] = _one_or_list(values * factor)
     content |= _slice_timing(image)
     content |= _orders(image)
-    out = {".json": json_text(content)}
     b = volume_values(image, "b_value")
+    content |= _labels(image, content, options)
+    out = {".json": json_text(content)}
     if b is not None:
         out[".bval"] = bval_text(b)
         vectors = [volume_values(image, n) for n in VECTOR]
@@ -61,6 +64,24 @@ def sidecars(image: xr.DataArray, affine_ras: NDArray[np.float64] | None, option
     return out
 
 
+def _labels(image: xr.DataArray, content: Mapping[str, Any], options: WriteOptions) -> dict[str, Any]:
+    """Labels for which neither BIDS nor FSL has a word, under a key of our own: numbers per volume or slice."""
+    said = {*KEYS, "frame_duration", "b_value", *VECTOR, *(label_for(n).coord for n in order_names(image))}
+    if {START_KEY, "VolumeTiming", "FrameTimesStart"} & content.keys():
+        said.add("time")
+    out: dict[str, Any] = {}
+    for name, coord in portable(image, options).items():
+        dims = [*volume_dims(image), *(["slice"] if "slice" in coord.dims else [])]
+        if (name in said and "slice" not in dims) or (name == "slice_time" and "SliceTiming" in content):
+            continue
+        values = coord.variable.set_dims({d: image.sizes[d] for d in dims}).transpose(*dims).values
+        numbers = plain_numbers(values.ravel())
+        count = image.sizes["slice"] if "slice" in dims else 1
+        rows = [numbers[k : k + count] for k in range(0, len(numbers), count)]
+        out[name] = rows if "slice" in dims else numbers
+    return {LABELS_KEY: out} if out else {}
+
+
 def _orders(image: xr.DataArray) -> dict[str, Any]:
     """What the volumes are ordered by, and the values of orders that have no key of their own."""
     out: dict[str, Any] = {}
@@ -71,7 +92,9 @@ def _orders(image: xr.DataArray) -> dict[str, Any]:
             values = volume_values(image, label.coord)
             if values is not None:
                 out[label.keyword] = tidy_list(values / label.factor)
-    if names != ["none"] and all(n in ORDERS or is_keyword(n) for n in names):
+    # none is said only where what lies beside the image would be taken for its order
+    loose = names == ["none"] and (image.sizes[volume_dims(image)[0]] < 2 or "b_value" not in image.coords)
+    if not loose and all(n in ORDERS or is_keyword(n) for n in names):
         out[ORDER_KEY] = ",".join(names)
     return out
 

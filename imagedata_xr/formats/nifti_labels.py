@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError, LabelError, SortError, warn
 from ..model.orders import ORDERS, VECTOR, Order
+from .carried import NEVER
 from .gradients import from_bvecs
 from .nifti_header import Header
 from .seam import ReadOptions
@@ -20,6 +21,9 @@ ORDER_KEY = "VolumeOrder"
 """Key of the JSON by which this library says what the volumes are ordered by; not of BIDS."""
 START_KEY = "VolumeStart"
 """Key of the JSON for the time of each volume where some share one, which BIDS' VolumeTiming may not say."""
+
+LABELS_KEY = "VolumeLabels"
+"""Key of the JSON for labels that BIDS has no word for: a list with a number per volume, or a list of one per slice."""
 
 _LISTS = {"te": "echo_time", "fa": "flip_angle", "ti": "inversion_time"}
 
@@ -45,6 +49,8 @@ def arrangement(header: Header, cars: Sidecars, options: ReadOptions, name: str)
         )
     said = _said_order(cars.json) if orders is None else None
     labels, sources = _json_labels(cars.json, count, orders or said or [])
+    others = _other_labels(cars.json, count, header.shape[2])
+    labels |= {k: v for k, v in others.items() if v.ndim == 1 and k not in labels}
     _diffusion(header, cars, count, labels, sources, name, orders)
     asked = any(o.name == "time" for o in orders or [])
     times = _times(header, cars.json, shape, asked)
@@ -55,7 +61,13 @@ def arrangement(header: Header, cars: Sidecars, options: ReadOptions, name: str)
         if times.doubt:
             warn(f"{name}: {times.doubt}")
     _repetition_time(cars.json, count, labels, sources)
-    return arrange(shape, orders, labels, sources, name, options.duplicates)
+    how = arrange(shape, orders, labels, sources, name, options.duplicates)
+    dims = [v.dim for v in how.volumes]
+    for name_, values in others.items():
+        if values.ndim == 2:
+            same = name_ != "slice_time" and np.array_equal(values, values[:1].repeat(count, axis=0), equal_nan=True)
+            how.coords[name_] = (["slice"], values[0]) if same else ([*dims, "slice"], values[how.numbers])
+    return how
 
 
 def _said_order(content: Mapping[str, Any]) -> list[Order] | None:
@@ -68,6 +80,22 @@ def _said_order(content: Mapping[str, Any]) -> list[Order] | None:
         text = f"{ORDER_KEY} in the JSON sidecar is left out: {error}"
         warn(text)
         return None
+
+
+def _other_labels(content: Mapping[str, Any], count: int, slices: int) -> dict[str, NDArray[np.float64]]:
+    """Labels under a key of our own, of the shape (volumes,) or (volumes, slices); what does not fit is left out."""
+    out: dict[str, NDArray[np.float64]] = {}
+    said = content.get(LABELS_KEY)
+    for name, values in said.items() if isinstance(said, Mapping) else ():
+        try:
+            array = np.array(values, dtype=np.float64)  # null becomes NaN
+        except (TypeError, ValueError):
+            array = np.empty(0)
+        if str(name).isidentifier() and name not in NEVER and array.shape in ((count,), (count, slices)):
+            out[name] = array
+        else:
+            warn(f"the label {name!r} in the JSON sidecar does not fit {count} volumes of {slices} slices: left out")
+    return out
 
 
 def slice_timing(content: Mapping[str, Any], slices: int) -> NDArray[np.float64] | None:

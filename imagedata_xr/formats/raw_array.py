@@ -44,7 +44,7 @@ def value_dtype(stored: np.dtype[Any]) -> np.dtype[Any]:
     """Type of values: float32, float64 where float32 is not exact for all of the stored type, or complex."""
     if stored.kind == "c":
         return stored.newbyteorder("=")
-    exact = (stored.kind in "iu" and stored.itemsize <= 2) or (stored.kind == "f" and stored.itemsize <= 4)
+    exact = stored.itemsize <= {"b": 1, "i": 2, "u": 2, "f": 4}.get(stored.kind, 0)
     return np.dtype(np.float32 if exact else np.float64)
 
 

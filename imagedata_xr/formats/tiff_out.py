@@ -35,7 +35,8 @@ def save(out: Outgoing, place: Path, options: WriteOptions) -> None:
         If no type holds all values exactly.
     """
     content = compact(_content(out, options))
-    if out.image.size * 4 < _LARGEST or out.image.nbytes < _LARGEST:
+    # tifffile takes a single column of ImageJ's for samples of a row
+    if out.spatial[0] > 1 and (out.image.size * 4 < _LARGEST or out.image.nbytes < _LARGEST):
         try:
             _write(replace(out, holds=Holds("TIFF", IMAGEJ)), place, content, False, options)
             return

@@ -139,8 +139,8 @@ def _line(
         if order.by == "diffusion":
             _values(ORDERS["b"], labels, name)
         if order.name == "bvector":
-            keys = [labels[n] for n in ("b_value", *VECTOR) if n in labels]
-            numbers = np.lexsort(tuple(reversed(keys))).astype(np.intp)
+            # by b-value, then as they lie in the file, which is how they were acquired
+            numbers = np.argsort(labels["b_value"], kind="stable").astype(np.intp)
         values = np.arange(numbers.size, dtype=np.float64)
         return numbers, [Volumes(values, _attrs(order, values, sources))]
     values = _values(order, labels, name)

@@ -21,6 +21,7 @@ import imagedata_xr  # noqa: F401  # registers .imd
 from imagedata_xr.errors import ImagedataWarning
 
 CASES = ("ge_dwi_r2", "imd_time", "imd_tra_oblique", "phi_cl_fmri", "sie_fmap_mag5", "sie_hfp_t1")
+CLASSIC = ("ge_mph_des", "ge_nih_4", "imd_rsi_dwi", "imd_sag_oblique", "phi_cl_asl", "sie_fmap_magph3")  # the others
 FORMATS = (".nii", ".mha", ".nrrd", ".mgz", ".mat")
 WITHIN = {".nii": 2e-4, ".mgz": 2e-4}  # mm; their affine has 32 bits
 COUNT = 4000
@@ -100,7 +101,7 @@ def by_octave(path: Path, program: Path) -> tuple[NDArray[np.float64], NDArray[A
     return numbers[: 3 * COUNT].reshape(COUNT, 3), numbers[3 * COUNT :].reshape(-1, COUNT).T
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, *CLASSIC])
 def test_other_programs_find_each_voxel(
     name: str,
     case: Callable[[str], Path],

@@ -25,7 +25,6 @@ class TestNifti(Conformance):
     format, extension = "nifti", ".nii"
     dtypes = WHOLE + FLOATS + COMPLEX
     refused = LONG  # beyond 2**53
-    labels = ("time", "b_value", "b_vector_x", "echo_time", "slice_time")
     exact = 2e-4  # its affine is float32
 
     def warns(self, direction: str) -> bool:

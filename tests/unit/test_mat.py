@@ -268,6 +268,19 @@ def test_texts_and_tables_of_matlab_beside_an_array(name: str, tmp_path: Path) -
     np.testing.assert_array_equal(opened(tmp_path / "a.mat").values[0], VALUES.transpose(2, 0, 1))
 
 
+@pytest.mark.parametrize("kind", [8, 14, 42, 65000])
+@pytest.mark.parametrize("version", ["5", "7"])
+def test_numbers_of_an_unknown_type_are_our_error(kind: int, version: str, tmp_path: Path) -> None:
+    scipy.io.savemat(tmp_path / "a.mat", {"B": VALUES})
+    content = (tmp_path / "a.mat").read_bytes()
+    tag = struct.pack("<2I", 3, VALUES.nbytes)
+    assert content.count(tag) == 1
+    matrix = content[128:].replace(tag, struct.pack("<2I", kind, VALUES.nbytes))
+    (tmp_path / "a.mat").write_bytes(content[:128] + (_packed(matrix) if version == "7" else matrix))
+    with pytest.raises(SourceError, match="unknown type"):  # scipy ends the process
+        opened(tmp_path / "a.mat", errors="raise").load()
+
+
 def test_sparse_arrays_are_none_that_could_be_an_image(tmp_path: Path) -> None:
     mask = scipy.sparse.csc_matrix(np.eye(3) > 0)
     scipy.io.savemat(tmp_path / "a.mat", {"B": VALUES, "mask": mask})

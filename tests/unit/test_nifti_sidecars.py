@@ -418,6 +418,44 @@ def test_bvector_sorts_by_b_value(tmp_path: Path) -> None:
     assert b.tag.values.tolist() == [0, 997.5, 1000, 1000, 1000]
 
 
+def test_volumes_of_equal_b_value_stay_in_their_sequence(tmp_path: Path) -> None:
+    coords = {"b_value": (["tag"], np.array([0.0, 500, 500])), "b_vector_x": (["tag"], np.array([0.0, 1, 0]))}
+    coords |= {"b_vector_y": (["tag"], np.array([0.0, 0, 1])), "b_vector_z": (["tag"], np.zeros(3))}
+    for order in ("bvector", "dti", "none"):
+        image = series([0.0, 1, 2], order=order, units="1", coords=coords)
+        write(image, tmp_path / "a.nii", overwrite=True)
+        back = read(tmp_path / "a.nii")
+        assert back.tag.attrs["order"] == order
+        np.testing.assert_array_equal(back.values, image.values)
+
+
+def test_labels_without_a_word_of_bids_come_back(tmp_path: Path) -> None:
+    coords = {
+        "my_number": (["tag"], np.array([1 / 3, np.nan, 2, 5])), "of_slices": (["slice"], np.array([4.0, 5, 6])),
+        "inversion_time": (["tag", "slice"], np.arange(12.0).reshape(4, 3)),
+        "slice_time": (["tag", "slice"], np.random.default_rng(0).random((4, 3))),
+    }  # fmt: skip
+    image = series([7.5, 2.5, 0, 5], coords=coords)  # read sorted by time
+    write(image, tmp_path / "a.nii")
+    back = read(tmp_path / "a.nii")
+    assert back.tag.values.tolist() == [0, 2.5, 5, 7.5]
+    for name in coords:
+        np.testing.assert_array_equal(back[name].values, image.sortby("tag")[name].values)
+    b = {"b_value": (["tag"], np.array([0.0, 500, 900])), "time": (["tag"], np.array([0.0, 2, 5]))}
+    write(series([0.0, 1, 2], order="dti", units="1", coords=b | {"repetition_time": ([], 900.0)}), tmp_path / "b.nii")
+    assert read(tmp_path / "b.nii").time.values.tolist() == [0, 2, 5]
+
+
+@pytest.mark.parametrize("value", [3, {"x": [1, 2]}, {"x": "abcd"}, {"x": [[1, 2]] * 4}, {"tag": [1, 2, 3, 4]}])
+def test_labels_that_do_not_fit_are_left_out(value: Any, tmp_path: Path) -> None:
+    bare(tmp_path / "a.nii", 2.0, side={"VolumeLabels": value})
+    if value == 3:
+        assert "x" not in read(tmp_path / "a.nii").coords
+        return
+    with pytest.warns(ImagedataWarning, match="does not fit"):
+        assert "x" not in read(tmp_path / "a.nii").coords
+
+
 def test_repetition_time_of_diffusion(tmp_path: Path) -> None:
     image, _ = diffusion()
     write(image.assign_coords(repetition_time=3000.0), tmp_path / "a.nii")

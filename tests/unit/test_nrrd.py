@@ -199,6 +199,15 @@ def test_a_list_of_volumes_at_any_axis(at: int, tmp_path: Path) -> None:
     assert world(image.isel(tag=0))[0] == pytest.approx((-10.5, 20, 33))
 
 
+def test_volumes_between_the_axes_of_a_single_slice(tmp_path: Path) -> None:
+    data = np.arange(40, dtype="<i2").reshape(4, 2, 5)  # row, volume, col
+    path = made(
+        tmp_path, data.tobytes(), sizes="5 2 4", kinds="domain list domain",
+        **{"space directions": "(0.45,0.6,0) none (-1,0.75,0)"},
+    )  # fmt: skip
+    np.testing.assert_array_equal(opened(path).values[:, 0], data.swapaxes(0, 1))
+
+
 def test_volumes_by_time(tmp_path: Path) -> None:
     more = {
         "space directions": PLACE["space directions"] + " none", "units": '"" "" "" "ms"',

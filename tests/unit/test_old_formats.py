@@ -79,6 +79,11 @@ def test_mgh_says_what_it_loses(tmp_path: Path) -> None:
         (coordinates(OBLIQUE) / 3).imd.write(str(tmp_path / "b.mgh"))
 
 
+def test_mgh_names_an_order_that_it_loses(tmp_path: Path) -> None:
+    with pytest.warns(ImagedataWarning, match=r"tag \(te\)"):
+        series(values=[1.5, 2.5], order="te", units="ms").imd.write(str(tmp_path / "a.mgz"))
+
+
 def test_mgh_without_orientation_or_footer(tmp_path: Path) -> None:
     nib_any.save(nib_any.MGHImage(VALUES, AFFINE), tmp_path / "a.mgh")
     data = bytearray((tmp_path / "a.mgh").read_bytes())

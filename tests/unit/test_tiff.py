@@ -83,6 +83,14 @@ def test_imagej_and_others_read_spacing_and_axes(tifffile: Any, sitk: Any, pil: 
         np.testing.assert_array_equal(np.asarray(picture), image.values[1, 1])
 
 
+def test_a_single_column_stays_one(tmp_path: Path, tifffile: Any) -> None:
+    image = series(direction=OBLIQUE).isel(col=[2])
+    image.imd.write(str(tmp_path / "a.tif"))
+    np.testing.assert_array_equal(np.squeeze(tifffile.imread(tmp_path / "a.tif")), image.values[..., 0])
+    back = xr.open_dataarray(str(tmp_path / "a.tif"), engine="imagedata")
+    assert float(abs(image - back).max()) == 0
+
+
 @pytest.mark.parametrize(
     ("dtype", "kept", "ome"),
     [
