@@ -325,7 +325,7 @@ def test_nothing_of_the_patient_is_on_disk(tmp_path: Path, own_folder: Path, mon
     files = series(
         tmp_path / "Zebra^Anna",
         PatientName="Zebra^Anna",
-        PatientID="ID00815",
+        PatientID="ID-QZ-815",
         PatientBirthDate="19610703",
         PatientAddress="Elm Street 7",
         PatientComments="likes jazz",
@@ -342,7 +342,7 @@ def test_nothing_of_the_patient_is_on_disk(tmp_path: Path, own_folder: Path, mon
     assert found.strings("StudyDescription") == [("knee of zebra",)] * 12
     (path,) = own_folder.iterdir()
     content = path.read_bytes().lower() + path.name.encode()
-    words = ("zebra", "anna", "815", "1961", "elm", "jazz", "4711", "tango", "olga", "clinic", str(tmp_path))
+    words = ("zebra", "anna", "qz-815", "1961", "elm", "jazz", "4711", "tango", "olga", "clinic", str(tmp_path))
     assert [word for word in words if word.lower().encode() in content] == []
     assert b"t1 left" in content
 
