@@ -15,6 +15,8 @@ import logging
 import os
 import re
 import shutil
+import subprocess
+import sys
 import tarfile
 import tempfile
 import warnings
@@ -132,9 +134,10 @@ _SECRETS = re.compile(r"M(ü|ue|\\xfc|Ã¼|\?)ller|Bertsen|(?<![\w/_-])P-[127](?
 
 @pytest.fixture
 def nothing_secret(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """See at the end of a test that no log, warning or error of this library named a patient or a password."""
+    """See at the end of a test that no log, warning, error or output of ours named a patient or a password."""
     said: list[str] = []
     plain_warn, plain_error = warnings.warn, ImagedataError.__init__
+    plain_talk = subprocess.Popen.communicate
 
     def warn(message: Any, *args: Any, **more: Any) -> None:
         said.append(f"warning: {message}")
@@ -145,6 +148,13 @@ def nothing_secret(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFix
         said.append(f"error: {args}")
         plain_error(self, *args)
 
+    def communicate(self: Any, *args: Any, **more: Any) -> Any:
+        told = plain_talk(self, *args, **more)
+        if isinstance(self.args, list) and str(self.args[0]) == sys.executable:  # our own; other programs may say more
+            said.extend(f"output: {text!r}" for text in told if text)
+        return told
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", communicate)
     monkeypatch.setattr(warnings, "warn", warn)
     monkeypatch.setattr(ImagedataError, "__init__", error)
     caplog.set_level(logging.DEBUG, logger="imagedata_xr")

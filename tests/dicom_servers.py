@@ -69,8 +69,8 @@ def running(command: list[str], port: int, folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def dcmqrscp(folder: Path, *options: str, move_to: int = 0) -> Iterator[Server]:
-    """DCMTK's archive; `move_to` is the port of IMAGEDATA_XR, to which it may send."""
+def dcmqrscp(folder: Path, *options: str, move_to: int = 0, quota: str = "1024mb") -> Iterator[Server]:
+    """DCMTK's archive; `move_to` is the port of IMAGEDATA_XR, to which it may send, `quota` the most of a study."""
     program = shutil.which("dcmqrscp")
     assert program
     (folder / "db").mkdir(parents=True)
@@ -86,7 +86,7 @@ HostTable END
 VendorTable BEGIN
 VendorTable END
 AETable BEGIN
-ARCHIVE {folder / "db"} RW (200, 1024mb) ANY
+ARCHIVE {folder / "db"} RW (200, {quota}) ANY
 AETable END
 """
     )
@@ -134,6 +134,10 @@ def orthanc(folder: Path, tls: Path | None = None, move_to: int = 0, **changes: 
     with running([program, str(folder / "orthanc.json")], port, folder):
         wait_for_port(web)
         yield Server("orthanc", "ARCHIVE", port, web)
+
+
+SERVERS: dict[str, tuple[Any, str]] = {"orthanc": (orthanc, "Orthanc"), "dcmqrscp": (dcmqrscp, "dcmqrscp")}
+"""Archives, by name: what starts them, and the program that it needs."""
 
 
 def certificates_in(folder: Path, trustme: Any) -> dict[str, Path]:

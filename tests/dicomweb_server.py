@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pydicom
 from pydicom.encaps import generate_frames
@@ -43,6 +44,10 @@ class Service:
         Where binary values are said to be; empty for the service itself.
     fail : dict
         By a part of a path: states of HTTP, or "cut", that its next requests get.
+    most : int
+        Rows that it gives at once.
+    pages : bool
+        Whether it gives the others when it is asked for them.
     asked : list of str
         Paths, without the service.
     who : list of str
@@ -54,6 +59,8 @@ class Service:
     frame: Callable[[str, bytes], tuple[str, bytes]] = _sent
     bulk: str = ""
     fail: dict[str, list[int | str]] = field(default_factory=dict)
+    most: int = 1000
+    pages: bool = True
     asked: list[str] = field(default_factory=list)
     who: list[str] = field(default_factory=list)
     root: str = ""
@@ -111,6 +118,8 @@ class _Handler(BaseHTTPRequestHandler):
         if len(words) % 2:
             keys = {"studies": "StudyInstanceUID", "series": "SeriesInstanceUID", "instances": "SOPInstanceUID"}
             found = {str(ds[keys[words[-1]]].value): ds for ds in mine.values()}
+            offset = int(parse_qs(urlsplit(self.path).query).get("offset", ["0"])[0])
+            found = dict(list(found.items())[offset if service.pages else 0 :][: service.most])
             wanted = (*keys.values(), "SOPClassUID", "SeriesNumber", "Modality")
             return "application/dicom+json", json.dumps([_row(ds, wanted) for ds in found.values()]).encode()
         if "instances" not in named:

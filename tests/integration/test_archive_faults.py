@@ -11,32 +11,22 @@ from typing import Any
 import multiframe
 import numpy as np
 import phantoms
+import pydicom
 import pytest
 import xarray as xr
-from dicom_servers import Server, certificates_in, dcmqrscp, fill, free_port, orthanc
+from dicom_servers import SERVERS, Server, dcmqrscp, fill, free_port, orthanc, storescp
+from dicomweb_server import service
 from phantoms import ANNA, BERT, make, opened
 from proxy import Proxy, proxy
 
-from imagedata_xr.errors import NotFoundError, SourceError
+from imagedata_xr.errors import ImagedataWarning, NotFoundError, SourceError
 from imagedata_xr.stores.network import transfers
 from imagedata_xr.stores.network.dimse import listing
 from imagedata_xr.stores.network.report import SendError
 
 pytestmark = pytest.mark.usefixtures("nothing_secret")
 
-SERVERS: dict[str, tuple[Any, str]] = {"orthanc": (orthanc, "Orthanc"), "dcmqrscp": (dcmqrscp, "dcmqrscp")}
 SERIES = "1.2.826.0.1.3680043.8.498.80"
-
-
-@pytest.fixture(scope="module", params=SERVERS)
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, require_program: Any, require_module: Any
-) -> Iterator[Server]:
-    start, program = SERVERS[request.param]
-    require_program(program)
-    require_module("pynetdicom")
-    with start(tmp_path_factory.mktemp(request.param) / "server") as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -159,8 +149,6 @@ def test_sending_that_breaks_always_is_reported_and_resumed(
 
 
 def _series(error: SendError) -> str:
-    import pydicom
-
     assert error.resume is not None
     sink: Any = getattr(error.resume, "__self__")  # noqa: B009
     return str(pydicom.dcmread(sink.images[0].path, stop_before_pixels=True).SeriesInstanceUID)
@@ -174,37 +162,136 @@ def test_sending_that_breaks_once_is_completed(filled: Server, faulty: Proxy, fo
     np.testing.assert_array_equal(read(f"{filled.url}//{ANNA.study}/{written.series}"), opened(folder) + 1)
 
 
+# --- archives that say what is not so --------------------------------------------------------------------------------
+
+
+def test_what_dcmqrscp_said_it_stored_and_threw_away_does_not_count(
+    tmp_path: Path, folder: Path, require_program: Any, require_module: Any
+) -> None:
+    """It makes room for each image by removing an older one of the study, and answers 0x0000 to all."""
+    require_program("dcmqrscp")
+    require_module("pynetdicom")
+    with dcmqrscp(tmp_path / "server", quota="40kb") as own:
+        with pytest.raises(SendError, match=r"said it stored .* that it does not list") as error:
+            (opened(folder) + 1).imd.write(own.url, storage_options={"retries": 0})
+        report = error.value.report
+        there = {
+            row["address"].rpartition("/")[2] for row in listing(f"{own.url}//{ANNA.study}/{_series(error.value)}")
+        }
+    assert set(report.stored) == there
+    assert len(report.stored) + len(report.unknown) == 20
+    assert 0 < len(report.stored) < 20
+    assert report.unlisted == report.unknown
+
+
+def test_what_orthanc_filtered_does_not_count(
+    tmp_path: Path, folder: Path, require_program: Any, require_module: Any
+) -> None:
+    """A filter of its administrator drops an image, of which it says that it was stored."""
+    require_program("Orthanc")
+    require_module("pynetdicom")
+    script = tmp_path / "filter.lua"
+    script.write_text("n = 0\nfunction ReceivedInstanceFilter(dicom, origin, info)\n n = n + 1\n return n ~= 3\nend\n")
+    image = opened(folder).isel(slice=slice(0, 6)) + 1
+    with orthanc(tmp_path / "server", LuaScripts=[str(script)], LimitFindInstances=5) as own:
+        with pytest.raises(SendError, match="5 stored, 1 unknown") as error:
+            image.imd.write(own.url, storage_options={"retries": 0})
+        assert error.value.resume is not None
+        with pytest.warns(ImagedataWarning, match="could not be asked"):  # six are more than five
+            assert error.value.resume().complete  # the next one is let through
+        web = f"dicomweb+http://127.0.0.1:{own.web}/dicom-web"
+        written = (image + 1).imd.write(web)  # which answers questions with five images at a time
+        found = xr.open_dataarray(f"{web}/studies/{ANNA.study}/series/{written.series}", engine="imagedata")
+        np.testing.assert_array_equal(found, image + 1)
+
+
+def test_one_image_that_a_real_receiver_has_no_room_for(
+    tmp_path: Path, folder: Path, require_program: Any, require_module: Any
+) -> None:
+    """DCMTK's receiver answers 0xA700 where it can't make a file: a folder has its name."""
+    require_program("storescp")
+    require_module("pynetdicom")
+    image = opened(folder).isel(slice=slice(0, 5))
+    uid = str(image.imd.header[0, 2].SOPInstanceUID)
+    with storescp(tmp_path / "server") as own:
+        (tmp_path / "server" / "taken" / f"MR.{uid}").mkdir()
+        options = {"resend": True, "retries": 0}
+        with pytest.raises(SendError, match="4 stored, 1 failed") as error:
+            image.imd.write(own.url, keep_uid=True, storage_options=options)
+        assert error.value.report.failed == {uid: "status 0xA700"}
+        (tmp_path / "server" / "taken" / f"MR.{uid}").rmdir()
+        assert error.value.resume is not None
+        assert error.value.resume().complete
+    assert len([p for p in (tmp_path / "server" / "taken").iterdir() if p.is_file()]) == 5
+
+
+def test_a_service_that_gives_few_rows_at_once_is_asked_again(folder: Path, require_module: Any) -> None:
+    require_module("requests")
+    with service() as web:
+        web.add(folder)
+        web.most = 7
+        found = xr.open_dataarray(f"{web.url}/studies/{ANNA.study}/series/{SERIES}", engine="imagedata")
+        np.testing.assert_array_equal(found, opened(folder))
+        web.most, web.pages = 7, False  # it gives no more, however often it is asked
+        web.files = dict(list(web.files.items())[::-1])
+        options = {"username": "someone", "password": "sesame"}  # to whom nothing was given yet
+        again = xr.open_dataarray(
+            f"{web.url}/studies/{ANNA.study}/series/{SERIES}", engine="imagedata", storage_options=options
+        )
+        np.testing.assert_array_equal(again, opened(folder))
+
+
+@pytest.mark.parametrize("part", ["/instances", "/series", "/studies"])
+def test_an_answer_that_is_cut_is_said(folder: Path, part: str, require_module: Any) -> None:
+    require_module("requests")
+    with service() as web:
+        web.add(folder)
+        web.fail[part] = ["cut"] * 99
+        with pytest.raises(SourceError, match="cut within an answer"):
+            read(f"{web.url}/studies/{ANNA.study}/series/{SERIES}", token="sesame")
+
+
+@pytest.mark.filterwarnings("error")
+def test_studies_by_accession_numbers_of_any_form(server: Server, tmp_path: Path) -> None:
+    """One of the form of a UID, and numbers of series that are negative or none."""
+    who = replace(BERT, study="1.2.826.0.1.3680043.8.498.9")
+    for file in make(tmp_path / "in", phantoms.ct(who=who, uid="1.2.826.0.1.3680043.8.498.95", number=-4)):
+        ds = pydicom.dcmread(file)
+        ds.AccessionNumber = "2024.815"
+        ds.save_as(file)
+    (opened(tmp_path / "in")).imd.write(server.url, keep_uid=True, storage_options={"resend": True})
+    for path in ("//2024.815/-4", "/P-2/2024.815/1.2.826.0.1.3680043.8.498.95", f"//{who.study}/-4"):
+        np.testing.assert_array_equal(read(f"{server.url}{path}"), opened(tmp_path / "in"))
+    with pytest.raises(SourceError, match="neither a UID nor a series number"):
+        read(f"{server.url}//2024.815/\u00b2")
+
+
 # --- TLS -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory, require_module: Any) -> dict[str, Path]:
-    return certificates_in(tmp_path_factory.mktemp("certificates"), require_module("trustme"))
-
-
-def secured(files: dict[str, Path], name: str) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=files["ca.pem"])
+def secured(certificates: dict[str, Path], name: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates["ca.pem"])
     context.verify_mode = ssl.CERT_REQUIRED
-    context.load_cert_chain(files[name] / "cert.pem", files[name] / "key.pem")
+    context.load_cert_chain(certificates[name] / "cert.pem", certificates[name] / "key.pem")
     return context
 
 
-def test_encrypted(filled: Server, folder: Path, files: dict[str, Path]) -> None:
-    own = {"cert": files["client"] / "cert.pem", "key": files["client"] / "key.pem"}
-    options = {"ca": files["ca.pem"], **own}
-    with proxy(filled.port, secured(files, "right")) as front:
+def test_encrypted(filled: Server, folder: Path, certificates: dict[str, Path]) -> None:
+    own = {"cert": certificates["client"] / "cert.pem", "key": certificates["client"] / "key.pem"}
+    options = {"ca": certificates["ca.pem"], **own}
+    with proxy(filled.port, secured(certificates, "right")) as front:
         url = before(filled, front).replace("dicom://", "dicom+tls://")
         image = read(f"{url}//{ANNA.study}/{SERIES}", **options)
         np.testing.assert_array_equal(image, opened(folder))
         sent = (image * 2).imd.write(url, storage_options=options)
         np.testing.assert_array_equal(read(f"{url}//{ANNA.study}/{sent.series}", **options), image * 2)
-        strange: dict[str, Any] = {"ca": files["stranger.pem"], **own}
-        for bad, said in ((strange, "not accepted"), ({"ca": files["ca.pem"]}, "certificate")):
+        strange: dict[str, Any] = {"ca": certificates["stranger.pem"], **own}
+        for bad, said in ((strange, "not accepted"), ({"ca": certificates["ca.pem"]}, "certificate")):
             with pytest.raises(SourceError, match=said):
                 read(f"{url}//{ANNA.study}/{SERIES}", retries=0, **bad)
         with pytest.raises(SourceError, match="ends the association"):  # not encrypted, to a port that is
             read(f"{before(filled, front)}//{ANNA.study}/{SERIES}", retries=0)
-    with proxy(filled.port, secured(files, "wrong")) as front:
+    with proxy(filled.port, secured(certificates, "wrong")) as front:
         url = before(filled, front).replace("dicom://", "dicom+tls://")
         with pytest.raises(SourceError, match="not valid for"):
             read(f"{url}//{ANNA.study}/{SERIES}", retries=0, **options)

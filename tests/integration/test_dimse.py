@@ -15,7 +15,7 @@ import pydicom
 import pytest
 import xarray as xr
 from click.testing import CliRunner
-from dicom_servers import Server, certificates_in, dcmqrscp, fill, free_port, orthanc
+from dicom_servers import SERVERS, Server, dcmqrscp, fill, free_port, orthanc
 from phantoms import ANNA, ANNA_LATER, BERT, make, opened
 
 import imagedata_xr
@@ -25,22 +25,6 @@ from imagedata_xr.stores.network import transfers
 from imagedata_xr.stores.network.report import SendError
 
 pytestmark = pytest.mark.usefixtures("nothing_secret")
-
-SERVERS: dict[str, tuple[Any, str]] = {"orthanc": (orthanc, "Orthanc"), "dcmqrscp": (dcmqrscp, "dcmqrscp")}
-
-
-@pytest.fixture(scope="module", params=SERVERS)
-def server(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    require_program: Any,
-    require_module: Any,
-) -> Iterator[Server]:
-    start, program = SERVERS[request.param]
-    require_program(program)
-    require_module("pynetdicom")
-    with start(tmp_path_factory.mktemp(request.param) / "server") as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -416,11 +400,6 @@ def test_no_log_names_the_patient(archive: Server, caplog: pytest.LogCaptureFixt
 
 
 # --- TLS -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory, require_module: Any) -> dict[str, Path]:
-    return certificates_in(tmp_path_factory.mktemp("certificates"), require_module("trustme"))
 
 
 @pytest.fixture(scope="module")

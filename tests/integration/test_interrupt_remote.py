@@ -14,7 +14,7 @@ import fsspec
 import phantoms
 import pytest
 import xarray as xr
-from dicom_servers import Server, dcmqrscp, fill, orthanc
+from dicom_servers import SERVERS, Server, fill, orthanc
 from phantoms import ANNA, make
 from xnat_server import Scan, Standin, standin
 
@@ -40,9 +40,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("series")
     make(place, phantoms.mr(shape=(2, 10, 6, 8), uid=SERIES))
     return place
-
-
-SERVERS: dict[str, tuple[Any, str]] = {"orthanc": (orthanc, "Orthanc"), "dcmqrscp": (dcmqrscp, "dcmqrscp")}
 
 
 @pytest.fixture(params=SERVERS)

@@ -15,7 +15,7 @@ import phantoms
 import pytest
 import xarray as xr
 from click.testing import CliRunner
-from dicom_servers import dcmqrscp, fill, orthanc
+from dicom_servers import SERVERS, fill, orthanc
 from phantoms import ANNA, make, opened
 from proxy import proxy
 
@@ -25,7 +25,6 @@ from imagedata_xr.stores.network import transfers
 
 pytestmark = pytest.mark.usefixtures("nothing_secret")
 
-SERVERS: dict[str, tuple[Any, str]] = {"orthanc": (orthanc, "Orthanc"), "dcmqrscp": (dcmqrscp, "dcmqrscp")}
 SERIES = "1.2.826.0.1.3680043.8.498.81"
 SIZE = 20 * 64 * 64 * 2
 

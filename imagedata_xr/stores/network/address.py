@@ -12,6 +12,7 @@ FORM = "dicom://host:port/AET[/patient[/study or accession number[/series or its
 SCHEMES = {"dicom": False, "dicom+tls": True}
 """Schemes, and whether they mean an encrypted connection."""
 
+_NUMBER = re.compile(r"\s*[-+]?[0-9]{1,11}\s*")
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 
 
@@ -76,6 +77,11 @@ def is_uid(text: str) -> bool:
     return _UID.fullmatch(text) is not None and len(text) <= 64
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a number of a series (VR IS), which may be negative."""
+    return _NUMBER.fullmatch(text) is not None
+
+
 def parse(url: str) -> Address:
     """Parse an address.
 
@@ -115,7 +121,7 @@ def parse(url: str) -> Address:
     aet, patient, study, series, image = [*parts, "", "", "", ""][:5]
     if any(c in part for part in (patient, study, series) for c in "*?\\"):
         raise SourceError("wildcards in the address of an archive are not possible: leave the part empty for all")
-    if series and not series.strip().isdigit() and not is_uid(series):
+    if series and not is_number(series) and not is_uid(series):
         raise SourceError("the series is neither a UID nor a series number")
     if series and not study:
         raise SourceError(f"the address of an archive has the form {FORM}: a series needs its study")

@@ -23,10 +23,12 @@ class Report:
     failed : dict
         Refused, with the reason.
     unknown : list of str
-        Sent without an answer: they may be stored or not.
+        Sent without an answer, or not listed by the archive that said it stored them: they may be stored or not.
     not_sent : list of str
     committed : list of str
         The archive confirmed that it keeps them (storage commitment).
+    unlisted : list of str
+        Those of the unknown that the archive said it stored, and does not list.
     """
 
     stored: list[str] = field(default_factory=list)
@@ -35,6 +37,7 @@ class Report:
     unknown: list[str] = field(default_factory=list)
     not_sent: list[str] = field(default_factory=list)
     committed: list[str] = field(default_factory=list)
+    unlisted: list[str] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -56,13 +59,15 @@ class Report:
         }
         text = ", ".join(f"{n} {name}" for name, n in counts.items() if n or name == "stored")
         reasons = sorted({*self.failed.values()})
+        if self.unlisted:
+            reasons.insert(0, f"the archive said it stored {len(self.unlisted)} that it does not list")
         return text + (f" ({'; '.join(reasons[:3])})" if reasons else "")
 
 
 def forget(report: Report, uid: str) -> None:
     """Take back what a report says of an image that is sent again."""
     report.failed.pop(uid, None)
-    for listed in (report.not_sent, report.unknown):
+    for listed in (report.not_sent, report.unknown, report.unlisted):
         if uid in listed:
             listed.remove(uid)
 

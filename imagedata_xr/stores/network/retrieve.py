@@ -31,9 +31,9 @@ from ..implementation import CLASS_UID, VERSION_NAME
 from ..progress import Meter
 from .address import Address
 from .association import MOST_CONTEXTS, NothingAcceptedError, associated, comment, context, listening, status_of
-from .query import Series, finding, images_of, series_of
+from .query import Series, finding, images_of, series_of, warn_if_short
 from .settings import Settings
-from .transfers import Held, Incoming, held, key_of
+from .transfers import Held, Incoming, held, is_whole, key_of
 
 STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
@@ -88,7 +88,7 @@ def fetch(address: Address, settings: Settings) -> list[Held]:
 def _one(address: Address, settings: Settings, series: Series, images: dict[str, str], meter: Meter) -> Held:
     key = key_of(address.server, f"{settings.aet}\0{settings.username}", series.uid)
     here = held(key, settings.keep)
-    if set(here) == set(images):
+    if is_whole(here, images, series.count):
         meter.add(len(images))
         return here
     known = {uid: path for uid, path in here.items() if uid in images}
@@ -107,9 +107,8 @@ def _one(address: Address, settings: Settings, series: Series, images: dict[str,
                 f"{address.server}: {len(lost)} of the {len(images)} images of a series did not arrive"
                 f"{f': {why}' if why else ''}. Nothing of it is kept"
             )
-        strange = set(incoming.names) - set(images)
-        for uid in strange:  # of another series, or stored since the question
-            del incoming.names[uid]
+        incoming.keep_of(series.uid, images)
+        warn_if_short(address.server, series, len(incoming.names))
         return incoming.finish()
 
 

@@ -21,7 +21,8 @@ from ..progress import Meter
 from .address import Address
 from .association import MOST_CONTEXTS, NothingAcceptedError, associated, comment, context, status_of
 from .commitment import commit
-from .query import finding, held_already
+from .listed import check_listed
+from .query import finding, held_already, listed_now
 from .report import Report, SendError, forget, told_if_interrupted
 from .settings import Settings
 
@@ -191,6 +192,8 @@ def send(address: Address, settings: Settings, images: Sequence[Image], report: 
             pending = _attempt(address, settings, pending, report, meter)
             if not pending:
                 break
+    if settings.verify:
+        check_listed(address.server, images, report, lambda some: _listed(address, settings, some), settings.retries)
     if not report.complete:
         raise SendError(
             f"{address.server}: {report.summary()}. The report of this error tells what became of each image; its "
@@ -224,6 +227,11 @@ def _refuse_known(address: Address, settings: Settings, images: Sequence[Image])
             f"{address.server} holds {len(known)} of the {len(images)} images under the same UIDs already. What "
             "differs from them needs new UIDs; storage_options={'resend': True} sends them all the same"
         )
+
+
+def _listed(address: Address, settings: Settings, images: Sequence[Any]) -> set[str]:
+    with finding(address, settings) as assoc:
+        return listed_now(assoc, images)
 
 
 def _attempt(

@@ -44,6 +44,8 @@ class Settings:
         Allow images under UIDs that the archive holds already.
     commit : bool
         Ask the archive to confirm that it keeps what it got (storage commitment).
+    verify : bool
+        Ask, after images were sent, whether the archive lists them.
     keep : bool
         Keep what was fetched in the cache folder of the user, in place of one that is gone when the process ends.
     lazy : bool
@@ -64,6 +66,7 @@ class Settings:
     token: str = ""
     resend: bool = False
     commit: bool = False
+    verify: bool = True
     keep: bool = False
     lazy: bool = False
 

@@ -17,10 +17,12 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
+
+import pydicom
 
 from ...errors import SourceError
 from ...options import cache_folder, options
@@ -56,6 +58,11 @@ def held(key: str, keep: bool) -> Held:
 def versions(prefix: str, keep: bool) -> list[str]:
     """Keys that begin with a prefix, under which something is here."""
     return sorted(path.name for path in _root(keep).glob(f"{prefix}*") if "." not in path.name)
+
+
+def is_whole(here: Held, images: Collection[str], count: int | None) -> bool:
+    """Whether what is here is a whole series: all images that are listed, and as many as the archive says it has."""
+    return set(here) == set(images) or (count == len(here) and set(here) > set(images))
 
 
 class Incoming:
@@ -99,6 +106,14 @@ class Incoming:
             except OSError:
                 shutil.copyfile(path, mine)
             self.took(uid, mine)
+
+    def keep_of(self, series: str, images: Collection[str]) -> None:
+        """Let go of images that came unlisted, unless they are of the series: a listing may be cut short."""
+        for uid in set(self.names) - set(images):
+            path = self.stage / self.names[uid]
+            ds = pydicom.dcmread(path, specific_tags=["SeriesInstanceUID"], stop_before_pixels=True)
+            if str(ds.get("SeriesInstanceUID", "")) != series:
+                del self.names[uid]
 
     def finish(self) -> Held:
         """Let the folder appear; where another process was quicker with the same images, theirs is taken."""

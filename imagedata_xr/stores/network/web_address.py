@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
 from ...errors import SourceError
-from .address import is_uid
+from .address import is_number, is_uid
 
 FORM = (
     "dicomweb+https://host/path[/patients/ID][/studies/UID or accession number[/series/UID or number[/instances/UID]]]"
@@ -89,7 +89,7 @@ def parse(url: str) -> WebAddress:
     address = WebAddress(base, *(named.get(word, "") for word in words))
     if address.series and not address.study:
         raise SourceError(f"an address of DICOMweb has the form {FORM}: a series needs its study")
-    if address.series and not address.series.isdigit() and not is_uid(address.series):
+    if address.series and not is_number(address.series) and not is_uid(address.series):
         raise SourceError("the series is neither a UID nor a series number")
     if address.image and not (is_uid(address.image) and address.series):
         raise SourceError("an image is named by its UID, below its study and series")

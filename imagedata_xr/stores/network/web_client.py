@@ -42,8 +42,14 @@ class Client:
         """Close the connection."""
         self.session.close()
 
-    def ask(self, path: str, keys: Mapping[str, str], fields: Iterable[str]) -> list[dict[str, Any]]:
-        """Ask (QIDO-RS) for everything below a path that matches; rows are DICOM JSON."""
+    def ask(
+        self, path: str, keys: Mapping[str, str], fields: Iterable[str], count: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Ask (QIDO-RS) for everything below a path that matches; rows are DICOM JSON.
+
+        A service may give fewer rows at once than it is asked for. So it is asked for more until there are `count`,
+        or none is left.
+        """
         rows: list[dict[str, Any]] = []
         while True:
             query: list[tuple[str, str]] = [*keys.items(), *(("includefield", f) for f in fields)]
@@ -56,7 +62,7 @@ class Client:
             known = {repr(row) for row in rows}
             new = [row for row in page if repr(row) not in known]
             rows += new
-            if len(page) < _PAGE or not new:
+            if not new or (count is not None and len(rows) >= count):
                 return rows
 
     def _json(self, answer: requests.Response) -> list[dict[str, Any]]:
@@ -82,6 +88,8 @@ class Client:
         SourceError
             For another failure; nothing that the service wrote is repeated, since it may name a patient.
         """
+        import requests
+
         answer = exchange(
             self.session, self.settings, self.address.server, method, f"{self.address.base}{path}",
             again=method == "GET", body=body, allow_redirects=method == "GET", **more,
@@ -92,6 +100,9 @@ class Client:
             if not answer.ok and answer.status_code not in accept:
                 raise SourceError(f"{self.address.server}: {_meaning(answer.status_code)}")
             yield answer
+        except requests.exceptions.RequestException:
+            # not chained: it holds the request, and with it a password
+            raise SourceError(f"{self.address.server}: the connection was cut within an answer") from None
         finally:
             answer.close()
 

@@ -16,9 +16,9 @@ from fsspec import AbstractFileSystem
 from ...errors import NotFoundError, SourceError
 from ..files import File, local
 from .multipart import boundary_of, parts
-from .query import Series
+from .query import Series, warn_if_short
 from .settings import Settings, settings_for
-from .transfers import held
+from .transfers import held, is_whole
 from .web_address import WebAddress
 from .web_client import Client
 from .web_frames import NATIVE, fetch_frames
@@ -243,9 +243,10 @@ def lazy_files(address: WebAddress, settings: Settings) -> list[File]:
         for series in series_of(client, address):
             images = set(images_of(client, series))
             here = held(key_for(client, series), settings.keep)
-            if set(here) == images:
+            if is_whole(here, images, series.count):
                 out += [File(local(), str(path)) for uid, path in here.items() if address.image in ("", uid)]
                 continue
+            warn_if_short(address.server, series, len(images))
             if address.image:
                 images &= {address.image}
             if images:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
 from ...errors import NotFoundError, SourceError
 from .address import is_uid
-from .query import Series, numbered
+from .query import Series, exact, numbered
 from .web_address import WebAddress
 from .web_client import Client, value
 
@@ -27,7 +28,7 @@ def series_of(client: Client, address: WebAddress) -> list[Series]:
     found: list[Series] = []
     for study in _studies(client, address):
         keys = {"SeriesInstanceUID": address.series} if is_uid(address.series) else {}
-        rows = client.ask(f"/studies/{study}/series", keys, _SERIES)
+        rows = client.ask(f"/studies/{study}/series", keys, _SERIES, count=1 if keys else None)
         found += [_series(study, row) for row in rows]
     if address.series and is_uid(address.series):
         found = [s for s in found if s.uid == address.series]
@@ -56,12 +57,12 @@ def _studies(client: Client, address: WebAddress) -> list[str]:
         raise SourceError(
             f"{address.server} is a whole archive: name a study, an accession number or a patient (imd ls lists them)"
         )
-    rows = client.ask("/studies", keys, FIELDS)
-    tags = {"PatientID": "00100020", "StudyInstanceUID": "0020000D", "AccessionNumber": "00080050"}
-    # some services match parts, or pass over keys they do not know; they need not tell an accession number
-    exact = [r for r in rows if all(value(r, tags[k]).strip() in (v.strip(), "") for k, v in keys.items())]
-    uids = list(dict.fromkeys(value(row, "0020000D") for row in exact))
-    if address.study and not is_uid(address.study) and len(uids) > 1:
+    rows = _told(client, keys)
+    if not rows and "StudyInstanceUID" in keys:  # accession numbers may have the form of a UID
+        keys["AccessionNumber"] = keys.pop("StudyInstanceUID")
+        rows = _told(client, keys)
+    uids = list(dict.fromkeys(value(row, "0020000D") for row in rows))
+    if "AccessionNumber" in keys and len(uids) > 1:
         raise SourceError(
             f"{len(uids)} studies have this accession number; name one by its UID: {', '.join(sorted(uids)[:10])}"
         )
@@ -70,7 +71,15 @@ def _studies(client: Client, address: WebAddress) -> list[str]:
     return [quote(uid, safe=".") for uid in uids]
 
 
+def _told(client: Client, keys: dict[str, str]) -> list[dict[str, Any]]:
+    """Studies that are what was asked for: some services match parts, or pass over keys they do not know."""
+    tags = {"PatientID": "00100020", "StudyInstanceUID": "0020000D", "AccessionNumber": "00080050"}
+    rows = client.ask("/studies", keys, FIELDS, count=1 if "StudyInstanceUID" in keys else None)
+    told = [{k: value(row, tags[k]) for k in keys} for row in rows]
+    return [row for row, right in zip(rows, exact(client.address.server, told, keys), strict=True) if right]
+
+
 def images_of(client: Client, series: Series) -> dict[str, str]:
     """SOP Instance UID and class of each image of a series."""
-    rows = client.ask(f"/studies/{series.study}/series/{series.uid}/instances", {}, ())
+    rows = client.ask(f"/studies/{series.study}/series/{series.uid}/instances", {}, (), series.count)
     return {value(row, "00080018"): value(row, "00080016") for row in rows if value(row, "00080018")}

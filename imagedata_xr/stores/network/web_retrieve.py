@@ -9,9 +9,9 @@ import pydicom
 from ...errors import SourceError
 from ..progress import Meter
 from .multipart import boundary_of, parts
-from .query import Series
+from .query import Series, warn_if_short
 from .settings import Settings
-from .transfers import Held, Incoming, held, key_of
+from .transfers import Held, Incoming, held, is_whole, key_of
 from .web_address import WebAddress
 from .web_client import Client
 from .web_query import images_of, series_of
@@ -46,7 +46,7 @@ def _one(client: Client, series: Series, images: set[str], meter: Meter) -> Held
     settings = client.settings
     key = key_for(client, series)
     here = held(key, settings.keep)
-    if set(here) == images:
+    if is_whole(here, images, series.count):
         meter.add(len(images))
         return here
     known = {uid: path for uid, path in here.items() if uid in images}
@@ -61,8 +61,8 @@ def _one(client: Client, series: Series, images: set[str], meter: Meter) -> Held
                 f"{client.address.server}: {len(lost)} of the {len(images)} images of a series did not arrive. Nothing "
                 "of it is kept"
             )
-        for uid in set(incoming.names) - images:  # stored since the question
-            del incoming.names[uid]
+        incoming.keep_of(series.uid, images)
+        warn_if_short(client.address.server, series, len(incoming.names))
         return incoming.finish()
 
 

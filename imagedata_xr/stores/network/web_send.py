@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ...errors import NotFoundError, SourceError
 from ..progress import Meter
+from .listed import check_listed
 from .query import Series
 from .report import Report, SendError, forget, told_if_interrupted
 from .settings import Settings
@@ -49,12 +51,29 @@ def send(address: WebAddress, settings: Settings, images: Sequence[Image], repor
                 pending = _attempt(client, pending, report, meter, tries_left)
                 if not pending:
                     break
+        if settings.verify:
+            check_listed(address.server, images, report, lambda some: _listed(client, some), settings.retries)
     if not report.complete:
         raise SendError(
             f"{address.server}: {report.summary()}. The report of this error tells what became of each image; its "
             "resume() sends the rest",
             report,
         )
+
+
+def _listed(client: Client, images: Sequence[Any]) -> set[str]:
+    """Which of some images the service lists; one by one where it limits the number of its answers."""
+    found: set[str] = set()
+    for study, series in dict.fromkeys((i.study, i.series) for i in images):
+        with suppress(NotFoundError):  # nothing of it is there
+            found |= set(images_of(client, Series(study, series)))
+    for image in images:
+        if image.uid not in found:
+            with suppress(NotFoundError):
+                path = f"/studies/{image.study}/series/{image.series}/instances"
+                rows = client.ask(path, {"SOPInstanceUID": image.uid}, (), count=1)
+                found |= {value(row, "00080018") for row in rows} & {image.uid}
+    return found
 
 
 def _refuse_known(client: Client, images: Sequence[Image]) -> None:
