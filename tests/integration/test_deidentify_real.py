@@ -103,4 +103,4 @@ def test_everything_else_is_as_it_was(name: str, private: bool, case: Callable[[
                 assert days.total_seconds() % 86400 == 0
                 assert days.days >= 365
             else:
-                np.testing.assert_allclose(values, was, atol=1e-6, err_msg=label)
+                np.testing.assert_allclose(values, was, rtol=1e-5, atol=1e-6, err_msg=label)

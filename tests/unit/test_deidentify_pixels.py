@@ -64,7 +64,9 @@ def test_comments_of_compressed_frames_go_and_pixels_stay(
     assert ds.file_meta.TransferSyntaxUID == JPEG + syntax
     assert len(ds.PixelData) == len(pydicom.dcmread(tmp_path / "in" / "0").PixelData)
     np.testing.assert_array_equal(phantoms.opened(tmp_path / "out").values, before.values)
-    np.testing.assert_array_equal(ds.pixel_array, pydicom.dcmread(tmp_path / "in" / "0").pixel_array)
+    frame_out = pydicom.encaps.get_frame(ds.PixelData, 0, number_of_frames=1)
+    decode = getattr(codecs, name.replace("encode", "decode"))  # not by our reader
+    np.testing.assert_array_equal(decode(frame_out), decode(data))
 
 
 def test_nothing_stands_behind_native_pixels(tmp_path: Path) -> None:
