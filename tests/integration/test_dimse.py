@@ -393,8 +393,12 @@ def test_a_short_delivery_is_an_error_and_nothing_is_kept(server: Server, tmp_pa
 
 def test_no_log_names_the_patient(archive: Server, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     caplog.set_level("DEBUG", logger="imagedata_xr")
+    caplog.set_level("INFO", logger="pynetdicom")  # as of a user who asks for all that is worth knowing
+    tree = xr.open_datatree(f"{archive.url}/P-1", engine="imagedata")
     image = xr.open_dataarray(f"{archive.url}/P-1/{ANNA.study}/5", engine="imagedata")
     (image + 1).imd.write(archive.url)
+    assert tree.leaves
+    assert [one for one in caplog.records if one.name.startswith("pynetdicom")]
     for name in ("P-1", "Müller", "M\\xfcller"):
         assert name not in caplog.text
 

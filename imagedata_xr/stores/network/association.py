@@ -30,11 +30,16 @@ class NothingAcceptedError(SourceError):
 
 
 def pynetdicom() -> Any:
-    """Import pynetdicom, or say how to get it."""
+    """Import pynetdicom, or say how to get it.
+
+    It would log what was asked for and each answer, names of patients among them, at the level INFO.
+    """
     try:
         import pynetdicom as module
+        from pynetdicom import _config
     except ImportError:
         raise SourceError("addresses of DICOM archives need pynetdicom: pip install 'imagedata-xr[net]'") from None
+    _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
     return module
 
 
