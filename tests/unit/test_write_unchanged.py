@@ -222,3 +222,13 @@ def test_values_of_another_image_that_are_its_stored_integers_are_no_unchanged_i
     assert new.ImageType[0] == "DERIVED"
     values = new.pixel_array * float(new.RescaleSlope) + float(new.RescaleIntercept)
     assert np.array_equal(values, image.values[0, 0])
+
+
+@pytest.mark.parametrize("description", ["plain", "größer", "Ελλάδα", "脳"])
+def test_a_description_in_other_characters_keeps_all_texts(description: str, tmp_path: Path) -> None:
+    make(tmp_path / "in", phantoms.mr(shape=(1, 2, 4, 4)))
+    opened(tmp_path / "in").imd.write(tmp_path / "out", series_description=description)
+    for file in sorted((tmp_path / "out").rglob("*.dcm")):
+        ds = pydicom.dcmread(file)
+        assert ds.SeriesDescription == description
+        assert ds.PatientName == "Müller^Zoé"

@@ -44,6 +44,19 @@ def set_charset(ds: pydicom.Dataset, term: str) -> None:
     _check(ds, codec, term)
 
 
+def holds(ds: pydicom.Dataset, text: str) -> bool:
+    """Whether a header's character set knows all characters of a text."""
+    said = ds.get("SpecificCharacterSet") or _DEFAULT
+    terms = [said] if isinstance(said, str) else list(said)
+    for codec in ["ascii"] if terms == [_DEFAULT] else convert_encodings(terms):
+        try:
+            text.encode(codec)
+        except (UnicodeEncodeError, LookupError):
+            continue
+        return True
+    return False
+
+
 def _check(ds: pydicom.Dataset, codec: str, term: str) -> None:
     for element in ds:
         if element.VR == "SQ":

@@ -21,6 +21,7 @@ from ...stores.sinks import Sink
 from ..headers.header import Headers, is_renamed
 from .asked import Asked
 from .blocks import blocks
+from .charset_out import holds
 from .compress import compress
 from .copied import Copy, copy_of
 from .derived import Series, rgb
@@ -241,6 +242,8 @@ class Job:
         content = None if read is None else read(int(self.instances[v, k]))
         copy = None if content is None else copy_of(content)
         if copy is None or copy.SOPInstanceUID != uid:  # another one by now: who reads it as a whole says so
+            return None
+        if not holds(copy.header, self.options.series_description or ""):  # all texts get another character set
             return None
         self._rename(copy.header, v, k)
         return copy

@@ -11,6 +11,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from ..headers.header import Headers
 from ..headers.rescale import Rescale
+from .charset_out import UTF8, holds
 from .fields import put
 from .identity_out import Identity
 from .labels_out import Labels
@@ -87,12 +88,19 @@ def renamed(
     number: int | None,
     description: str | None,
 ) -> pydicom.Dataset:
-    """Give an instance new identifiers, and nothing else that is not asked for."""
+    """Give an instance new identifiers, and nothing else that is not asked for.
+
+    Its character set becomes UTF-8 where a description has characters that it does not know: all its texts have to be
+    there.
+    """
     put(ds, "SOPInstanceUID", sop_uid)
     put(ds, "SeriesInstanceUID", series_uid)
     if number is not None:
         put(ds, "SeriesNumber", number)
     if description is not None:
+        if not holds(ds, description):
+            ds.decode()
+            ds.SpecificCharacterSet = UTF8
         put(ds, "SeriesDescription", description)
     return ds
 
