@@ -247,22 +247,6 @@ def load_voxels(out: Outgoing, options: WriteOptions | None = None) -> NDArray[A
     return np.stack(kept)
 
 
-def _put_into(f: Any, dtype: np.dtype[Any]) -> Put:
-    """Write volumes in C order; those that lie otherwise, or in another byte order, by way of one room for all."""
-    room = np.empty(0, dtype)
-
-    def put(volume: NDArray[Any]) -> None:
-        nonlocal room
-        if volume.dtype != dtype or not volume.flags.c_contiguous:
-            if room.shape != volume.shape:
-                room = np.empty(volume.shape, dtype)
-            np.copyto(room, volume, casting="unsafe")
-            volume = room
-        f.write(volume.data)
-
-    return put
-
-
 def raw_sink(
     place: Path,
     begin: Callable[[np.dtype[Any]], bytes] = lambda dtype: b"",
@@ -295,7 +279,7 @@ def raw_sink(
             # without name and time equal images make equal files
             f: Any = gzip.GzipFile("", "wb", packed, raw, mtime=0) if packed else raw
             f.write(begin(dtype))
-            yield _put_into(f, turned)
+            yield lambda volume: f.write(volume.astype(turned, copy=False).data)
             f.write(end(dtype))
             if packed:
                 f.close()

@@ -13,7 +13,7 @@ import xarray as xr
 from phantoms import make, opened
 
 from imagedata_xr.dicom.writing.write import write
-from imagedata_xr.errors import FormatError
+from imagedata_xr.errors import FormatError, ImagedataWarning
 from imagedata_xr.formats.seam import WriteOptions, Written
 
 IDENTIFIERS = {"SOPInstanceUID", "SeriesInstanceUID"}
@@ -232,3 +232,26 @@ def test_a_description_in_other_characters_keeps_all_texts(description: str, tmp
         ds = pydicom.dcmread(file)
         assert ds.SeriesDescription == description
         assert ds.PatientName == "Müller^Zoé"
+
+
+def test_images_of_several_series_become_one(tmp_path: Path) -> None:
+    parts = []
+    for n in (1, 2, 3):
+        echo = {"EchoTime": 5.0 * n, "SeriesDescription": f"echo {n}"}
+        series = phantoms.mr(shape=(1, 3, 4, 4), number=n, uid=f"1.2.826.0.1.3680043.8.498.5{n}", volumes=[echo])
+        make(tmp_path / f"in{n}", series)
+        parts.append(opened(tmp_path / f"in{n}", order="te"))
+    whole = xr.concat(parts, "tag", coords="different", compat="equals")
+    with pytest.warns(ImagedataWarning, match="images of 3 series are written as one"):
+        done = written(whole, tmp_path / "out")
+    found = files(done)
+    for keyword, value in ("SeriesNumber", 1), ("SeriesDescription", "echo 1"):
+        assert {ds.get(keyword) for ds in found} == {value}
+    assert len({ds.SeriesInstanceUID for ds in found}) == 1
+    assert sorted(ds.InstanceNumber for ds in found) == list(range(1, 10))
+    assert {ds.EchoTime for ds in found} == {5, 10, 15}
+    back = opened(tmp_path / "out", order="te")
+    np.testing.assert_array_equal(back.values, whole.values)
+    with pytest.warns(ImagedataWarning, match="3 series"):
+        other = files(written(whole, tmp_path / "other", series_number=7, series_description="all"))
+    assert {(int(ds.SeriesNumber), ds.SeriesDescription) for ds in other} == {(7, "all")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,7 @@ class Job:
         """Write the series."""
         self.sources, self.neutral, self.lossy, self.overlays, self.kept_syntax = {}, set(), False, False, set()
         self.alike, self.source_series = False, {}
+        self.__dict__.pop("_named", None)
         self.own = None if self.headers is None else OwnHeaders(self.headers)
         why = self.first_change()
         # instances that are multi-frame already stay as they are
@@ -85,6 +87,11 @@ class Job:
             folder.abandon()
             raise
         self._warn()
+        if why is None and self._joined and not self._own_uids:
+            warn(
+                f"the images of {len(set(self.source_series.values()))} series are written as one, under the number "
+                "and description of the first, where no others are given"
+            )
         order = sorted(range(len(uids)), key=lambda i: paths[i])  # a DICOMDIR comes last, and is no image
         ordered = tuple(paths[i] for i in order), tuple(uids[i] for i in order)
         report = getattr(folder, "report", None)
@@ -141,6 +148,7 @@ class Job:
         assert self.own is not None
         place, met, frames = self.sources.get(uid, ((v, k), 0, self.own.count(int(self.instances[v, k]))))
         self.sources[uid] = (min(place, (v, k)), met + 1, frames)
+        self.source_series[uid] = str(header.get("SeriesInstanceUID"))
 
     def _incomplete(self) -> str | None:
         """Say that multi-frame instances can't be written as they are, where frames of them are missing."""
@@ -243,7 +251,7 @@ class Job:
         copy = None if content is None else copy_of(content)
         if copy is None or copy.SOPInstanceUID != uid:  # another one by now: who reads it as a whole says so
             return None
-        if not holds(copy.header, self.options.series_description or ""):  # all texts get another character set
+        if not holds(copy.header, self._named[1] or ""):  # all texts get another character set
             return None
         self._rename(copy.header, v, k)
         return copy
@@ -277,13 +285,25 @@ class Job:
         """Give an unchanged instance its new identifiers."""
         if self._own_uids or self.converts:
             return ds
-        number = self.options.series_number
-        if "SeriesNumber" not in self.image.attrs and self.headers is not None:
-            # images of several series, joined: one number, and instance numbers that do not repeat
-            if number is None:
-                number = int(self.headers.dataset(int(self.instances.flat[0])).get("SeriesNumber") or 0)
+        if self._joined:  # instance numbers may not repeat
             ds.InstanceNumber = self._number(v, k)
-        return renamed(ds, new_uid(), self.series.uid, number, self.options.series_description)
+        number, description = self._named
+        return renamed(ds, new_uid(), self.series.uid, number, description)
+
+    @property
+    def _joined(self) -> bool:
+        """Whether unchanged images come from several series."""
+        return len(set(self.source_series.values())) > 1
+
+    @cached_property
+    def _named(self) -> tuple[int | None, str | None]:
+        """Number and description for unchanged images; None to leave them: of several series those of the first."""
+        number, description = self.options.series_number, self.options.series_description
+        if not self._joined or self.headers is None:
+            return number, description
+        first = self.headers.dataset(int(self.instances.flat[0]))
+        number = int(first.get("SeriesNumber") or 0) if number is None else number
+        return number, str(first.get("SeriesDescription") or "") if description is None else description
 
     def _number(self, v: int, k: int) -> int:
         return v * int(self.instances.shape[1]) + k + 1

@@ -20,24 +20,13 @@ import pytest
 import xarray as xr
 from phantoms import opened
 from xnat_server import Scan, Standin, standin
-from xnat_site import KEY, ME, alone, contents, series_in
+from xnat_site import KEY, ME, contents
 
 from imagedata_xr.errors import NotFoundError, SourceError
 
 pytestmark = pytest.mark.usefixtures("nothing_secret")
 
 DICOM = "P/Mueller/E1/3/DICOM"
-
-
-@pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, require_module: Any) -> None:
-    require_module("xnat")
-    alone(tmp_path / "home", monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return series_in(tmp_path_factory.mktemp("series"))
 
 
 @pytest.fixture

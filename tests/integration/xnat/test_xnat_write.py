@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 from phantoms import opened
-from xnat_server import Standin, standin
-from xnat_site import KEY, ME, SCAN, alone, fill, read, series_in, url
+from xnat_server import Standin
+from xnat_site import KEY, ME, SCAN, read, url
 
 import imagedata_xr
 from imagedata_xr.errors import IdentityError, ImagedataWarning, NotFoundError, SourceError
 
 pytestmark = pytest.mark.usefixtures("nothing_secret")
-
-
-@pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, require_module: Any) -> None:
-    require_module("xnat")
-    alone(tmp_path / "home", monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return series_in(tmp_path_factory.mktemp("series"))
-
-
-@pytest.fixture
-def server(folder: Path) -> Iterator[Standin]:
-    with standin() as found:
-        fill(found, folder)
-        yield found
 
 
 # --- writing -------------------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ import pickle
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from click.testing import CliRunner
 from dicom_servers import certificates_in
 from phantoms import opened
 from xnat_server import Scan, Standin, standin
-from xnat_site import KEY, ME, SCAN, alone, fill, read, series_in, url
+from xnat_site import KEY, ME, SCAN, fill, read, url
 
 import imagedata_xr
 from imagedata_xr.cli import main
@@ -27,24 +26,6 @@ from imagedata_xr.errors import NotFoundError, SourceError
 from imagedata_xr.stores.network import transfers
 
 pytestmark = pytest.mark.usefixtures("nothing_secret")
-
-
-@pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, require_module: Any) -> None:
-    require_module("xnat")
-    alone(tmp_path / "home", monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return series_in(tmp_path_factory.mktemp("series"))
-
-
-@pytest.fixture
-def server(folder: Path) -> Iterator[Standin]:
-    with standin() as found:
-        fill(found, folder)
-        yield found
 
 
 @pytest.mark.parametrize(
