@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from series import series
 
 OLD = 86_400.0
@@ -30,3 +31,16 @@ def big_series(folder: Path, count: int = 6) -> Path:
         return {"Rows": 128, "Columns": 128, "PixelData": rng.integers(0, 999, 128 * 128, "<u2").tobytes()}
 
     return aged(series(folder, 1, count, big))
+
+
+def calls_of_s3(monkeypatch: pytest.MonkeyPatch, s3fs: Any) -> list[str]:
+    """Names of the operations that are asked of S3 from now on."""
+    calls: list[str] = []
+    plain = s3fs.S3FileSystem._call_s3
+
+    async def counted(self: Any, method: str, *args: Any, **more: Any) -> Any:
+        calls.append(method)
+        return await plain(self, method, *args, **more)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", counted)
+    return calls

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from dicom_servers import SERVERS, fill, orthanc
 from phantoms import ANNA, make, opened
 from proxy import proxy
+from remote import calls_of_s3
 
 import imagedata_xr
 from imagedata_xr.cli import main
@@ -102,14 +103,7 @@ def test_of_an_object_store_one_header(
     folder: Path, place: Path, require_module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     s3fs = require_module("s3fs")
-    calls: list[str] = []
-    plain = s3fs.S3FileSystem._call_s3
-
-    async def counted(self: Any, method: str, *args: Any, **more: Any) -> Any:
-        calls.append(method)
-        return await plain(self, method, *args, **more)
-
-    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", counted)
+    calls = calls_of_s3(monkeypatch, s3fs)
     server = require_module("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     try:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from fsspec.implementations.memory import MemoryFileSystem
-from remote import OLD, aged, big_series
+from remote import OLD, aged, big_series, calls_of_s3
 from series import open_image
 from web import Web, served
 
@@ -201,14 +201,7 @@ def test_objects_that_changed_are_refused_and_noticed(
     def opened(**more: Any) -> xr.DataArray:
         return open_image(f"{place}/in", storage_options=options, **more)
 
-    calls: list[str] = []
-    plain = s3fs.S3FileSystem._call_s3
-
-    async def counted(self: Any, method: str, *args: Any, **more: Any) -> Any:
-        calls.append(method)
-        return await plain(self, method, *args, **more)
-
-    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", counted)
+    calls = calls_of_s3(monkeypatch, s3fs)
     image = opened(chunks={"slice": 1})
     again = opened()  # from what was kept: the states are those of the listing
     calls.clear()
