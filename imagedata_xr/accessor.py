@@ -435,7 +435,7 @@ class TreeAccessor:
             Only the images of an earlier table of failures, or these numbers (from 1 on, in the order of the tree).
         to, to_format, to_options : optional
             Write each result as soon as it is there, by the worker, below this folder or URL, and drop it: ``0001``,
-            ``0002``, ... by the number of the image. Format (DICOM) and options are those of ``DataArray.imd.write``.
+            ``0002``, ... by the number of the image. Format (DICOM) and options are those of `write`.
         identifiers : bool
             Whether failures tell the path in the tree, and their texts are not masked.
 
@@ -494,16 +494,16 @@ class TreeAccessor:
     ) -> Any:
         """Write each image below `url`, as ``0001``, ``0002``, ... in the order of the tree.
 
-        DICOM, the default, goes into one folder per image, other formats into one file each. No name of a file comes
-        from patient or study. Series without pixels (reports, documents, plans) follow the images, copied with their
-        UIDs.
+        DICOM, the default, goes into one folder per image, other formats into one file each. An archive (``a.zip``) is
+        packed once, at the end. No name of a file comes from patient or study. Series without pixels (reports,
+        documents, plans) follow the images, copied with their UIDs.
 
         Parameters
         ----------
         url : str or path
             ``%p`` in it becomes the name of the format.
         format : str or sequence of str, optional
-            Several need ``%p``.
+            Names, or extensions such as ``".nii.gz"``. Several need ``%p``.
         dicomdir : bool
             List all DICOM files in a DICOMDIR below `url`.
         workers, errors, retries, progress, only

@@ -9,25 +9,24 @@ from typing import Any
 
 import click
 
-from ..errors import FormatError, ImagedataError, NotFoundError
+from ..errors import NotFoundError
 from ..formats.reading import open_one
-from ..formats.seam import WriteOptions, Written, format_named, format_of_target
+from ..formats.seam import WriteOptions, format_named, format_of_target
 from ..formats.writing import write
 from ..model.image import as_image
 from ..options import set_options
-from ..stores.address import archive_address
-from ..stores.registry import store_of
-from ..stores.url import source_name
+from .every import targets_of, tell, workers_option, write_every
 from .sources import as_source, keywords, numbered, read_options, reading_options
-from .talk import Counter, Transfers, complain, say, size
+from .talk import Counter, Transfers, say
 
 
 @click.command(short_help="Write an image, or every image, in another format.")
 @click.argument("out")
 @click.argument("sources", metavar="IN...", nargs=-1, required=True)
 @click.option(
-    "--format", "formats", multiple=True, help="dicom, nifti, ...; several need %p in OUT.  [default: by the extension]"
-)
+    "--format", "formats", multiple=True,
+    help="dicom, nifti, ..., or an extension such as .nii.gz; several need %p in OUT.  [default: by the extension]",
+)  # fmt: skip
 @click.option("--all", "every", is_flag=True, help="Write every image of the source, into OUT/0001, OUT/0002, ...")
 @reading_options
 @click.option("--template", metavar="PATH", help="Image whose patient, study and elements the result gets.")
@@ -52,6 +51,7 @@ from .talk import Counter, Transfers, complain, say, size
     "--identifiers", is_flag=True, help="Write names, IDs, dates and UIDs in formats that leave them out otherwise."
 )
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@workers_option
 @click.option("--progress/--no-progress", default=None, help="Count on stderr.  [default: on a terminal]")
 @click.pass_context
 def convert(
@@ -73,6 +73,7 @@ def convert(
     keep_uid: bool,
     identifiers: bool,
     overwrite: bool,
+    workers: int | None,
     progress: bool | None,
     **given: Any,
 ) -> None:
@@ -83,6 +84,8 @@ def convert(
     """
     if every and series_number is not None:
         raise click.UsageError("--series-number would give all series one number: it can't be used with --all")
+    if workers is not None and not every:
+        raise click.UsageError("--workers write several images at the same time: it is for --all")
     spare_sources(out, sources)
     ctx.with_resource(set_options(progress=Transfers(progress)))
     elements = _elements(sets)
@@ -102,7 +105,20 @@ def convert(
         format_options=options,
     )
     if every:
-        failed = _convert_all(out, sources, formats, given, template, geometry, how, elements)
+        if format_of_target(out) is not None:
+            raise click.UsageError(f"--all writes into a folder, and {out} is a file's name; --format says the format")
+        targets = targets_of(out, formats, how, template, geometry)
+        images, others = numbered(sources, read_options(given))
+        if not images:
+            raise NotFoundError(f"the source holds no image, only {len(others)} series without pixels")
+        nodes = {found.number: found.node for found in images}
+        titles = {number: f"image {number} ({node.title})" for number, node in nodes.items()}
+        counter = Counter("images", progress)
+        failed = write_every(
+            nodes, lambda n: _with(n.open(), elements), targets, titles, counter, given["errors"], workers
+        )
+        if others:
+            say(f"imd: {len(others)} series without pixels are left out", err=True)
         ctx.exit(1 if failed else 0)
     try:
         ds = open_one(as_source(sources), None, read_options(given))
@@ -148,74 +164,3 @@ def spare_sources(out: str, sources: Sequence[str]) -> None:
                 raise click.UsageError(f"OUT ({out}) is or holds IN ({source}), which would be written over")
             if filled and target.startswith(place.rstrip(os.sep) + os.sep):
                 raise click.UsageError(f"OUT ({out}) is there already, within IN ({source}): choose another place")
-
-
-def _convert_all(
-    out: str,
-    sources: Sequence[str],
-    formats: Sequence[str],
-    given: dict[str, Any],
-    template: str | None,
-    geometry: str | None,
-    options: WriteOptions,
-    elements: Mapping[str, Any],
-) -> int:
-    """Write each image under its number, as ``imd info`` tells it; say which fail, and return how many did."""
-    names = list(formats) or ["dicom"]
-    if format_of_target(out) is not None:
-        raise click.UsageError(f"--all writes into a folder, and {out} is the name of a file; --format says the format")
-    if len(names) > 1 and "%p" not in out:
-        raise FormatError(f"several formats ({', '.join(names)}) need '%p' in OUT, which becomes their names")
-    folders = {name: out.replace("%p", name).rstrip("/") for name in names}
-    for folder in folders.values():
-        check_folder(folder, options.overwrite)
-    images, others = numbered(sources, read_options(given))
-    if not images:
-        raise NotFoundError(f"the source holds no image, only {len(others)} series without pixels")
-    failed = 0
-    for found in images:
-        try:
-            ds = _with(found.node.open(), elements)
-            for name, folder in folders.items():
-                target = f"{folder}{_part(folder)}{found.number:04d}{extension_of(name)}"
-                tell(write(ds, target, name, template, geometry, options))
-        except (ImagedataError, FileExistsError) as error:
-            if given["errors"] == "raise":
-                raise
-            complain(error, f"image {found.number} ({found.node.title}) is not written: ")
-            failed += 1
-    if others:
-        say(f"imd: {len(others)} series without pixels are left out", err=True)
-    return failed
-
-
-def _part(folder: str) -> str:
-    """What stands between a folder and a name in it."""
-    address = archive_address(folder)
-    return "/" if address is None or address.members else "?"
-
-
-def check_folder(folder: str, overwrite: bool) -> None:
-    """Raise `FileExistsError` for a folder that has something in it."""
-    place = os.path.expanduser(folder)
-    if "://" not in folder and not overwrite and os.path.isdir(place) and os.listdir(place):
-        raise FileExistsError(f"{folder} is there already and not empty: overwrite=True replaces files in it")
-
-
-def extension_of(name: str) -> str:
-    """Extension of the files of a format; none for DICOM, which is a folder."""
-    form = format_named(name)
-    return "" if name == "dicom" else (form.extensions or ("",))[0]
-
-
-def tell(written: Written) -> None:
-    """Say what was written: files of a folder by their folder."""
-    paths = written.paths
-    if len(paths) > 1 and written.format == "dicom":
-        # what a store of our own gives is the address of each image, not of a place that holds them
-        own = store_of(paths[0]) is not None
-        place = paths[0].rpartition("/")[0] if own else source_name(list(paths))
-    else:
-        place = ", ".join(paths)
-    noun = "file" if written.count == 1 else "files"
-    say(f"{written.format}: {written.count} {noun}, {size(written.bytes)}: {place}")

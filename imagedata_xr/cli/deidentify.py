@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import collections
+from functools import partial
 from typing import Any
 
 import click
 import xarray as xr
 
-from ..cohort.media import copy_bare
 from ..dicom.deidentifying.deidentify import deidentify as deidentified
 from ..dicom.deidentifying.kinds import left_out
 from ..dicom.deidentifying.objects import deidentified_objects
 from ..dicom.deidentifying.policy import DEFAULT_OPTIONS, OPTIONS, Policy, policy_of
-from ..errors import ImagedataError, NotFoundError, warn
+from ..errors import NotFoundError, warn
 from ..formats.seam import WriteOptions, format_named
-from ..formats.writing import write
 from ..model.image import as_image
 from ..options import set_options
-from .convert import check_folder, extension_of, spare_sources, tell
+from .convert import spare_sources
+from .every import targets_of, workers_option, write_every
 from .sources import numbered, read_options, reading_options
-from .talk import Counter, Transfers, complain, say
+from .talk import Counter, Transfers, say
 
 
 @click.command(short_help="Write every image without what identifies the patient.")
@@ -39,6 +39,7 @@ from .talk import Counter, Transfers, complain, say
 @click.option("--pixels", type=click.Choice(["keep", "blank"]), help="For images that may show identifiers.")
 @click.option("--region", "regions", nargs=4, type=int, multiple=True, help="Rows from, to, columns from, to; blanked.")
 @reading_options
+@workers_option
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 @click.option("--progress/--no-progress", default=None, help="Count on stderr.  [default: on a terminal]")
 @click.pass_context
@@ -54,6 +55,7 @@ def deidentify(
     pairs: tuple[str, ...],
     pixels: str | None,
     regions: tuple[tuple[int, int, int, int], ...],
+    workers: int | None,
     overwrite: bool,
     progress: bool | None,
     **given: Any,
@@ -74,7 +76,8 @@ def deidentify(
     chosen = None if not options else [o for o in options if o != "none"]
     mapping = dict(pair.split("=", 1) for pair in pairs) or patient_id
     policy = policy_of("basic", chosen, seed, mapping, pixels, regions)
-    check_folder(out, overwrite)
+    how = WriteOptions(overwrite=overwrite, storage_options=given["storage_options"] or None)
+    targets = targets_of(out, [form], how)
     images, others = numbered(sources, read_options(given))
     if not images:
         raise NotFoundError(f"the source holds no image, only {len(others)} series without pixels")
@@ -82,41 +85,32 @@ def deidentify(
         raise click.UsageError("--patient-id would make several patients one: --map OLD=NEW gives each its own")
     if seed is None:
         warn("no --seed: what is de-identified later will not belong to the same patient and study")
-    how = WriteOptions(
-        overwrite=overwrite, progress=Counter("written", progress), storage_options=given["storage_options"] or None
-    )
-    failed = 0
-    for found in images:
-        try:
-            image = deidentified(as_image(found.node.open()), policy)
-            tell(write(image, f"{out.rstrip('/')}/{found.number:04d}{extension_of(form)}", form, None, None, how))
-        except (ImagedataError, FileExistsError) as error:
-            if given["errors"] == "raise":
-                raise
-            complain(error, f"image {found.number} is not written: ")
-            failed += 1
-    failed += _write_objects([f.node.open() for f in others], policy, len(images), out, form, how)
+    objects, gone = _cleaned([f.node.open() for f in others], policy, form)
+    things: dict[int, Any] = {f.number: f.node for f in images}
+    titles = {number: f"image {number}" for number in things}
+    for number, ds in enumerate(objects, len(images) + 1):
+        things[number], titles[number] = ds, f"series {number}"
+    make, counter = partial(_deidentified, policy), Counter("images", progress)
+    failed = write_every(things, make, targets, titles, counter, given["errors"], workers)
+    if gone:
+        say(f"imd: {left_out(gone, policy)}", err=True)
     ctx.exit(1 if failed else 0)
 
 
-def _write_objects(found: list[xr.Dataset], policy: Policy, images: int, out: str, form: str, how: WriteOptions) -> int:
-    """Write the series without pixels that can be cleaned, say what is left out, and count what failed."""
+def _deidentified(policy: Policy, thing: Any) -> Any:
+    """Image of a node without what identifies; objects are cleaned already."""
+    return thing if isinstance(thing, xr.Dataset) else deidentified(as_image(thing.open()), policy)
+
+
+def _cleaned(found: list[xr.Dataset], policy: Policy, form: str) -> tuple[list[xr.Dataset], collections.Counter[str]]:
+    """Clean series without pixels: those that can be written, and what is left out, by kind."""
     gone: collections.Counter[str] = collections.Counter()
-    failed = 0
     kept = []
     for ds in found:
         clean, dropped = deidentified_objects(ds, policy)
         gone += dropped
-        if clean is not None and form == "dicom":
+        if clean is not None and format_named(form).name == "dicom":
             kept.append(clean)
         elif clean is not None:
             gone["object that only DICOM can hold"] += clean.sizes["instance"]
-    for number, ds in enumerate(kept, images + 1):
-        try:
-            tell(copy_bare(ds, f"{out.rstrip('/')}/{number:04d}", how))
-        except (ImagedataError, FileExistsError) as error:
-            complain(error, f"series {number} is not written: ")
-            failed += 1
-    if gone:
-        say(f"imd: {left_out(gone, policy)}", err=True)
-    return failed
+    return kept, gone

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -74,10 +74,7 @@ def write_images(tree: xr.DataTree, how: How, targets: Targets) -> tuple[dict[st
         images += bare
     elif bare:
         warn(f"{len(bare)} series without pixels (reports, documents, plans) are left out: DICOM alone holds them")
-    targets.check()
     done, failures = run_images(images, _itself, how, targets)
-    written = [one for value in done.values() for one in (value if isinstance(value, list) else [value])]
-    targets.finish(written)
     return {images[number - 1][0]: value for number, value in done.items()}, failures
 
 
@@ -99,11 +96,10 @@ def run_images(
     if not images:
         raise NotFoundError("the tree holds no image")
     numbers = chosen(range(1, len(images) + 1), how.only)
-    jobs = {n: _Job(func, images[n - 1][1], n, targets) for n in numbers}
     done: dict[int, Any] = {}
     failed: list[Outcome] = []
-    with targets.folder() if targets is not None else contextlib.nullcontext():
-        for count, outcome in enumerate(run_all(jobs, how.workers, how.retries), 1):
+    with closing(outcomes({n: images[n - 1][1] for n in numbers}, func, how, targets)) as found:
+        for count, outcome in enumerate(found, 1):
             if outcome.error is None:
                 done[outcome.number] = outcome.value
             elif how.errors == "raise":
@@ -112,16 +108,33 @@ def run_images(
             else:
                 failed.append(outcome)
             if how.progress is not None:
-                how.progress(count, len(jobs))
+                how.progress(count, len(numbers))
     return dict(sorted(done.items())), table_of(failed, images, how.identifiers)
+
+
+def outcomes(
+    things: Mapping[int, Any], func: Callable[[Any], Any], how: How, targets: Targets | None = None
+) -> Generator[Outcome, None, None]:
+    """Call a function with each of the things that are numbered; write its results where there are targets.
+
+    What is written is there under its final name when the last outcome was taken. Who does not take them all closes it.
+    """
+    if targets is None:
+        yield from run_all({n: _Job(func, one, n, None) for n, one in things.items()}, how.workers, how.retries)
+        return
+    with targets.opened() as opened:
+        jobs = {n: _Job(func, one, n, opened.targets) for n, one in things.items()}
+        with closing(run_all(jobs, how.workers, how.retries)) as found:
+            for outcome in found:
+                yield replace(outcome, value=opened.told(outcome.value))
 
 
 @dataclass(frozen=True)
 class _Job:
     """What a worker does with one image."""
 
-    func: Callable[[xr.DataArray], Any]
-    image: xr.DataArray
+    func: Callable[[Any], Any]
+    image: Any
     number: int
     targets: Targets | None
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +39,7 @@ class Outcome:
     attempts: int
 
 
-def run_all(jobs: Mapping[int, Callable[[], Any]], workers: Any, retries: Any) -> Iterator[Outcome]:
+def run_all(jobs: Mapping[int, Callable[[], Any]], workers: Any, retries: Any) -> Generator[Outcome, None, None]:
     """Run jobs and give the outcome of each as soon as it is there.
 
     Parameters

@@ -257,12 +257,22 @@ def formats() -> dict[str, Format]:
 
 
 def format_named(name: str) -> Format:
-    """Format of a name, or `FormatError` with the names there are."""
+    """Format of a name, or of an extension such as ``".nii.gz"``; `FormatError` with the names there are for others."""
     have = formats()
     name = ALIASES.get(name, name)
+    if name.startswith("."):
+        name = next((form.name for form in have.values() if name.lower() in form.extensions), name)
     if name not in have:
         raise FormatError(f"unknown format {name!r}; there are {', '.join(have)}")
     return have[name]
+
+
+def extension_for(word: str) -> str:
+    """Extension of files of a format, which its name stands for or the extension itself; none for DICOM, a folder."""
+    form = format_named(word)
+    if word.startswith("."):
+        return word
+    return "" if form.name == "dicom" else (form.extensions or ("",))[0]
 
 
 def format_of_target(target: str) -> Format | None:

@@ -13,7 +13,7 @@ from ..errors import FormatError, ImagedataError, SourceError, warn
 from ..model.image import as_image, in_memory
 from ..stores.address import ArchiveAddress, archive_address
 from ..stores.url import reason, strip_credentials
-from .seam import Format, WriteOptions, format_named, format_of_target, formats, writes
+from .seam import Format, WriteOptions, extension_for, format_named, format_of_target, formats, writes
 from .template import with_templates
 
 
@@ -34,7 +34,8 @@ def write(
             f"several formats ({', '.join(map(str, names))}) need '%p' in the path, which becomes their names"
         )
     chosen = [_choose(da, target, name, options.kind) for name in names]
-    places = [_place(target, form, len(chosen) > 1) for form in chosen]
+    several = len(chosen) > 1
+    places = [_place(target, form, name if several else None) for name, form in zip(names, chosen, strict=True)]
     try:
         results = [form.write(da, place, options) for form, place in zip(chosen, places, strict=True)]
     except OSError as error:
@@ -44,11 +45,11 @@ def write(
     return results if len(results) > 1 else results[0]
 
 
-def _place(target: str, form: Format, several: bool) -> str:
+def _place(target: str, form: Format, among: str | None) -> str:
     path = target.replace("%p", form.name)
-    # one name serves several formats only if each may add its extension; DICOM is a folder
-    if several and form.name != "dicom" and not path.lower().endswith(form.extensions):
-        path += form.extensions[0] if form.extensions else ""
+    # one name serves several formats only if each may add its extension, as the word for it `among` them has it
+    if among is not None and not path.lower().endswith(form.extensions):
+        path += extension_for(among)
     path = path if "://" in path else os.path.expanduser(path)
     address = archive_address(path)
     return path if address is None else _place_in(address, form)

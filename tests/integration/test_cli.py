@@ -255,6 +255,19 @@ def test_convert_all_writes_each_image_under_its_number(two: Path, tmp_path: Pat
     assert [p.name for p in sorted((tmp_path / "nii").glob("*.nii"))] == ["0001.nii", "0002.nii"]
 
 
+def test_convert_all_fills_an_archive(two: Path, tmp_path: Path) -> None:
+    target = f"{tmp_path}/all.zip?nii"
+    result = imd("convert", "--all", target, two, "--format", ".nii.gz", "--workers", 2, "--progress")
+    assert result.exit_code == 0
+    assert "images 2/2" in result.stderr
+    assert f"{tmp_path}/all.zip?nii/0001.nii.gz" in result.stdout
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["all.zip", "two"]
+    assert xr.open_dataarray(f"{target}/0002.nii.gz", engine="imagedata").sizes["tag"] == 2
+    assert imd("deidentify", two, tmp_path / "shared.zip", "--seed", "k", "--workers", 2).exit_code == 0
+    assert len(xr.open_datatree(tmp_path / "shared.zip", engine="imagedata").leaves) == 3
+    assert imd("convert", tmp_path / "a", two, "--series", 4, "--workers", 2).exit_code == 2
+
+
 def test_convert_all_goes_on_after_a_series_that_fails(two: Path, tmp_path: Path) -> None:
     next(two.glob("4-001")).unlink()  # uneven: NIfTI can't hold the first
     cli_data.save(cli_data.instance(4, 7, 9), two / "4-007")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import xarray as xr
-from series import series
+from series import open_image, series
 
 from imagedata_xr.cohort.running import Outcome, run_all
 from imagedata_xr.errors import FormatError, LabelError, NotFoundError, SourceError
@@ -162,6 +163,81 @@ def test_a_tree_is_written_in_parallel(tree: xr.DataTree, workers: Any, tmp_path
     assert failures.index.tolist() == [2]
     assert failures["error"].tolist() == ["FileExistsError"]
     assert len(again) == COUNT - 1
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("place", ["a.zip", "a.tar.gz?x/y"])
+def test_an_archive_is_filled_once_with_all_of_them(
+    tree: xr.DataTree, workers: Any, place: str, tmp_path: Path
+) -> None:
+    plain = tree.imd.write(tmp_path / "plain")
+    written = tree.imd.write(tmp_path / place, workers=workers)
+    assert [p.name for p in tmp_path.iterdir() if p.name != "plain"] == [place.partition("?")[0]]
+    assert len(written) == COUNT
+    for path, one in written.items():
+        image, same = (open_image(list(w.paths)).drop_vars(["source", "instance"]) for w in (one, plain[path]))
+        xr.testing.assert_equal(image, same)
+        assert all(name.startswith(f"{tmp_path}/{place}{'/' if '?' in place else '?'}000") for name in one.paths)
+
+
+def test_what_an_archive_held_stays(tree: xr.DataTree, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("notes.txt", "mine")
+    before = (tmp_path / "a.zip").read_bytes()
+    with pytest.raises(FileExistsError, match="adds a folder"):
+        tree.imd.write(tmp_path / "a.zip", "nifti")
+    with pytest.raises(ValueError, match="a worker's own"):
+        tree.imd.map(fails_for_one, bad=patient(tree, 2), to=f"{tmp_path}/a.zip?out", to_format="nifti", workers=2)
+    assert (tmp_path / "a.zip").read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["a.zip"]
+    tree.imd.write(f"{tmp_path}/a.zip?out", "nifti", workers=2)
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert archive.read("notes.txt") == b"mine"
+        names = [name for name in archive.namelist() if name.endswith(".nii")]
+    assert names == [f"out/{k:04d}.nii" for k in range(1, COUNT + 1)]
+
+
+def fails_for_one(image: xr.DataArray, bad: str) -> xr.DataArray:
+    if image.attrs["PatientID"] == bad:
+        raise ValueError("a worker's own")
+    return image
+
+
+def test_those_that_did_not_fail_are_packed(tree: xr.DataTree, tmp_path: Path) -> None:
+    to = {"to": tmp_path / "a.zip", "to_format": "nifti", "errors": "collect"}
+    _, failures = tree.imd.map(fails_for_one, bad=patient(tree, 2), **to)
+    assert list(failures.index) == [3]
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert {name for name in archive.namelist() if name.endswith(".nii")} == {"0001.nii", "0002.nii", "0004.nii"}
+
+
+def test_an_archive_of_another_store(tree: xr.DataTree) -> None:
+    written = tree.imd.write("memory://cohort/a.zip?%p", ["nifti", "nrrd"], workers=2)
+    for one in (file for files in written.values() for file in files):
+        assert xr.open_dataarray(one.paths[0], engine="imagedata").sizes["slice"] == 3
+
+
+def test_an_extension_says_how_files_of_a_format_are_called(tree: xr.DataTree, tmp_path: Path) -> None:
+    tree.imd.write(tmp_path, ".nii.gz")
+    assert [p.name for p in sorted(tmp_path.glob("*.nii*"))] == [f"{k:04d}.nii.gz" for k in range(1, COUNT + 1)]
+    assert nib.Nifti1Image.from_filename(tmp_path / "0001.nii.gz").shape[2] == 3
+    tree.imd.write(tmp_path / "both_%p", [".mhd", ".nii.gz"])
+    assert (tmp_path / "both_metaio" / "0001.mhd").exists()
+    assert (tmp_path / "both_nifti" / "0001.nii.gz").exists()
+    image = tree[paths(tree)[0]]["image"]
+    names = [one.paths[0] for one in image.imd.write(tmp_path / "one_%p", [".nii.gz", "nrrd"])]
+    assert names == [str(tmp_path / "one_nifti.nii.gz"), str(tmp_path / "one_nrrd.nrrd")]
+    with pytest.raises(FormatError, match=r"unknown format '\.xyz'"):
+        tree.imd.write(tmp_path, ".xyz")
+    with pytest.raises(FormatError, match="written twice"):
+        tree.imd.write(f"{tmp_path}/%p", ["nifti", ".nii"])
+
+
+def test_results_of_a_function_are_listed_in_a_dicomdir(tree: xr.DataTree, tmp_path: Path) -> None:
+    tree.imd.map(lambda image: image * 1, to=tmp_path / "disc", to_options={"format_options": {"dicomdir": True}})
+    assert len(xr.open_datatree(tmp_path / "disc" / "DICOMDIR", engine="imagedata").leaves) == COUNT
+    with pytest.raises(FormatError, match="pack it afterwards"):
+        tree.imd.write(tmp_path / "a.zip", dicomdir=True)
 
 
 def test_dask_computes_in_the_thread_of_the_worker(tree: xr.DataTree) -> None:
