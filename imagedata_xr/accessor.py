@@ -372,6 +372,13 @@ class ImageAccessor:
         -------
         Written
             What was written; a list for several formats.
+
+        Raises
+        ------
+        FileExistsError
+            The target is there, and `overwrite` is false.
+        OriginalError
+            The image was read from there: what is written elsewhere can be moved.
         """
         from .formats.writing import write
 

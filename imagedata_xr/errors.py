@@ -33,6 +33,10 @@ class FormatError(ImagedataError, ValueError):
     """A format is unknown, or can't hold the data it is asked to hold."""
 
 
+class OriginalError(ImagedataError, FileExistsError):
+    """Writing would replace what the image was read from."""
+
+
 class SeriesError(ImagedataError, ValueError):
     """The source holds several series or stacks where one was asked for, or none that matches."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import click
@@ -15,6 +16,8 @@ from ..formats.seam import WriteOptions, format_named, format_of_target
 from ..formats.writing import write
 from ..model.image import as_image
 from ..options import set_options
+from ..stores.originals import places_of_address
+from ..stores.registry import store_of
 from .every import targets_of, tell, workers_option, write_every
 from .sources import as_source, keywords, numbered, read_options, reading_options
 from .talk import Counter, Transfers, say
@@ -150,17 +153,20 @@ def _with(ds: Any, elements: Mapping[str, Any]) -> Any:
 
 
 def spare_sources(out: str, sources: Sequence[str]) -> None:
-    """Refuse to write over what is read: a target that is a source, holds it, or is there already within it."""
-    if "://" in out:
+    """Refuse to write over what is read: a target that is a source, holds it, or is there already within it.
+
+    That is said before anything is read; `imagedata_xr.stores.originals` spares the files of the image itself.
+    """
+    if store_of(out) is not None:
         return
-    target = os.path.realpath(os.path.expanduser(out))
-    filled = os.path.isfile(target) or (os.path.isdir(target) and bool(os.listdir(target)))
+    path = os.path.expanduser(out)
+    filled = os.path.isfile(path) or (os.path.isdir(path) and bool(os.listdir(path)))
     for source in sources:
-        if "://" in source or "::" in source:
+        if store_of(source) is not None:
             continue
-        given = os.path.expanduser(source)
-        for place in map(os.path.realpath, (given, *glob.iglob(given))):
-            if place == target or place.startswith(target.rstrip(os.sep) + os.sep):
+        each = glob.glob(os.path.expanduser(source)) or [source]
+        for target, place in product(places_of_address(out), {p for one in each for p in places_of_address(one)}):
+            if place[: len(target)] == target:
                 raise click.UsageError(f"OUT ({out}) is or holds IN ({source}), which would be written over")
-            if filled and target.startswith(place.rstrip(os.sep) + os.sep):
+            if filled and target[: len(place)] == place:
                 raise click.UsageError(f"OUT ({out}) is there already, within IN ({source}): choose another place")

@@ -13,11 +13,13 @@ import pandas as pd
 import xarray as xr
 
 from ..errors import LabelError, NotFoundError, warn
+from ..formats.originals import originals
 from ..formats.seam import Written
 from ..model.geometry import AXES
 from ..model.image import NAME
 from ..model.masking import mask_identity
 from ..model.tree import images_of
+from ..stores.originals import sparing
 from .media import bare_of
 from .running import Outcome, chosen, run_all
 from .targets import Targets
@@ -98,7 +100,10 @@ def run_images(
     numbers = chosen(range(1, len(images) + 1), how.only)
     done: dict[int, Any] = {}
     failed: list[Outcome] = []
-    with closing(outcomes({n: images[n - 1][1] for n in numbers}, func, how, targets)) as found:
+    overwrites = targets is not None and targets.options.get("overwrite")
+    # each image spares its own originals; here those of all others too, and the archive or DICOMDIR that they came from
+    spared = [place for _, image in images for place in originals(image)] if overwrites else []
+    with sparing(spared), closing(outcomes({n: images[n - 1][1] for n in numbers}, func, how, targets)) as found:
         for count, outcome in enumerate(found, 1):
             if outcome.error is None:
                 done[outcome.number] = outcome.value

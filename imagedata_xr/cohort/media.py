@@ -16,8 +16,10 @@ from ..dicom.writing.dicomdir_out import directory, entry_of
 from ..dicom.writing.files_out import OneFile, encode, open_target
 from ..dicom.writing.names import MEDIA, Names
 from ..errors import FormatError, SourceError
+from ..formats.originals import originals
 from ..formats.seam import WriteOptions, Written
 from ..model.image import NAME
+from ..stores.originals import sparing
 from ..stores.sinks import special_sink
 
 
@@ -40,6 +42,8 @@ def copy_bare(node: xr.Dataset, target: str, options: WriteOptions) -> Written:
     ------
     SourceError
         They can't be reached any more.
+    OriginalError
+        They would be replaced.
     """
     headers, names = headers_of(node), []
     digests = [int(d) for d in np.atleast_1d(node.coords["instance"].values)]
@@ -52,7 +56,8 @@ def copy_bare(node: xr.Dataset, target: str, options: WriteOptions) -> Written:
         names.append(ds)
     pattern = str((options.format_options or {}).get("names") or "")
     places = (Names(pattern) if pattern else Names()).all_of(1, len(names))[0]
-    folder = open_target(target, options.overwrite, options.storage_options)
+    with sparing(originals(node) if options.overwrite else ()):
+        folder = open_target(target, options.overwrite, options.storage_options)
     size = 0
     try:
         for place, ds in zip(places, names, strict=True):

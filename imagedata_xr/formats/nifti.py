@@ -132,7 +132,7 @@ def _node(file: File, files: Sequence[File], options: ReadOptions, key: str | in
         dataset=partial(_open, name, header, source, beside, options),
         title=f"{stem}: {' x '.join(map(str, header.shape))} (columns, rows, slices, volumes)",
         select=f"series={key!r}",
-        facts=partial(Facts, series=key, files=tuple(dict.fromkeys((file, voxels)))),
+        facts=partial(Facts, series=key, files=tuple(dict.fromkeys((file, voxels, *beside.values())))),
     )
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from ..model.lazy import axis_indices
-from ..stores.files import token_of
+from ..stores.files import File, token_of
 from ..stores.ranges import Ranges
 
 
@@ -115,9 +115,14 @@ class RawArray:
             self.dtype = self.wanted
 
     @property
+    def files(self) -> list[File]:
+        """Files that the voxels are in."""
+        return [part.file for part in _sources(self.source) if hasattr(part, "file")]
+
+    @property
     def token(self) -> str:
         """Digest of the state of the files."""
-        return token_of(part.file for part in _sources(self.source) if hasattr(part, "file"))
+        return token_of(self.files)
 
     def read(self, key: tuple[Any, ...]) -> NDArray[Any]:
         """Read rows of the planes that the key names, and no other byte."""

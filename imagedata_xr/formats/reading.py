@@ -12,6 +12,7 @@ import xarray as xr
 
 from ..errors import ImagedataError, LabelError, NotFoundError, SeriesError, warn
 from ..stores.url import File, file_name, find, is_archive, source_name
+from .originals import noted
 from .seam import Format, Node, ReadOptions, format_named, formats
 from .several import endings_of, may_be_of
 
@@ -48,7 +49,7 @@ def find_nodes(source: Any, format: str | None, options: ReadOptions) -> list[No
             f"{len(archives)} archives among the files are passed over, the first is {file_name(archives[0])}: what is "
             "in one is read where it is named itself, alone, in a list or by a pattern such as 'folder/*.zip'"
         )
-    return nodes
+    return [noted(node, options.source) for node in nodes]
 
 
 def _checked(options: ReadOptions) -> np.dtype[Any] | None:

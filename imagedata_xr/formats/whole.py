@@ -15,6 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from ..errors import SourceError
 from ..stores.archives_out import archive_target
+from ..stores.originals import spare_files
 from ..stores.sinks import files_sink
 from ..stores.targets import place_of_target
 from ..stores.uploads import remove, upload
@@ -61,7 +62,7 @@ class Whole:
     Raises
     ------
     FileExistsError
-        If one of the files exists and `overwrite` is false.
+        If one of the files exists and `overwrite` is false, or it is one that the image was read from.
     """
 
     def __init__(
@@ -122,12 +123,17 @@ class Whole:
 
     def check(self) -> None:
         """Raise `FileExistsError` if a file exists that may not be replaced."""
-        if not self.overwrite:
-            for name in (*reversed(self.names), *self.also):
-                if self.there(name):
-                    raise FileExistsError(
-                        f"{self.shown(name)} exists: overwrite=True replaces it, with the files that belong to it"
-                    )
+        for name in (*reversed(self.names), *self.also):
+            if not self.there(name):
+                continue
+            if not self.overwrite:
+                raise FileExistsError(
+                    f"{self.shown(name)} exists: overwrite=True replaces it, with the files that belong to it"
+                )
+            if self.archive is not None:
+                self.archive.spare([self.archive.path(name)], self.shown(name))
+            else:
+                spare_files(self.fs, [self.path(name)], self.shown(name))
 
     @contextlib.contextmanager
     def files(self) -> Iterator[dict[str, Path]]:

@@ -15,6 +15,7 @@ from typing import Any
 from fsspec.implementations.local import LocalFileSystem
 
 from ..errors import FormatError, SourceError, warn
+from ..stores.originals import spare_files
 from ..stores.sinks import special_sink
 from ..stores.targets import place_of_target
 from ..stores.uploads import AT_ONCE, called, remove, upload
@@ -76,6 +77,7 @@ class WholeFolder:
             raise FileExistsError(f"{self.shown} exists: overwrite=True replaces it")
         if not empty and not self.fs.exists(f"{self.path}/{self.main}"):
             raise FileExistsError(f"{self.shown} has no {self.main}: a folder of another kind is never replaced")
+        spare_files(self.fs, [self.path], self.shown)
         return True
 
     @contextlib.contextmanager

@@ -12,7 +12,9 @@ import xarray as xr
 from ..errors import FormatError, ImagedataError, SourceError, warn
 from ..model.image import as_image, in_memory
 from ..stores.address import ArchiveAddress, archive_address
+from ..stores.originals import sparing
 from ..stores.url import reason, strip_credentials
+from .originals import originals
 from .seam import Format, WriteOptions, extension_for, format_named, format_of_target, formats, writes
 from .template import with_templates
 
@@ -27,6 +29,7 @@ def write(
 ) -> Any:
     """Write an image; see ``.imd.write``."""
     target = os.fspath(url)
+    spared = [p for one in (image, template, geometry) for p in originals(one)] if options.overwrite else []
     da = in_memory(with_templates(as_image(image), template, geometry, options.storage_options))
     names = [format] if isinstance(format, str) or format is None else list(format)
     if len(names) > 1 and "%p" not in target:
@@ -37,7 +40,8 @@ def write(
     several = len(chosen) > 1
     places = [_place(target, form, name if several else None) for name, form in zip(names, chosen, strict=True)]
     try:
-        results = [form.write(da, place, options) for form, place in zip(chosen, places, strict=True)]
+        with sparing(spared):
+            results = [form.write(da, place, options) for form, place in zip(chosen, places, strict=True)]
     except OSError as error:
         if isinstance(error, ImagedataError | FileExistsError):
             raise

@@ -17,6 +17,8 @@ class LazyArray(Protocol):
     ``read(key)`` takes one int, slice (positive step) or 1-D int array per axis, combined as an outer product; an int
     drops its axis. It reads what the key names and no more, keeps no file open, and may be called from several
     threads at once. The object can be pickled.
+
+    It may have ``files``, those that it reads, and ``token``, a digest of their states.
     """
 
     shape: tuple[int, ...]
@@ -99,9 +101,25 @@ def kept_in_memory(ds: xr.Dataset) -> xr.Dataset:
 
 def _token(data: Any) -> str:
     """Digest of the state of the files behind xarray's wrappers; empty where it is not known."""
+    found = _behind(data)
+    return "" if found is None else str(getattr(found, "token", ""))
+
+
+def _behind(data: Any) -> LazyArray | None:
+    """The array behind xarray's wrappers; None for values in memory."""
     while data is not None and not isinstance(data, OnDemand):
         data = getattr(data, "array", None)
-    return "" if data is None else str(getattr(data.array, "token", ""))
+    return None if data is None else data.array
+
+
+def lazy_arrays(variable: xr.Variable) -> list[LazyArray]:
+    """Arrays in files that the values of a variable are read or computed from; none for values in memory."""
+    if variable.chunks is None:
+        found = _behind(variable._data)
+        return [] if found is None else [found]
+    tasks = variable.data.__dask_graph__().values()
+    sources = {id(value): value for task in tasks if (value := _behind(getattr(task, "value", task))) is not None}
+    return list(sources.values())
 
 
 def on_demand(array: Any) -> Any:

@@ -12,7 +12,7 @@ import tempfile
 import time
 import uuid
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from .address import ArchiveAddress, archive_address
 from .archives import Archive, open_archive
 from .files import File, file_name, local
 from .members import checked_name
+from .originals import spare_files
 from .registry import StorageOptions
 from .targets import place_of_target
 
@@ -85,7 +86,13 @@ class ArchiveTarget:
                 f"{place} holds more than files: overwrite=True replaces an archive of files alone, or a folder in one "
                 f"({self.shown}?FOLDER) that holds files and folders of images written here"
             )
+        self.spare(there, place)
         return there
+
+    def spare(self, gone: Iterable[str], shown: str) -> None:
+        """Raise `OriginalError` where one of the files of the archive that are replaced is one that an image is of."""
+        if self.before is not None:
+            spare_files(self.before, gone, shown)
 
     def _check_parents(self, path: str) -> None:
         while path:

@@ -12,7 +12,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from ..errors import FormatError, SourceError, warn
 from .archives_out import archive_target
-from .files import File, file_name, strip_credentials
+from .files import File, file_name, local, strip_credentials
+from .originals import spare_files
 from .progress import Meter
 from .registry import Sink, StorageOptions, TakesFiles, store_of
 from .targets import place_of_target
@@ -105,6 +106,8 @@ def _check_local(path: Path, overwrite: bool) -> None:
             f"{path} holds more than files: overwrite=True replaces a folder of files, and within it only folders of "
             "images written here"
         )
+    if entries:
+        spare_files(local(), [str(path)], str(path))
 
 
 def _replaceable(entry: Path) -> bool:
@@ -196,6 +199,7 @@ def _check_remote(fs: Any, path: str, overwrite: bool) -> list[str]:
         raise FileExistsError(
             f"{path} holds more than files: overwrite=True replaces no folder that has folders within"
         )
+    spare_files(fs, [e["name"] for e in entries], str(path))
     return [e["name"] for e in entries]
 
 

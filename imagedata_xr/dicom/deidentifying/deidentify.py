@@ -11,6 +11,7 @@ from ...errors import IdentityError, SourceError, warn
 from ...model.identity import patient_digest, study_digest
 from ...model.image import in_memory
 from ...model.orders import VECTOR
+from ...stores.originals import also_called
 from ..headers.header import Headers, remember
 from ..headers.lookup import headers_of_planes
 from .cleaning import Cleaner
@@ -59,9 +60,18 @@ def deidentify(image: xr.DataArray, policy: Policy) -> xr.DataArray:
         if coord is not None and not coord.ndim and int(coord) == digest(image.attrs):
             coords[name] = ((), np.int64(digest(out.attrs)))
     coords |= _instances(image, headers, cleaner)
-    coords["source"] = ((), np.array(f"{SOURCE}{policy.name}", dtype=np.dtypes.StringDType()))
+    coords["source"] = ((), np.array(called(image.coords, policy), dtype=np.dtypes.StringDType()))
     out = out.assign_coords(coords)
     return blanked(out, policy) if policy.regions else out
+
+
+def called(coords: Any, policy: Policy) -> str:
+    """What the source of de-identified images is called, in place of that of the images with those coords."""
+    name = f"{SOURCE}{policy.name}"
+    if "source" in coords:
+        for source in coords["source"].values.ravel().tolist():
+            also_called(str(source), name)
+    return name
 
 
 def _reachable(headers: Headers | None, image: xr.DataArray) -> Headers | None:

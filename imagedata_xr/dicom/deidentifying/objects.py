@@ -11,7 +11,7 @@ from ...errors import SourceError
 from ...model.identity import patient_digest, study_digest
 from ..headers.header import headers_of, remember
 from .cleaning import Cleaner
-from .deidentify import SOURCE
+from .deidentify import called
 from .headers import DeidentifiedHeaders, new_instances
 from .kinds import kind_of, may_stay
 from .labels import elements_without
@@ -53,7 +53,7 @@ def deidentified_objects(ds: xr.Dataset, policy: Policy) -> tuple[xr.Dataset | N
         return None, gone
     cleaner = Cleaner(policy)
     new = new_instances(headers, np.array(kept, dtype=np.int64), cleaner)
-    source = f"{SOURCE}{policy.name}"
+    source = called(ds.coords, policy)
     remember(source, DeidentifiedHeaders(headers, policy, {fresh: before for before, fresh in new.items()}))
     attrs = elements_without(ds.attrs, cleaner)
     coords = {

@@ -17,6 +17,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from ...errors import FormatError
 from ...stores.archives_out import archive_target
 from ...stores.files import File, file_name, strip_credentials
+from ...stores.originals import spare_files
 from ...stores.sinks import Sink, content, open_sink, special_sink
 from ...stores.sinks import check_target as check_folder
 from ...stores.targets import place_of_target
@@ -95,6 +96,10 @@ class OneFile:
             self.there = bool(self.fs.exists(self.path))
         if self.there and not overwrite:
             raise FileExistsError(f"{strip_credentials(target)} is there already: overwrite=True replaces it")
+        if self.there and self.archive is not None:
+            self.archive.spare([self.path], strip_credentials(target))
+        elif self.there:
+            spare_files(self.fs, [self.path], strip_credentials(target))
         self.data: bytes | None = None
 
     def add(self, name: str, data: bytes | Path) -> None:

@@ -1,0 +1,59 @@
+"""Which originals an image has: files that its values are read from, and those of its source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import xarray as xr
+
+from ..model.lazy import lazy_arrays
+from ..stores.files import File
+from ..stores.originals import Place, opened, originals_of, places_of_files
+from ..stores.url import source_name
+from .seam import Facts, Node
+
+
+def originals(image: Any) -> list[Place]:
+    """Places of the originals of an image.
+
+    Those of a computed image are known by its coord ``source``, and by the files that its lazy values come from. Of
+    values in memory that come from several sources, which have no such coord any more, nothing is known.
+
+    Parameters
+    ----------
+    image : xarray.DataArray or xarray.Dataset or str or path or None
+        An address stands for the image that was opened from it.
+    """
+    if image is None:
+        return []
+    if not isinstance(image, xr.DataArray | xr.Dataset):
+        return originals_of(source_name(image))
+    sources = image.coords["source"].values.ravel().tolist() if "source" in image.coords else []
+    found = [place for source in sources for place in originals_of(str(source))]
+    for values in [image] if isinstance(image, xr.DataArray) else image.data_vars.values():
+        for array in lazy_arrays(values.variable):
+            found += places_of_files(_files_of(array))
+    return found
+
+
+def _files_of(array: Any) -> Iterable[File]:
+    """Files of a lazy array, or of the one that it changes as it is read."""
+    while array is not None and not hasattr(array, "files"):
+        array = getattr(array, "array", None)
+    return getattr(array, "files", ())
+
+
+def noted(node: Node, source: str) -> Node:
+    """Node that tells, once it is opened, what the originals of its image are."""
+    if not callable(node.dataset) or node.facts is None or not source:
+        return node
+    return replace(node, dataset=partial(_open, node.dataset, node.facts, source, node.select))
+
+
+def _open(build: Callable[[], xr.Dataset], facts: Callable[[], Facts], source: str, key: str) -> xr.Dataset:
+    ds = build()
+    opened(source, key, lambda: places_of_files(facts().files))
+    return ds
