@@ -273,7 +273,12 @@ def test_a_passing_failure_is_tried_again(service: Any, monkeypatch: pytest.Monk
         xr.open_dataset(f"{service(answer)}/studies/1.2.3", engine="imagedata")
 
 
-def test_a_stream_that_is_cut_is_an_error_and_nothing_is_kept(service: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("small", [8 << 20, 100])
+def test_a_stream_that_is_cut_is_an_error_and_nothing_is_kept(
+    service: Any, small: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images are filed beside the stream, and the large ones as they arrive."""
+    monkeypatch.setattr("imagedata_xr.stores.network.web_retrieve._SMALL", small)
     files = make(tmp_path / "in", phantoms.mr(shape=(1, 3, 6, 8)))
     head = b"--x\r\nContent-Type: application/dicom\r\n\r\n"
     whole = b"".join(head + f.read_bytes() + b"\r\n" for f in files) + b"--x--"
@@ -295,8 +300,11 @@ def test_a_stream_that_is_cut_is_an_error_and_nothing_is_kept(service: Any, tmp_
         sent[0] = whole[:length]
         with pytest.raises(SourceError, match=r"cut|damaged"):
             xr.open_dataset(url, engine="imagedata")
+    sent[0] = whole.replace(b"DICM", b"GARB", 1)
+    with pytest.raises(SourceError, match="no DICOM file"):
+        xr.open_dataset(url, engine="imagedata")
     sent[0] = whole
-    assert xr.open_dataarray(url, engine="imagedata").sizes["slice"] == 3
+    np.testing.assert_array_equal(xr.open_dataarray(url, engine="imagedata"), opened(tmp_path / "in"))
 
 
 def test_an_image_is_who_its_data_set_says(tmp_path: Path) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
 
 import pydicom
 
@@ -18,6 +22,10 @@ from .web_query import images_of, series_of
 
 _ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _PIECE = 1 << 20
+_SMALL = 8 << 20
+"""Bytes of an image that is kept in memory until it is filed."""
+_AHEAD = 8
+"""Images that may wait to be filed."""
 _META = 1024
 _INSTANCE = b"\x02\x00\x03\x00UI"
 """Tag and VR of Media Storage SOP Instance UID, as every file has them (PS3.10 section 7.1)."""
@@ -75,23 +83,63 @@ def key_for(client: Client, series: Series) -> str:
 def _stream(client: Client, path: str, incoming: Incoming, meter: Meter, images: set[str]) -> None:
     import requests
 
-    with client.request("GET", path, headers={"Accept": _ACCEPT}) as answer:
+    with client.request("GET", path, headers={"Accept": _ACCEPT}) as answer, _Filing(incoming, meter, images) as filing:
         boundary = boundary_of(answer.headers.get("Content-Type", ""))
         try:
             for part in parts(answer.iter_content(_PIECE), boundary):
-                _take(part, incoming, meter, images)
+                filing.take(part)
         except requests.exceptions.RequestException:
             raise SourceError(f"{client.address.server}: the connection was cut within a series") from None
 
 
-def _take(part: Iterator[memoryview], incoming: Incoming, meter: Meter, images: set[str]) -> None:
-    """Write one file, then ask it who it is."""
+class _Filing:
+    """Files images while the next ones arrive: to make a file may take as long as to receive it."""
+
+    def __init__(self, incoming: Incoming, meter: Meter, images: set[str]) -> None:
+        self._incoming, self._meter, self._images = incoming, meter, images
+        self._pool = ThreadPoolExecutor(1, "imagedata_xr")
+        self._waiting: deque[Future[int]] = deque()
+
+    def __enter__(self) -> _Filing:
+        """Give itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Wait for all; after an error what waits is given up."""
+        self._pool.shutdown(cancel_futures=kind is not None)
+        if kind is None:
+            self._end(0)
+
+    def take(self, part: Iterator[memoryview]) -> None:
+        """Take one image: a small one is kept in memory until its turn comes, a large one written as it arrives."""
+        pieces: list[memoryview] = []
+        for piece in part:
+            pieces.append(piece)
+            if sum(map(len, pieces)) > _SMALL:
+                self._end(0)
+                self._count(_filed(itertools.chain(pieces, part), self._incoming, self._images))
+                return
+        self._waiting.append(self._pool.submit(_filed, iter(pieces), self._incoming, self._images))
+        self._end(_AHEAD)
+
+    def _end(self, left: int) -> None:
+        """Wait until no more than so many wait."""
+        while len(self._waiting) > left:
+            self._count(self._waiting.popleft().result())
+
+    def _count(self, size: int) -> None:
+        if size:
+            self._meter.add(1, size)
+
+
+def _filed(part: Iterator[memoryview], incoming: Incoming, images: set[str]) -> int:
+    """Write one file, then ask it who it is; give its length, and 0 for one that came before."""
     path = incoming.path("")
-    head = b""
+    head, size = b"", 0
     with open(path, "xb") as file:
         for piece in part:
             head = head or bytes(piece[:_META])
-            file.write(piece)
+            size += file.write(piece)
     try:
         uid = _uid(head)
         if uid not in images:  # the data set decides, of which the file meta information may be another's
@@ -100,9 +148,10 @@ def _take(part: Iterator[memoryview], incoming: Incoming, meter: Meter, images: 
     except (pydicom.errors.InvalidDicomError, AttributeError, OSError, ValueError):
         path.unlink()
         raise SourceError("what the service sends is no DICOM file") from None
-    if uid not in incoming.names:
-        incoming.took(uid, path)
-        meter.add(1, path.stat().st_size)
+    if uid in incoming.names:
+        return 0
+    incoming.took(uid, path)
+    return size
 
 
 def _uid(head: bytes) -> str:
