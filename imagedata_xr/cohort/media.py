@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 import xarray as xr
 
-from ..dicom.headers.header import headers_of
+from ..dicom.headers.lookup import headers_of
 from ..dicom.writing.dicomdir_out import NAME as DICOMDIR
 from ..dicom.writing.dicomdir_out import directory, entry_of
 from ..dicom.writing.files_out import OneFile, encode, open_target

@@ -125,7 +125,7 @@ def node_of(engine: str, address: str, attrs: Mapping[str, Any], options: ReadOp
     FormatError
         Where something is asked for that an image once saved can't give.
     """
-    from ..dicom.headers.header import remember
+    from ..dicom.headers.lookup import remember
 
     shown = strip_credentials(address)
     if asked := [name for name in _SORTING if getattr(options, name) is not None]:

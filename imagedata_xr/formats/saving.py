@@ -68,7 +68,7 @@ def run(job: Callable[[], Written], options: WriteOptions) -> Any:
 
 def _table(image: xr.DataArray, options: WriteOptions) -> xr.Dataset | None:
     """Header table of an image; None, with a warning, where the headers can't be reached."""
-    from ..dicom.headers.header import headers_of
+    from ..dicom.headers.lookup import headers_of
     from ..dicom.headers.table import header_table, own_instances
 
     own = own_instances(image)

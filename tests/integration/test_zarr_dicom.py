@@ -17,7 +17,7 @@ from phantoms import make, opened
 from pydicom.uid import RLELossless
 from saved_images import EXTENSIONS, write
 
-from imagedata_xr.dicom.headers import header
+from imagedata_xr.dicom.headers import lookup
 from imagedata_xr.dicom.writing.write import write as write_dicom
 from imagedata_xr.errors import ImagedataWarning
 from imagedata_xr.formats.seam import WriteOptions
@@ -32,13 +32,13 @@ PIXELS = 0x7FE00010
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(header, "_sources", type(header._sources)())
+    monkeypatch.setattr(lookup, "_sources", type(lookup._sources)())
 
 
 def forgotten(folder: Path) -> None:
     """Remove a source, from the disk and from what this process remembers."""
     shutil.rmtree(folder)
-    header._sources.clear()
+    lookup._sources.clear()
 
 
 def dicom(image: xr.DataArray, target: Path) -> list[pydicom.Dataset]:
@@ -116,7 +116,7 @@ def test_a_derived_image_is_written_as_with_its_source(
         changed = change(opened(tmp_path / f"a{extension}", chunks={}))
         write(changed.rename("image"), tmp_path / f"b{extension}")  # and on through another file
         (tmp_path / f"a{extension}").rename(tmp_path / "gone")
-        header._sources.clear()
+        lookup._sources.clear()
         written = dicom(opened(tmp_path / f"b{extension}", chunks={}), tmp_path / "out")
     assert len(written) == len(expected)
     for ours, theirs in zip(written, expected, strict=True):
@@ -149,7 +149,7 @@ def test_headers_are_at_hand_when_the_source_is_gone(extension: str, tmp_path: P
     forgotten(tmp_path / "in")
     image = opened(tmp_path / f"a{extension}")
     assert differing(image.imd.header.first, first) == set()
-    header._sources.clear()  # as in another process, which has the image by pickle
+    lookup._sources.clear()  # as in another process, which has the image by pickle
     assert differing(image.imd.header.first, first) == set()
     assert image.imd.header_table().sizes == {"instance": 6}
 

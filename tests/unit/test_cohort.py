@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from series import open_image, series
 
-from imagedata_xr.dicom.headers import header
-from imagedata_xr.dicom.headers.header import FileHeaders, JoinedHeaders, Place, remember, remembered
+from imagedata_xr.dicom.headers import lookup
+from imagedata_xr.dicom.headers.header import Place
+from imagedata_xr.dicom.headers.joined import JoinedHeaders
+from imagedata_xr.dicom.headers.lookup import remember, remembered
+from imagedata_xr.dicom.headers.of_files import FileHeaders
 from imagedata_xr.dicom.scanning import elements
 from imagedata_xr.dicom.sorting import attrs
 from imagedata_xr.stores.url import File, local
@@ -74,7 +77,7 @@ def test_the_last_one_opened_answers_and_what_it_replaces_is_let_go() -> None:
     del first, one
     gc.collect()
     assert gone() is None
-    header._sources.pop(source)
+    lookup._sources.pop(source)
 
 
 def test_remembering_asks_each_series_for_its_images_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,4 +92,4 @@ def test_remembering_asks_each_series_for_its_images_once(monkeypatch: pytest.Mo
     for k in range(50):
         remember("many", headers(k))
     assert len(asked) <= 51
-    header._sources.pop("many")
+    lookup._sources.pop("many")

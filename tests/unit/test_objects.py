@@ -10,7 +10,7 @@ import xarray as xr
 from pydicom.dataset import Dataset
 from series import image, open_image, save
 
-import imagedata_xr.dicom.headers.header as headers
+import imagedata_xr.dicom.headers.lookup as headers
 from imagedata_xr.errors import LabelError, NotFoundError, SourceError
 
 KINDS = {

@@ -18,7 +18,7 @@ import pytest
 import xarray as xr
 from phantoms import make, opened
 
-from imagedata_xr.dicom.headers.header import headers_of
+from imagedata_xr.dicom.headers.lookup import headers_of
 from imagedata_xr.dicom.writing.write import write
 from imagedata_xr.errors import FormatError, SourceError
 from imagedata_xr.formats.seam import WriteOptions

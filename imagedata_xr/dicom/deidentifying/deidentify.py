@@ -12,8 +12,8 @@ from ...model.identity import patient_digest, study_digest
 from ...model.image import in_memory
 from ...model.orders import VECTOR
 from ...stores.originals import also_called
-from ..headers.header import Headers, remember
-from ..headers.lookup import headers_of_planes
+from ..headers.header import Headers
+from ..headers.lookup import headers_of_planes, remember
 from .cleaning import Cleaner
 from .headers import DeidentifiedHeaders, new_instances
 from .labels import attrs_without, days_of, relabelled

@@ -9,7 +9,7 @@ import xarray as xr
 
 from ...errors import SourceError
 from ...model.identity import patient_digest, study_digest
-from ..headers.header import headers_of, remember
+from ..headers.lookup import headers_of, remember
 from .cleaning import Cleaner
 from .deidentify import called
 from .headers import DeidentifiedHeaders, new_instances

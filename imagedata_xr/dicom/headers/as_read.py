@@ -23,7 +23,8 @@ from ...model.repair import space_of
 from ..writing.fields import from_attrs
 from ..writing.own_headers import OwnHeaders
 from ..writing.unchanged import same_pixels
-from .header import Headers, headers_of
+from .header import Headers
+from .lookup import headers_of
 from .rescale import Rescale
 
 Change = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]

@@ -11,7 +11,7 @@ import xarray as xr
 
 from ...errors import SourceError
 from ...model.image import volume_dims
-from .header import headers_of
+from .lookup import headers_of
 
 
 class HeaderView:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from ...errors import SourceError
 from ...model.identity import instance_digest
 from ..pixels.digests import has_digest
-from .header import Headers, Place, Telling, headers_of, identity_of_header, is_renamed
+from .header import Headers, Place, Telling, identity_of_header, is_renamed
 from .json_header import HeaderEncoder, file_meta_from, header_from, json_text
+from .lookup import headers_of
 from .made_uids import MadeUids
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from ...errors import SourceError
 from ...model.lazy import axis_indices
 from ...stores.files import token_of
 from ...stores.url import File, file_name
-from ..headers.header import PROCESS, met
+from ..headers.lookup import PROCESS, met
 from .luts import ModalityLut, Palette
 from .native_planes import read_native
 from .pixel_format import PixelFormat

@@ -25,7 +25,9 @@ from ..framing.quantities import is_parametric_map, quantity_attrs
 from ..framing.references import place_among, refers
 from ..framing.segmentation import fill_labels, labels_of_segments, segment_grid, spread, with_gaps
 from ..framing.segments import described, is_label_map, is_segmentation
-from ..headers.header import FileHeaders, Place, Telling, remember
+from ..headers.header import Place, Telling
+from ..headers.lookup import remember
+from ..headers.of_files import FileHeaders
 from ..pixels.array import array_of
 from ..pixels.pixels import FrameArray
 from ..scanning.coded import groups_of

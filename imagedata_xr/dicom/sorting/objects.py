@@ -10,7 +10,9 @@ import xarray as xr
 from ...formats.seam import ReadOptions
 from ...model.identity import patient_digest, study_digest
 from ..framing.frames import Frames
-from ..headers.header import Headers, JoinedHeaders, remember
+from ..headers.header import Headers
+from ..headers.joined import JoinedHeaders
+from ..headers.lookup import remember
 from ..scanning.dicomdir import DIRECTORY
 from ..scanning.scan import Scan
 from .assemble import headers_of_frames
