@@ -42,9 +42,9 @@ class Place:
 class Headers(Protocol):
     """Where the headers of images are found, by the digest of the image.
 
-    A source may have more, which is asked for where it is there: ``instances`` (digests of all its images), ``name`` (SOP
-    Instance UID and frame number), ``content`` (bytes of the file, to be written as they are), ``uid_of`` (maker of the
-    UIDs of what is computed), ``renamed`` and ``one_of_each`` (see the functions of these names).
+    A source may have more, which is asked for where it is there: ``instances`` (digests of all its images), ``name``
+    (SOP Instance UID and frame number), ``content`` (bytes of the file, to be written as they are), ``uid_of`` (maker
+    of the UIDs of what is computed), ``renamed`` and ``one_of_each`` (see the functions of these names).
     """
 
     def has(self, instance: int) -> bool:
