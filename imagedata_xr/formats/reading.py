@@ -10,7 +10,7 @@ from urllib.parse import quote
 import numpy as np
 import xarray as xr
 
-from ..errors import ImagedataError, LabelError, NotFoundError, SeriesError, warn
+from ..errors import ImagedataError, LabelError, NotFoundError, SeriesError, overheard, warn
 from ..stores.url import File, file_name, find, is_archive, source_name
 from .originals import noted
 from .seam import Format, Node, ReadOptions, format_named, formats
@@ -38,12 +38,13 @@ def find_nodes(source: Any, format: str | None, options: ReadOptions) -> list[No
     if direct is not None:
         return direct
     files = find(source, options.storage_options)
-    if format is not None:
-        nodes = format_named(format).read(files, options)
-    else:
-        nodes = _read_recognised(files, options)
+    with overheard() as said:
+        if format is not None:
+            nodes = format_named(format).read(files, options)
+        else:
+            nodes = _read_recognised(files, options)
     if not nodes:
-        raise NotFoundError(_nothing(files, options.source, format))
+        raise NotFoundError(_nothing(files, options.source, format, said))
     if archives := [f for f in files if is_archive(f.path)]:
         warn(
             f"{len(archives)} archives among the files are passed over, the first is {file_name(archives[0])}: what is "
@@ -92,14 +93,18 @@ def _read_recognised(files: Sequence[File], options: ReadOptions) -> list[Node]:
     return nodes
 
 
-def _nothing(files: Sequence[File], source: str, format: str | None) -> str:
+def _nothing(files: Sequence[File], source: str, format: str | None, said: Sequence[str]) -> str:
+    """What is said of a source without images: the reasons that warnings gave while it was read, if there are any."""
     count = len(files)
     what = f"of format {format!r}" if format else f"of a format known here ({', '.join(formats())})"
     where = f" in {source}" if source else ""
     which = f"{source or 'the file'} is no image" if count == 1 else f"none of the {count} files{where} is an image"
     if any(is_archive(f.path) for f in files):
         return f"{which} {what}: archives in a folder are passed over, and read where they are named themselves"
-    return f"{which} {what}: check the address, and the warnings, which name damaged files"
+    if said:
+        reasons = "; ".join(dict.fromkeys(said[:3]))
+        return f"{which} that can be read: {reasons}" + (f"; and {len(said) - 3} more warnings" if said[3:] else "")
+    return f"{which} {what}: check the address"
 
 
 def open_one(source: Any, format: str | None, options: ReadOptions) -> xr.Dataset:
@@ -128,6 +133,7 @@ def open_one(source: Any, format: str | None, options: ReadOptions) -> xr.Datase
 def open_all(source: Any, format: str | None, options: ReadOptions) -> dict[str, xr.Dataset]:
     """Return every image of a source by its path in a tree: /patient/study/series[/stack-k]."""
     groups: dict[str, xr.Dataset] = {"/": xr.Dataset()}
+    first: ImagedataError | None = None
     for path, node in tree_paths(find_nodes(source, format, options)):
         try:
             ds = node.open()
@@ -135,10 +141,11 @@ def open_all(source: Any, format: str | None, options: ReadOptions) -> dict[str,
             if options.errors == "raise":
                 raise
             warn(f"left out: {node.title}: {error}")
+            first = first or error
             continue
         groups[path] = ds
     if len(groups) == 1:
-        raise NotFoundError("no image of the source could be opened; errors='raise' shows the first reason")
+        raise NotFoundError(f"no image of the source could be opened: {first}") from first
     return with_parents(groups)
 
 

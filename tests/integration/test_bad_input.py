@@ -293,7 +293,8 @@ def test_all_files_damaged(tmp_path: Path) -> None:
     source = cli_data.series(tmp_path / "s")
     for k in range(3):
         _cut(source, k, 600)
-    with pytest.warns(ImagedataWarning, match="3 of 3 files"), pytest.raises(NotFoundError, match="the warnings"):
+    reason = "can be read: 3 of 3 files"
+    with pytest.warns(ImagedataWarning, match="3 of 3 files"), pytest.raises(NotFoundError, match=reason):
         read(source)
     refused("3 of 3 files can't be read", "info", source)
 

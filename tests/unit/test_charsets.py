@@ -178,6 +178,7 @@ def test_dcmtk_reads_the_same(tmp_path: Path, name: str, require_program: Callab
         (["ISO_IR 999"], "Jérôme".encode("latin-1"), "has 'ISO_IR 999', which DICOM does not know"),
         (["ISO_IR 192"], "Jérôme".encode("latin-1"), "is not encoded in ISO_IR 192 as SpecificCharacterSet says"),
         (["", "ISO 2022 IR 87"], b"\x1b$)C\xc8\xab", "is not encoded in /ISO 2022 IR 87"),
+        (["", "ISO 2022 IR 58"], b"J^A=\xd5\xc5", "to none of the sets of /ISO 2022 IR 58 by an escape"),
     ],
 )
 def test_a_wrong_set_is_said_once_and_names_nobody(tmp_path: Path, sets: Sequence[str], raw: bytes, text: str) -> None:

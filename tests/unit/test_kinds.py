@@ -146,8 +146,37 @@ def test_tiles_are_never_taken_for_volumes(what: str, tmp_path: Path) -> None:
     else:
         ds.DimensionOrganizationType = "TILED_FULL"
     save(ds, tmp_path / "a.dcm")
-    with pytest.warns(ImagedataWarning, match="whole-slide microscopy or tiled"), pytest.raises(NotFoundError):
+    with (
+        pytest.warns(ImagedataWarning, match="whole-slide microscopy or tiled"),
+        pytest.raises(NotFoundError, match=r"no image that can be read: 1 whole-slide .* such as wsidicom"),
+    ):
         opened(tmp_path)
+
+
+@pytest.mark.parametrize("tiled", [None, "TILED_FULL"])
+def test_a_slide_of_one_tile_is_a_picture(tiled: str | None, tmp_path: Path) -> None:
+    """Labels and overviews of slides, and the smallest level of a pyramid, are one frame."""
+    pixels = np.random.default_rng(1).integers(0, 255, (1, 4, 6, 3), dtype=np.uint8)
+    ds = capture(pixels, "RGB")
+    ds.SOPClassUID, ds.Modality = UID("1.2.840.10008.5.1.4.1.1.77.1.6"), "SM"
+    ds.TotalPixelMatrixRows, ds.TotalPixelMatrixColumns = 4, 6
+    if tiled:
+        ds.DimensionOrganizationType = tiled
+    save(ds, tmp_path / "a.dcm")
+    a = opened(tmp_path)
+    np.testing.assert_array_equal(a.values, pixels[None])
+    assert "geometry" not in a.coords
+
+
+def test_a_tree_of_nothing_that_can_be_read_says_why(tmp_path: Path) -> None:
+    ds = capture(np.zeros((2, 4, 4, 3), dtype=np.uint8), "RGB", frames=2)
+    ds.SamplesPerPixel, ds.Columns = 2, 6
+    save(ds, tmp_path / "a.dcm")
+    with (
+        pytest.warns(ImagedataWarning, match="left out"),
+        pytest.raises(NotFoundError, match="could be opened: images of 2 samples per pixel"),
+    ):
+        xr.open_datatree(tmp_path, engine="imagedata")
 
 
 def test_video_is_refused_by_the_name_of_its_coding(tmp_path: Path) -> None:

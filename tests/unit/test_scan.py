@@ -158,6 +158,15 @@ def test_what_was_sent_before_the_data_set_is_passed_over(tmp_path: Path, group:
     assert (start, int(got.pixel_length[0])) == (len(before + body) - 8, 8)
 
 
+@pytest.mark.parametrize("vr", [b"LO", b"UN"])
+def test_elements_before_the_data_set_may_have_their_vr(vr: bytes, tmp_path: Path) -> None:
+    before = element(0x00050010, b"LO", b"SENDER") + element(0x00051001, vr, b"whatever")
+    (path,) = write(tmp_path, before + encoded(instance(), uid.ExplicitVRLittleEndian, preamble=False))
+    got = scan(find(path), errors="raise")
+    assert got.syntax == [uid.ExplicitVRLittleEndian]
+    assert got.strings("Modality") == [(instance().Modality,)]
+
+
 @pytest.mark.parametrize("tag", [0x7FE00008, 0x7FE00009])
 def test_float_pixel_data_counts_as_pixel_data(tmp_path: Path, tag: int) -> None:
     body = element(0x00080060, b"CS", b"MR") + element(tag, b"OF" if tag & 1 == 0 else b"OB", bytes(16))

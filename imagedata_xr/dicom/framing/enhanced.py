@@ -207,8 +207,9 @@ def grid_positions(scan: Scan, k: int, count: int) -> NDArray[np.float64]:
     upright = np.allclose(orientation, (1, 0, 0, 0, 1, 0), atol=1e-4)
     if not upright or abs(offsets[0] - position[2]) > 1e-2:
         raise GeometryError(
-            f"{name}: Grid Frame Offset Vector begins with {offsets[0]:g}. It should begin with 0, or, in a transverse "
-            f"grid, with the z of the image position, {position[2]:g}: where its planes lie can't be told"
+            f"{name}: Grid Frame Offset Vector begins with {offsets[0]:g}. It should begin with 0, or, where the "
+            f"orientation is 1, 0, 0, 0, 1, 0 (here {', '.join(f'{x:g}' for x in orientation)}), with the z of the "
+            f"image position, {position[2]:g}: where its planes lie can't be told"
         )
     return np.column_stack([np.tile(position[:2], (count, 1)), offsets])
 

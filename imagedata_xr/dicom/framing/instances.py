@@ -72,11 +72,23 @@ def _readable(scan: Scan) -> NDArray[np.intp]:
     slides = scan.words("SOPClassUID").map(lambda uid: _WSI in (uid or ())).array(bool)
     # PS3.3 C.7.6.17.3: the frames of an instance with a total pixel matrix are its tiles
     matrix = (scan.numbers("TotalPixelMatrixRows") > 0) & (scan.numbers("NumberOfFrames") > 1)
-    slides = (slides | tiled | matrix) & pixels
+    slides = (slides | tiled | matrix) & pixels & ~_of_one_tile(scan)
     if slides.any():
         name = file_name(scan.files[int(np.flatnonzero(slides)[0])])
-        warn(f"{int(slides.sum())} whole-slide microscopy or tiled images are left out, the first is {name}")
+        warn(
+            f"{int(slides.sum())} whole-slide microscopy or tiled images are left out, the first is {name}: their "
+            "frames are tiles of larger pictures, which are not put together here. Libraries for slides do so, such as "
+            "wsidicom, highdicom or openslide"
+        )
     return np.flatnonzero(pixels & ~slides).astype(np.intp)
+
+
+def _of_one_tile(scan: Scan) -> NDArray[np.bool_]:
+    """Which instances have a total pixel matrix that is their only frame, as labels and overviews of slides do."""
+    one = np.fmax(scan.numbers("NumberOfFrames"), 1) == 1
+    for whole, frame in (("TotalPixelMatrixRows", "Rows"), ("TotalPixelMatrixColumns", "Columns")):
+        one = one & (scan.numbers(whole) == scan.numbers(frame))
+    return np.asarray(one, dtype=np.bool_)
 
 
 def _with_shape(scan: Scan, errors: str) -> Scan:

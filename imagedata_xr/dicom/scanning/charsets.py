@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from .scan import Scan
 
 _TEXT = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
+_ASCII = frozenset(("", "ISO_IR 6", "ISO 2022 IR 6"))
 
 
 def warn_of_odd_text(scanned: Scan) -> None:
@@ -55,7 +57,7 @@ def _trouble(vr: str, value: bytes, charset: Raw | None) -> str:
 
     mend_pydicom()
     names = text(CHARACTER_SET, charset) if charset else ()
-    if not any(names) or set(names) <= {"", "ISO_IR 6", "ISO 2022 IR 6"}:
+    if not any(names) or set(names) <= _ASCII:
         return "SpecificCharacterSet is missing or plain ASCII, so that it is read as ISO_IR 100 (Latin)"
     if unknown := [name for name in names if name not in python_encoding]:
         return f"SpecificCharacterSet has {unknown[0]!r}, which DICOM does not know, so that it is read as another one"
@@ -64,4 +66,15 @@ def _trouble(vr: str, value: bytes, charset: Raw | None) -> str:
         string = decode_bytes(value, convert_encodings(list(names)), PN_DELIMS if vr == "PN" else TEXT_VR_DELIMS)
     if caught or "\ufffd" in string:
         return f"it is not encoded in {'/'.join(names)} as SpecificCharacterSet says; what can't be read is \ufffd"
+    if names[0] in _ASCII and _unannounced(value, vr):
+        return f"it changes to none of the sets of {'/'.join(names)} by an escape sequence, and is read as Latin"
     return ""
+
+
+def _unannounced(value: bytes, vr: str) -> bool:
+    """Whether bytes beyond ASCII stand where no escape sequence has come (PS3.5 6.1.2.5.3).
+
+    Each line, and each component and group of a name, begins anew with the first set.
+    """
+    ends = rb"[\r\n\f\t^=\\]" if vr == "PN" else rb"[\r\n\f\t\\]"
+    return any(max(part.partition(b"\x1b")[0], default=0) > 0x7F for part in re.split(ends, value))

@@ -22,12 +22,14 @@ def looks_like_dicom(buf: bytes) -> bool:
 def before_data_set(buf: bytes) -> int:
     """Length of the elements of groups 0 to 7 with which files without a preamble may begin, as they were sent.
 
-    These are commands (PS3.7), or private elements of the sender, in implicit VR little endian; group 2 is file meta
-    information. 0 where there is none, or where no group 8 follows.
+    These are commands (PS3.7) in implicit VR little endian, or private elements of the sender, which may have their VR;
+    group 2 is file meta information. 0 where there is none, or where no group 8 follows.
     """
     pos = 0
     while buf[pos : pos + 2] in _LOW and pos < _MOST_BEFORE:
-        pos += 8 + int.from_bytes(buf[pos + 4 : pos + 8], "little")
+        vr = buf[pos + 4 : pos + 6]
+        at, size = (pos + 8, 4) if vr in LONG_VR else (pos + 6, 2) if vr in SHORT_VR else (pos + 4, 4)
+        pos = at + size + int.from_bytes(buf[at : at + size], "little")
     return pos if buf[pos : pos + 2] == b"\10\0" else 0
 
 
