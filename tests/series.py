@@ -17,6 +17,7 @@ ROWS, COLS = 4, 5
 Elements = Mapping[Any, Any]
 
 PRIVATE_VR = {
+    ("SIEMENS MR HEADER", 0x0019, 0x0A): "US",
     ("SIEMENS MR HEADER", 0x0019, 0x0C): "IS",
     ("SIEMENS MR HEADER", 0x0019, 0x0D): "CS",
     ("SIEMENS MR HEADER", 0x0019, 0x0E): "FD",

@@ -215,6 +215,30 @@ def test_slices_that_kept_the_word_of_their_mosaic_are_slices(tmp_path: Path) ->
     np.testing.assert_allclose(da.imd.affine[:3, 3], [-10, 5, 0])
 
 
+@pytest.mark.parametrize("kind", [["DERIVED", "SECONDARY"], None])
+def test_what_counts_tiles_is_a_mosaic_whatever_it_is_called(kind: list[str] | None, tmp_path: Path) -> None:
+    for folder, image_type in ((tmp_path / "named", None), (tmp_path / "not", kind)):
+        folder.mkdir()
+        for v in range(2):
+            ds = mosaic(Volume(n=7), n=7)
+            ds.SOPInstanceUID, ds.InstanceNumber = f"1.2.3.{v}", v + 1
+            ds.AcquisitionDate, ds.AcquisitionTime = "20240102", f"1015{2 * v:02d}"
+            if folder.name == "not":
+                ds.ImageType = image_type
+            ds.save_as(folder / f"{v}.dcm", enforce_file_format=True)
+    named = open_image(tmp_path / "named")
+    with pytest.warns(ImagedataWarning, match="2 images are not called mosaics"):
+        other = open_image(tmp_path / "not")
+    np.testing.assert_array_equal(other.values, named.values)
+    np.testing.assert_allclose(other.imd.affine, named.imd.affine)
+
+
+def test_slices_that_kept_the_count_of_their_mosaic_are_slices(tmp_path: Path) -> None:
+    kept: Elements = {"Manufacturer": "SIEMENS", (HEAD, 0x19, 0x0A): 4}  # 2 x 2 tiles would fit
+    vary: Elements = {**kept, "SpacingBetweenSlices": 3, "Columns": 10, "Rows": 2}
+    assert held(open_image(series(tmp_path, 1, 4, lambda v, k: vary))) == straight(1, 4)
+
+
 @pytest.mark.parametrize("moved", [0.0, 0.4])
 def test_whole_mosaics_that_nothing_counts_are_none(moved: float, tmp_path: Path) -> None:
     for v in range(4):

@@ -24,12 +24,12 @@ from ...model.geometry import normal
 from ...stores.url import file_name
 from ..scanning.coded import groups_of
 from ..scanning.scan import Scan
-from ..scanning.vr import CSA_HEADER, Key
+from ..scanning.vr import CSA_HEADER, SIEMENS_TILES, Key
 from .csa import floats, image_csa
 from .slice_times import protocol_times
 
 HEADER = "SIEMENS MR HEADER"
-NUMBER: Key = (HEADER, 0x19, 0x0A)
+NUMBER: Key = SIEMENS_TILES
 TIMES: Key = (HEADER, 0x19, 0x29)
 WORD = "MOSAIC"
 
@@ -75,22 +75,44 @@ def is_mosaic(scan: Scan) -> NDArray[np.bool_]:
     """Tell which files are Siemens mosaics: those whose Image Type (0008,0008) has the value MOSAIC; shape (n,).
 
     Programs that take mosaics apart leave the word in their slices at times. They are no mosaics if nothing counts
-    tiles, and those of a series lie one slice apart from each other, as whole mosaics never do.
+    tiles, and those of a series lie one slice apart from each other, as whole mosaics never do. Others replace the
+    Image Type: what counts its tiles is a mosaic, unless it lies as slices do or can't be divided into them.
     """
     named = has_word(scan, WORD)
     silent = named & ~scan.column(CSA_HEADER).present & ~(scan.numbers(NUMBER) > 0)
-    if silent.any():
-        rows = np.flatnonzero(silent)
-        series, which = groups_of(scan.words("SeriesInstanceUID").take(rows.astype(np.intp)))
-        for k in range(len(series)):
-            some = rows[which == k]
-            if _lie_as_slices(scan, some):
-                named[some] = False
-                warn(
-                    f"{len(some)} images are called mosaics, the first is {file_name(scan.files[int(some[0])])}, but "
-                    "nothing counts tiles in them, and they lie one slice apart: they are read as slices"
-                )
-    return named
+    for some in _slices(scan, silent):
+        named[some] = False
+        warn(
+            f"{len(some)} images are called mosaics, the first is {file_name(scan.files[int(some[0])])}, but "
+            "nothing counts tiles in them, and they lie one slice apart: they are read as slices"
+        )
+    counted = ~named & (scan.numbers(NUMBER) > 1) & _can_be_divided(scan)
+    for some in _slices(scan, counted):
+        counted[some] = False
+    if counted.any():
+        first = file_name(scan.files[int(np.flatnonzero(counted)[0])])
+        warn(
+            f"{int(counted.sum())} images are not called mosaics, the first is {first}, but (0019,xx0A) counts several "
+            "slices in them: they are read as mosaics"
+        )
+    return np.asarray(named | counted)
+
+
+def _slices(scan: Scan, candidates: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
+    """Rows of those candidates, by their series, that lie one slice apart from each other."""
+    rows = np.flatnonzero(candidates).astype(np.intp)
+    if not len(rows):
+        return []
+    series, which = groups_of(scan.words("SeriesInstanceUID").take(rows))
+    parts = [rows[which == k] for k in range(len(series))]
+    return [some for some in parts if _lie_as_slices(scan, some)]
+
+
+def _can_be_divided(scan: Scan) -> NDArray[np.bool_]:
+    """Tell which pictures are a whole number of the tiles high and wide that (0019,xx0A) counts."""
+    side = np.ceil(np.sqrt(np.nan_to_num(scan.numbers(NUMBER), nan=1.0)))
+    whole = [np.nan_to_num(scan.numbers(word)) % np.maximum(side, 1) == 0 for word in ("Rows", "Columns")]
+    return np.asarray(whole[0] & whole[1])
 
 
 def _lie_as_slices(scan: Scan, rows: NDArray[np.intp]) -> bool:

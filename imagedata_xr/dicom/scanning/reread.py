@@ -21,6 +21,7 @@ from .vr import (
     LONG_VR,
     PIXEL_TAGS,
     SIEMENS_B_VALUE,
+    SIEMENS_TILES,
     TEXT_VR,
     TRANSFER_SYNTAX,
     UNDEFINED,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from pydicom.dataelem import DataElement, RawDataElement
     from pydicom.dataset import Dataset
 
-_CSA_REASONS: tuple[Key, Key, Key] = (0x00080008, 0x00180024, SIEMENS_B_VALUE)
+_CSA_REASONS: tuple[Key, Key, Key, Key] = (0x00080008, 0x00180024, SIEMENS_TILES, SIEMENS_B_VALUE)
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .vr import CSA_HEADER, SIEMENS_B_VALUE, WANTED_PRIVATE, Key, Raw, needs_csa, swap
+from .vr import CSA_HEADER, SIEMENS_B_VALUE, SIEMENS_TILES, WANTED_PRIVATE, Key, Raw, needs_csa, swap
 
 _CREATORS = {(creator.encode(), group): (creator, elements) for (creator, group), elements in WANTED_PRIVATE.items()}
 _IMAGE_TYPE, _SEQUENCE_NAME, _PIXEL_REPRESENTATION = swap(0x00080008), swap(0x00180024), swap(0x00280103)
@@ -84,6 +84,8 @@ class About(NamedTuple):
     sequence_name: bytes = b""
     b_value: bool = False
     """Whether Siemens' element of the b-value was met."""
+    tiles: bool = False
+    """Whether Siemens' number of slices in a mosaic was met."""
 
     def after(self, tag: int, key: Key | None, value: bytes) -> About:
         """Give what is known after an element."""
@@ -95,6 +97,8 @@ class About(NamedTuple):
             return self._replace(signed=value == b"\1\0")
         if key == SIEMENS_B_VALUE:
             return self._replace(b_value=True)
+        if key == SIEMENS_TILES:
+            return self._replace(tiles=True)
         known = _CREATORS.get((value.strip(b" \0"), tag & 0xFFFF))
         if known is None or (known[0] == CSA_HEADER[0] and not self.needs_csa):
             return self
@@ -103,8 +107,8 @@ class About(NamedTuple):
     @property
     def needs_csa(self) -> bool:
         """Whether the CSA header is wanted."""
-        b_value = ("IS", b"") if self.b_value else None
-        return needs_csa(("CS", self.image_type), ("SH", self.sequence_name), b_value)
+        tiles, b_value = (("IS", b"") if met else None for met in (self.tiles, self.b_value))
+        return needs_csa(("CS", self.image_type), ("SH", self.sequence_name), tiles, b_value)
 
     @property
     def private(self) -> dict[int, Key]:
@@ -135,7 +139,7 @@ class State:
 def changes_state(tag: int, key: Key | None) -> bool:
     """Tell whether what follows may depend on this element: a creator (PS3.5 section 7.8.1), or one of few others."""
     if tag & 1:
-        return 0x10 <= tag >> 16 <= 0xFF or key == SIEMENS_B_VALUE
+        return 0x10 <= tag >> 16 <= 0xFF or key in (SIEMENS_B_VALUE, SIEMENS_TILES)
     return tag in _STATEFUL
 
 

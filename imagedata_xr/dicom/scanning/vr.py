@@ -46,13 +46,15 @@ WANTED_PRIVATE: dict[tuple[str, int], tuple[int, ...]] = {
 """Private elements that are kept, by creator and group; each file chooses the block numbers (PS3.5 section 7.8)."""
 
 SIEMENS_B_VALUE = ("SIEMENS MR HEADER", 0x0019, 0x0C)
+SIEMENS_TILES = ("SIEMENS MR HEADER", 0x0019, 0x0A)
+"""Number of slices in a mosaic; other images lack it."""
 
 
-def needs_csa(image_type: Raw | None, sequence_name: Raw | None, b_value: Raw | None) -> bool:
+def needs_csa(image_type: Raw | None, sequence_name: Raw | None, tiles: Raw | None, b_value: Raw | None) -> bool:
     """Tell whether only the CSA header knows of the tiles of a mosaic, or of diffusion (before VB13)."""
     kind = image_type[1] if image_type else b""
     weighted = b"DIFFUSION" in kind or b"_b" in (sequence_name[1] if sequence_name else b"")
-    return b"MOSAIC" in kind or (weighted and b_value is None)
+    return b"MOSAIC" in kind or tiles is not None or (weighted and b_value is None)
 
 
 SHORT_VR = {
