@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import multiframe
 import numpy as np
 import pytest
 import xarray as xr
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as Items
 from series import Elements, open_image, places, series, straight
 
 from imagedata_xr.dicom.vendors import VENDORS, vendor_of, vendors
@@ -113,6 +117,48 @@ def test_ge(tmp_path: Path, encoded: str, extra: int) -> None:
     a.imd.write(tmp_path / "same", keep_uid=True)  # which it refuses unless labels and headers agree
 
 
+def ge_weighted(encoded: Callable[[int], str | None]) -> Callable[[int, int], Elements]:
+    """Images of GE, encoded along rows or columns as `encoded` says of each volume."""
+
+    def vary(v: int, k: int) -> Elements:
+        out: Elements = {
+            "Manufacturer": "GE MEDICAL SYSTEMS",
+            "InPlanePhaseEncodingDirection": encoded(v),
+            ("GEMS_PARM_01", 0x43, 0x39): [B[v], 8, 0, 0],
+        }
+        return {**out, **{("GEMS_ACQU_01", 0x19, 0xBB + c): DIRECTIONS[v][c] for c in range(3)}}
+
+    return vary
+
+
+def test_ge_directions_are_unknown_where_the_encoding_is_lost(tmp_path: Path) -> None:
+    with pytest.warns(ImagedataWarning, match="3 of 4 volumes are weighted by diffusion in a direction that"):
+        a = open_image(series(tmp_path, 4, 2, ge_weighted(lambda v: None)))
+    assert a.b_value.values.tolist() == B
+    assert not vectors(a).any()
+    assert a.diffusion_directionality.values.tolist() == [0, 1, 1, 1]
+
+
+def test_ge_images_are_encoded_as_the_others_of_their_series(tmp_path: Path) -> None:
+    whole = open_image(series(tmp_path / "whole", 4, 2, ge_weighted(lambda v: "ROW")))
+    part = open_image(series(tmp_path / "part", 4, 2, ge_weighted(lambda v: "ROW" if v % 2 else None)))
+    np.testing.assert_array_equal(vectors(part), vectors(whole))
+    assert vectors(whole)[1:].any(axis=1).all()
+
+
+def test_volumes_whose_sequence_nothing_tells_are_said(tmp_path: Path) -> None:
+    def vary(v: int, k: int) -> Elements:
+        out = ge_weighted(lambda v: "ROW")(v, k)
+        return {**out, "InstanceNumber": None}
+
+    with pytest.warns(ImagedataWarning, match="neither number nor time tells in which sequence"):
+        a = open_image(series(tmp_path, 4, 2, vary))
+    assert sorted(a.b_value.values.tolist()) == B
+    marks = [place[0][0] for place in places(a)]  # each volume has its own direction still
+    whole = vectors(open_image(series(tmp_path / "whole", 4, 2, ge_weighted(lambda v: "ROW"))))
+    np.testing.assert_array_equal(vectors(a), whole[marks])
+
+
 def test_ge_without_diffusion_says_nothing_of_it(tmp_path: Path) -> None:
     vary = lambda v, k: {"Manufacturer": "GE MEDICAL", ("GEMS_PARM_01", 0x43, 0x39): [0, 8, 0, 0]}  # noqa: E731
     assert "b_value" not in open_image(series(tmp_path, 2, 2, vary)).coords
@@ -175,6 +221,26 @@ def test_philips_components(tmp_path: Path) -> None:
     folder = series(tmp_path, 4, 2, vary)
     for v in range(4):
         assert places(open_image(folder, stack=v)) == straight(4, 2)[v : v + 1]
+
+
+@pytest.mark.parametrize("letter", ["M", ""])
+def test_philips_dixon_frames_are_told_by_their_classic_image_type(tmp_path: Path, letter: str) -> None:
+    """Water, fat, in and out of phase at the same places, whose Frame Types and components are equal."""
+    kinds = ["W", "F", "IP", "OP"]
+    frames = [multiframe.Frame(k, v) for k in range(3) for v in range(4)]
+    ds = multiframe.instance(frames, Manufacturer="Philips", ComplexImageComponent="MAGNITUDE")
+    for frame, group in zip(frames, ds.PerFrameFunctionalGroupsSequence, strict=True):
+        copy = Dataset()
+        copy.ImageType = ["DERIVED", "PRIMARY", kinds[frame.v], kinds[frame.v], "DERIVED"]
+        if letter:
+            copy.private_block(0x2005, "Philips MR Imaging DD 001", create=True).add_new(0x11, "CS", letter)
+        block = group.private_block(0x2005, "Philips MR Imaging DD 005", create=True)
+        block.add_new(0x0F, "SQ", Items([copy]))
+    path = multiframe.save(ds, tmp_path / "a.dcm")
+    for v in range(4):
+        a = open_image(path, stack=v)
+        wanted = np.stack([multiframe.values(multiframe.Frame(k, v)) for k in range(3)])
+        np.testing.assert_array_equal(a.values[0], wanted)
 
 
 def test_the_standard_elements_and_repeated_directions(tmp_path: Path) -> None:

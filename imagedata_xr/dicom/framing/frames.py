@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _COMPONENTS = {"MAGNITUDE": "M", "PHASE": "P", "REAL": "R", "IMAGINARY": "I"}
 """Complex Image Component (0008,9208), PS3.3 C.8.13.3.1; other words stand for themselves."""
+_LETTERS = frozenset(_COMPONENTS.values())
 
 
 SLICE_TIME, FRAME_TIME = "slice time", "frame time"
@@ -256,7 +257,8 @@ class Frames:
         for k, standard in enumerate(said.rows() if any(said.values) else ()):
             # an instance of MIXED components says of no plane which one it is
             if standard and (standard[0] != "MIXED" or not words[k]):
-                words[k] = _COMPONENTS.get(standard[0], standard[0])
+                kind = [word for word in words[k].split() if word not in _LETTERS]  # besides, as the echo of a run
+                words[k] = " ".join([_COMPONENTS.get(standard[0], standard[0]), *kind])
         return words
 
     @cached_property

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ..scanning.vr import WANTED_PRIVATE, Key, private_vr, public_vr, swap
+from ..vendors.philips import CLASSIC_TYPE
 
 Name: TypeAlias = "str | tuple[str, int, int]"
 """Of a column: the keyword of the classic element, or a private element as (creator, group, element byte)."""
@@ -247,6 +248,7 @@ def _columns() -> tuple[Column, ...]:
     out = [Column(name, (*path, tag), width) for path, elements in groups for tag, (name, width) in elements.items()]
     for parents, known in _PRIVATE.items():
         out += [Column(key, (*parents, key), width) for key, (_, width) in known.items() if isinstance(key, tuple)]
+    out.append(Column(CLASSIC_TYPE, ((_MR5, 0x2005, 0x0F), 0x00080008), TEXT))
     for sequence in _CONVERTED:
         for (creator, group), bytes_ in WANTED_PRIVATE.items():
             keys = [(creator, group, element) for element in bytes_ if private_vr((creator, group, element)) != "SQ"]

@@ -60,8 +60,7 @@ def diffusion(images: Columns) -> Diffusion:
     if not known.any():
         return out
     r, c, nrm = iop[known, :3], iop[known, 3:], normal(iop[known])
-    encoded = images.strings("InPlanePhaseEncodingDirection")
-    rows = np.array([(p or ("",))[0].upper().startswith("ROW") for p in encoded], dtype=np.bool_)
+    rows, unknown = _encoded_along_rows(images)
     x, y, z = xyz.T
     coronal = np.zeros(n, dtype=np.bool_)
     coronal[known] = np.abs(nrm).argmax(axis=1) == 1
@@ -69,7 +68,22 @@ def diffusion(images: Columns) -> Diffusion:
     along_r = np.where(rows, -y, -x)
     along_c = np.where(rows, x, -y)
     out.vector[known] = along_r[known, None] * r + along_c[known, None] * c + z[known, None] * nrm
+    lost = unknown & (out.b_value > 0) & (length > 0)
+    out.vector[lost], out.directionality[lost] = np.nan, DIRECTIONALITY.index("DIRECTIONAL")
     return out
+
+
+def _encoded_along_rows(images: Columns) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which images have their phase encoded along rows, and of which it is not known.
+
+    An image that does not say it is encoded as the others of its series, where these agree.
+    """
+    said = [(p or ("",))[0].upper()[:3] for p in images.strings("InPlanePhaseEncodingDirection")]
+    words = {word for word in said if word in ("ROW", "COL")}
+    if len(words) == 1:
+        said = [word if word in words else next(iter(words)) for word in said]
+    rows = np.array([word == "ROW" for word in said], dtype=np.bool_)
+    return rows, np.array([word not in words for word in said], dtype=np.bool_)
 
 
 def _own_b_value(images: Columns, b: NDArray[np.float64], length: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,6 +13,12 @@ MR5, MR6 = "Philips MR Imaging DD 005", "Philips MR Imaging DD 006"
 LABEL_TYPE = (MR5, 0x2005, 0x29)
 """LABEL or CONTROL of spin labelling: what ASL Context is in the standard; empty or absent in other images."""
 
+DIXON = frozenset(("W", "F", "IP", "OP"))
+"""Words of Image Type: water, fat, in phase, out of phase."""
+
+CLASSIC_TYPE = (MR5, 0x2005, 0x0F)
+"""The sequence with a copy of the classic header of a frame; as a column, the Image Type in it."""
+
 GRADIENT = (MR5, 0x2005, 0x13)
 """Number of the direction among those of one b-value."""
 
@@ -49,9 +55,15 @@ def diffusion(images: Columns) -> Diffusion:
 
 
 def component(images: Columns) -> list[str]:
-    """Letter of (2005,1011): M, P, R or I."""
+    """Letter of (2005,1011): M, P, R or I; of Dixon images what they show, as their classic Image Type says.
+
+    Frames of water, fat, in and out of phase have equal letters, and in releases before 12 equal Frame Types (dcm2niix,
+    issue 1038). Classic images need no word for it, as their Image Type is a feature of its own.
+    """
     words = images.strings((MR1, 0x2005, 0x11))
-    return [w[0][:1] if w and w[0][:1] in "MPRI" else "" for w in words]
+    letters = [w[0][:1] if w and w[0][:1] in "MPRI" else "" for w in words]
+    kinds = [next((w for w in types or () if w in DIXON), "") for types in images.strings(CLASSIC_TYPE)]
+    return [f"{letter} {kind}".strip() for letter, kind in zip(letters, kinds, strict=True)]
 
 
 def clock(images: Columns) -> NDArray[np.float64]:
