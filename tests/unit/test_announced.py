@@ -69,6 +69,13 @@ def test_a_volume_is_missing_at_either_end(first: int, tmp_path: Path) -> None:
     assert "has 2 temporal positions, where NumberOfTemporalPositions says 3" in text
 
 
+def test_volumes_are_missing_that_only_their_images_count(tmp_path: Path) -> None:
+    series = phantoms.mr(shape=(3, 4, 6, 8), elements={"NumberOfTemporalPositions": 3})
+    assert said(made(tmp_path / "whole", series, [])) == []
+    (text,) = said(made(tmp_path / "part", series, list(range(4))))
+    assert "has 2 images at each position, where NumberOfTemporalPositions says 3" in text
+
+
 def test_two_spacings_are_no_hole(tmp_path: Path) -> None:
     folder = made(tmp_path, phantoms.ct(shape=(1, 8, 6, 8)), [])
     for k, path in enumerate(sorted(folder.iterdir())):

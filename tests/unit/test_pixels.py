@@ -20,7 +20,7 @@ from series import COLS, ROWS, Elements, image, open_image, save, series
 
 from imagedata_xr.dicom.pixels.pixel_format import PixelFormat
 from imagedata_xr.dicom.pixels.value_type import ValueRange, natural_type, value_type
-from imagedata_xr.errors import FormatError, LabelError
+from imagedata_xr.errors import FormatError, ImagedataWarning, LabelError
 
 Array = NDArray[Any]
 
@@ -159,6 +159,15 @@ def test_a_rescale_that_one_file_lacks_is_said(tmp_path: Path, intercept: int) -
         a = open_image(series(tmp_path, 1, 3, vary))
     assert bool([w for w in said if "1 of 3 images have no RescaleSlope" in str(w.message)]) == (intercept != 0)
     assert int(a[0, 1, 0, 0] - a[0, 0, 0, 0]) == 100 + intercept
+
+
+@pytest.mark.parametrize(("lost", "kept"), [("RescaleSlope", "RescaleIntercept"), ("RescaleIntercept", "RescaleSlope")])
+@pytest.mark.parametrize("from_slice", [0, 1])
+def test_half_a_rescale_is_said(tmp_path: Path, lost: str, kept: str, from_slice: int) -> None:
+    """Both belong together (PS3.3 C.11.1.1.2): a Philips image whose slope was lost has other values."""
+    vary = lambda v, k: {kept: 4, **({} if k >= from_slice else {lost: 3})}  # noqa: E731
+    with pytest.warns(ImagedataWarning, match=f"{3 - from_slice} of 3 images have {kept} but no {lost}"):
+        open_image(series(tmp_path, 1, 3, vary))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from multiframe import Frame, instance, save
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
@@ -79,3 +80,16 @@ def test_times_that_contradict_each_other_are_no_clock(tmp_path: Path, tables: l
         a = xr.open_dataarray(multiband(tmp_path, tables), engine="imagedata")
     assert a.tag.attrs["order"] == "none"
     assert not {"time", "slice_time"} & set(a.coords)
+
+
+def test_instances_that_lost_the_times_of_their_slices_keep_the_delays_of_the_timer(tmp_path: Path) -> None:
+    folder = multiband(tmp_path, [[2.0 * v + 0.25 * k for k in range(4)] for v in range(3)], tr=2000.0, stamp="yes")
+    whole = xr.open_dataarray(folder, engine="imagedata").slice_time.values
+    np.testing.assert_allclose(whole, [[0, 0.25, 0.5, 0.75]] * 3)
+    ds = dcmread(folder / "1.dcm")
+    for k, group in enumerate(ds.PerFrameFunctionalGroupsSequence):  # one instance alone says all of its slices' times
+        content = Dataset()
+        content.FrameAcquisitionDateTime = f"2018102208363{6 + 0.25 * k:.6f}"
+        group.FrameContentSequence = Items([content])
+    ds.save_as(folder / "1.dcm")
+    np.testing.assert_allclose(xr.open_dataarray(folder, engine="imagedata").slice_time, whole)

@@ -125,3 +125,11 @@ def test_equal_instance_numbers_leave_the_sequence_to_acquisition_numbers(tmp_pa
         warnings.simplefilter("error", ImagedataWarning)
         a = open_image(series(tmp_path, 3, 2, vary))
     assert places(a) == straight(3, 2)
+
+
+@pytest.mark.parametrize("lost", ["EchoTime", "InversionTime", "FlipAngle"])
+def test_numbers_that_only_some_images_have_are_said(tmp_path: Path, lost: str) -> None:
+    vary = lambda v, k: {lost: 10 * (v + 1) if v else None}  # noqa: E731
+    with pytest.warns(ImagedataWarning, match=f"3 of 9 images have no {lost}, the others do"):
+        a = open_image(series(tmp_path, 3, 3, vary))
+    assert places(a) == straight(3, 3)

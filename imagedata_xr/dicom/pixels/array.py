@@ -252,7 +252,16 @@ def _rescale(frames: Frames) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _warn_of_unscaled(frames: Frames, slope: NDArray[np.float64], intercept: NDArray[np.float64]) -> None:
-    """Say that some images of a stack have no rescale where that of the others changes values."""
+    """Say that images have half a rescale, or some of a stack none where that of the others changes values."""
+    for one, other, plain, values in (
+        ("RescaleSlope", "RescaleIntercept", 1, np.isnan(slope) & ~np.isnan(intercept)),
+        ("RescaleIntercept", "RescaleSlope", 0, np.isnan(intercept) & ~np.isnan(frames.numbers("RescaleSlope"))),
+    ):
+        if values.any():
+            warn(
+                f"{int(values.sum())} of {len(frames)} images have {other} but no {one}, which belongs to it: {plain} "
+                "is taken for it, and values may be others where it was lost"
+            )
     unsaid = np.isnan(slope) & np.isnan(intercept)
     if not unsaid.any() or unsaid.all():
         return

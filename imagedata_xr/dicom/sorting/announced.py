@@ -60,12 +60,11 @@ def warn_of_holes(stack: Stack, slot: NDArray[np.intp]) -> None:
     if pet and slices > 1 and not np.isnan(said).any() and said.min() > slices:
         warn(f"{where} has {slices} slices, where NumberOfSlices says {said.min():g}: some may be missing")
     number, said = frames.numbers("TemporalPositionIdentifier"), frames.numbers("NumberOfTemporalPositions")
-    there = len(np.unique(number))
-    if there > 1 and not np.isnan(number).any() and not np.isnan(said).any() and said.min() > there:
-        warn(
-            f"{where} has {there} temporal positions, where NumberOfTemporalPositions says {said.min():g}: volumes may "
-            "be missing"
-        )
+    counted = np.isnan(number).all()  # by the images of each position, where nothing numbers their volumes
+    there = int(np.bincount(slot).max()) if counted else len(np.unique(number))
+    if there > 1 and (counted or not np.isnan(number).any()) and not np.isnan(said).any() and said.min() > there:
+        what = "images at each position" if counted else "temporal positions"
+        warn(f"{where} has {there} {what}, where NumberOfTemporalPositions says {said.min():g}: volumes may be missing")
 
 
 def _lost_positions(frames: Frames, slot: NDArray[np.intp]) -> float:

@@ -40,8 +40,7 @@ def find_clocks(frames: Frames) -> list[Clock]:
     found: list[Clock] = []
     late = _late(frames)
     stamps = frames.coded_text("AcquisitionDateTime").map(seconds_of_datetime).array(np.float64)
-    if len(stamps) and not _differ_within_instances(frames, stamps):
-        stamps = stamps + late
+    stamps = np.where(_differ_within_instances(frames, stamps), stamps, stamps + late)
     found.append(Clock(stamps, "AcquisitionDateTime", True))
     timed = _date_and_time(frames)
     found.append(Clock(timed.seconds + late, timed.source, timed.absolute))
@@ -73,11 +72,13 @@ def _cine(frames: Frames) -> str:
     return next((k for k in ("FrameTimeVector", "FrameTime", "CineRate") if k in known), "FrameTime")
 
 
-def _differ_within_instances(frames: Frames, stamps: NDArray[np.float64]) -> bool:
-    """Whether planes of one instance have times of their own."""
-    first = np.full(len(frames.scan), np.nan)
-    first[frames.file] = stamps
-    return bool((first[frames.file] != stamps).any())
+def _differ_within_instances(frames: Frames, stamps: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which planes, shape (n,), are of an instance whose planes have times of their own."""
+    one = np.full(len(frames.scan), np.nan)
+    one[frames.file] = stamps
+    own = np.zeros(len(frames.scan), dtype=np.bool_)
+    own[frames.file[one[frames.file] != stamps]] = True
+    return own[frames.file]
 
 
 def _date_and_time(frames: Frames) -> Clock:

@@ -12,14 +12,15 @@ from ...errors import warn
 from ...model.geometry import direction_of, evenness, labels_of, normal
 from ...model.image import Axis, Volumes
 from ...model.indexes import Space
-from ...model.orders import DIRECTIONALITY, VECTOR, Order, label_for
+from ...model.orders import DIRECTIONALITY, ORDERS, VECTOR, Order, label_for
 from ..framing.frames import SLICE_TIME, Frames
 from ..framing.vendor_words import slice_times
 from .attrs import NUMERIC, said_elsewhere
 from .clock import datetime64, iso, starts
+from .keys import VALUE_ORDERS
 from .sort import Grid
 from .stacks import Stack, position_tolerance
-from .unsaid import warn_of_unnamed
+from .unsaid import warn_of_gaps, warn_of_unnamed
 
 MOST_UPRIGHT = 0.5
 """Degrees by which the gantry of a transverse scan may be said to be tilted."""
@@ -85,6 +86,7 @@ def coords_of(
         out.pop(v.dim, None)
     if place:
         warn_of_unnamed(frames, volumes, out)
+    warn_of_gaps(frames, [ORDERS[name].label.keyword for name in VALUE_ORDERS])
     out["instance"] = ((*dims, "slice"), np.where(grid.index >= 0, frames.instance[grid.index], 0))
     return out
 

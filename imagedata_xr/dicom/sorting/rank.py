@@ -149,15 +149,19 @@ def _mostly_full(volume: NDArray[np.intp], slices: int) -> bool:
 
 def _in_sequence(volume: NDArray[np.intp], *by: NDArray[np.float64]) -> NDArray[np.intp]:
     """Renumber volumes by the least key of their images."""
-    n = int(volume.max()) + 1
-    least = []
-    for key in by:
-        low = np.full(n, np.inf)
-        np.minimum.at(low, volume, key)
-        least.append(low)
-    new = np.empty(n, dtype=np.intp)
-    new[np.lexsort(tuple(reversed(least)))] = np.arange(n)
+    new = np.empty(int(volume.max()) + 1, dtype=np.intp)
+    new[np.lexsort(tuple(reversed(_least(volume, *by))))] = np.arange(len(new))
     return new[volume]
+
+
+def _least(volume: NDArray[np.intp], *by: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Least value of each key in each volume."""
+    out = []
+    for key in by:
+        low = np.full(int(volume.max()) + 1, np.inf)
+        np.minimum.at(low, volume, key)
+        out.append(low)
+    return out
 
 
 def _short(counts: NDArray[np.intp]) -> str:
@@ -196,8 +200,23 @@ def by_group(keys: Keys, order: Order, duplicates: str) -> tuple[NDArray[np.intp
         return volume.astype(np.intp), values[pairs // several]
     b = np.nan_to_num(keys.frames.diffusion.b_value)
     # dti: as acquired; bvector: by b-value first
-    volume = _in_sequence(volume, b, *keys.acquired) if _is_bvector(order) else _in_sequence(volume, *keys.acquired)
+    if _is_bvector(order):
+        volume = _in_sequence(volume, b, *keys.acquired)
+    else:
+        _warn_of_unknown_sequence(volume, *keys.acquired)
+        volume = _in_sequence(volume, *keys.acquired)
     return volume, np.arange(len(pairs), dtype=np.float64)
+
+
+def _warn_of_unknown_sequence(volume: NDArray[np.intp], *by: NDArray[np.float64]) -> None:
+    """Say that no key tells which of some volumes was acquired first."""
+    least = np.stack(_least(volume, *by), axis=1)
+    unknown = len(least) - len(np.unique(least, axis=0))
+    if unknown:
+        warn(
+            f"{len(least)} volumes differ by their diffusion weighting, but neither number nor time tells in which "
+            "sequence they were acquired: the labels of each are its own, their sequence means nothing"
+        )
 
 
 def _is_bvector(order: Order) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,24 @@ def warn_of_unnamed(frames: Frames, volumes: list[Volumes], coords: Labels) -> N
             "label, b-value, time, number) tells all apart: they follow InstanceNumber, and may be of several kinds. "
             "Anonymization often loses what tells; read the original, or split='KEYWORD' where an element differs"
         )
+
+
+def warn_of_gaps(frames: Frames, keywords: Iterable[str]) -> None:
+    """Say that only some images of a stack have a number that would name their volumes.
+
+    Parameters
+    ----------
+    frames : Frames
+    keywords : iterable of str
+        Elements of MR that are numbers of a volume.
+    """
+    for keyword in keywords:
+        lost = np.isnan(frames.numbers(keyword))
+        if lost.any() and not lost.all():
+            warn(
+                f"{int(lost.sum())} of {lost.size} images have no {keyword}, the others do: all are read without. "
+                "Anonymization may have lost it; read the originals"
+            )
 
 
 def _all_differ(volumes: Volumes, coords: Labels) -> bool:
