@@ -112,6 +112,24 @@ def test_volumes_that_differ_in_instance_number_only(tmp_path: Path) -> None:
     assert (places(a), a.tag.attrs["order"]) == (straight(3, 2), "none")
 
 
+@pytest.mark.parametrize("course", [True, False])
+def test_numbers_that_run_neither_by_volume_nor_by_slice_are_said(tmp_path: Path, course: bool) -> None:
+    """An exporter that numbers images as it likes: nothing else tells the volumes of a GE time course apart."""
+    echo_planar: Elements = {"ScanningSequence": "EP", "MRAcquisitionType": "2D", "RepetitionTime": 2000}
+    more: Elements = {**echo_planar, "NumberOfTemporalPositions": 4, "AcquisitionTime": "101500"} if course else {}
+    mixed = [5, 11, 2, 8, 1, 10, 7, 4, 12, 3, 6, 9]
+    with pytest.warns(ImagedataWarning, match="neither volume by volume nor slice by slice"):
+        a = open_image(series(tmp_path / "mixed", 4, 3, lambda v, k: {**more, "InstanceNumber": mixed[3 * v + k]}))
+    assert a.tag.attrs["order"] == ("time" if course else "none")
+    ways = {"volumes": lambda v, k: 3 * v + k, "slices": lambda v, k: 4 * k + v, "anew": lambda v, k: v + 1}
+    for name, number in ways.items():
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", ImagedataWarning)
+            vary = lambda v, k, number=number: {**more, "InstanceNumber": number(v, k) + 1}  # noqa: E731
+            assert places(open_image(series(tmp_path / name, 4, 3, vary))) == straight(4, 3)
+        assert not [w for w in said if "neither volume by volume" in str(w.message)]
+
+
 def test_equal_instance_numbers_fall_back_to_the_clock(tmp_path: Path) -> None:
     a = open_image(series(tmp_path, 3, 2, lambda v, k: {"InstanceNumber": 1, "AcquisitionTime": at(-v)}), order="none")
     assert places(a) == straight(3, 2)[::-1]

@@ -193,6 +193,16 @@ def test_orientations_that_hardly_differ_are_stacks_and_that_is_said(tmp_path: P
     assert bool([w for w in caught if "3 orientations, of which some differ by no more" in str(w.message)]) == said
 
 
+@pytest.mark.parametrize(("by", "said"), [(4e-3, True), (0.5, False)])
+def test_spacings_that_hardly_differ_are_stacks_and_that_is_said(tmp_path: Path, by: float, said: bool) -> None:
+    folder = series(tmp_path, 1, 4, lambda v, k: {"PixelSpacing": [1.0156 + by * (k % 2)] * 2})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ImagedataWarning)
+        tree = xr.open_datatree(folder, engine="imagedata")
+    assert len(tree.leaves) == 2
+    assert bool([w for w in caught if "2 pixel spacings, of which some differ by no more" in str(w.message)]) == said
+
+
 def test_noise_of_positions_is_no_line_of_its_own(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     folder = series(tmp_path, 3, 4, lambda v, k: {"ImagePositionPatient": rng.normal((0, 0, 3 * k), 1e-5).tolist()})

@@ -14,7 +14,7 @@ from .keys import NUMBERED, REPETITIONS, Keys
 
 
 def warn_of_sequence(keys: Keys, orders: Sequence[Order], index: NDArray[np.intp]) -> None:
-    """Say that volumes in the sequence of their instance numbers were acquired in another by their times or numbers.
+    """Say that instance numbers do not tell volumes, or another sequence of them than their times or numbers.
 
     The instance number comes first, since it is what people and other programs go by; what a manufacturer's own
     elements say comes before it, and needs no warning.
@@ -33,6 +33,13 @@ def warn_of_sequence(keys: Keys, orders: Sequence[Order], index: NDArray[np.intp
         return
     if not keys.numbered or any(np.ptp(n) > 0 for n in volume_numbers(keys.frames)):
         return
+    if orders[0].name != "dti" and not _follows_numbers(keys.instance_number[index]):
+        warn(
+            f"the {len(index)} volumes follow InstanceNumber alone, but its numbers run neither volume by volume nor "
+            "slice by slice: were they changed, volumes hold images of several moments. Read the original, or "
+            "split='KEYWORD' where an element differs"
+        )
+        return
     said = [(name, keys.frames.numbers(name)) for name in NUMBERED]
     said += [(clock.source, clock.seconds) for clock in keys.frames.clocks if clock.absolute]
     for name, values in said:
@@ -45,6 +52,26 @@ def warn_of_sequence(keys: Keys, orders: Sequence[Order], index: NDArray[np.intp
                 f"sequence: {cure}"
             )
             return
+
+
+def _follows_numbers(number: NDArray[np.float64]) -> bool:
+    """Whether the numbers of images, shape (volumes, slice), run volume by volume or slice by slice.
+
+    Either way no two volumes, or no two slices, have numbers in the same range. Numbers that begin anew in each of
+    them, or are equal, say nothing against it.
+    """
+    for table in (number, number.T):
+        low, high = table.min(axis=1), table.max(axis=1)
+        order = np.argsort(low, kind="stable")
+        if bool((high[order][:-1] <= low[order][1:]).all()) or _same_in_each(table):
+            return True
+    return False
+
+
+def _same_in_each(table: NDArray[np.float64]) -> bool:
+    """Whether each row has the same numbers, in whatever sequence."""
+    rows = np.sort(table, axis=1)
+    return bool((rows == rows[0]).all())
 
 
 def _other_sequence(values: NDArray[np.float64]) -> bool:

@@ -38,6 +38,7 @@ __all__ = [
 ORIENTATION_TOLERANCE = 1e-4  # components of direction cosines
 NEAR_ORIENTATION = 5e-3  # of different stacks, that is worth a word
 SPACING_TOLERANCE = 1e-4  # mm
+NEAR_SPACING = 1e-2  # mm, likewise
 
 
 @dataclass
@@ -256,7 +257,8 @@ def _features(frames: Frames, split: str | Sequence[str] | None) -> dict[str, Co
     words = [split] if isinstance(split, str) else list(split or ())
     iop, spacing = frames.orientation, frames.spacing
     known = placed(frames)
-    _warn_of_near_orientations(frames, iop[known])
+    _warn_of_near(frames, "ImageOrientationPatient", iop[known], ORIENTATION_TOLERANCE, NEAR_ORIENTATION)
+    _warn_of_near(frames, "PixelSpacing", spacing[known], SPACING_TOLERANCE, NEAR_SPACING)
     out = {
         "place": Coded.of_numbers(known).map(lambda k: "yes" if k else "no"),
         "matrix": Coded.of_numbers(frames.matrix).map(lambda size: f"{size[0]} x {size[1]}"),
@@ -282,16 +284,17 @@ def _features(frames: Frames, split: str | Sequence[str] | None) -> dict[str, Co
     return out
 
 
-def _warn_of_near_orientations(frames: Frames, orientation: NDArray[np.float64]) -> None:
-    """Say that planes are parted by orientations that hardly differ: by rounding, or by correction of motion."""
-    exact = orientation[np.unique(_cluster_rows(orientation, ORIENTATION_TOLERANCE), return_index=True)[1]]
+def _warn_of_near(frames: Frames, keyword: str, values: NDArray[np.float64], tolerance: float, near: float) -> None:
+    """Say that planes are parted by values that hardly differ: by rounding, or by correction of motion."""
+    exact = values[np.unique(_cluster_rows(values, tolerance), return_index=True)[1]]
     if len(exact) < 2:
         return
     apart = [np.abs(exact[k + 1 :] - one).max(axis=1).min() for k, one in enumerate(exact[:-1])]
-    if min(apart) < NEAR_ORIENTATION:
+    if min(apart) < near:
+        what = "orientations" if keyword == "ImageOrientationPatient" else "pixel spacings"
         warn(
-            f"series {frames.text('SeriesNumber')[0] or '?'} has {len(exact)} orientations, of which some differ by no "
-            f"more than {min(apart):.2g} (components of ImageOrientationPatient): their images are stacks of their own"
+            f"series {frames.text('SeriesNumber')[0] or '?'} has {len(exact)} {what}, of which some differ by no "
+            f"more than {min(apart):.2g} (components of {keyword}): their images are stacks of their own"
         )
 
 
