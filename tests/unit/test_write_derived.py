@@ -17,7 +17,7 @@ import pytest
 import xarray as xr
 from phantoms import make, opened
 
-from imagedata_xr.dicom.headers import header
+from imagedata_xr.dicom.headers import lookup
 from imagedata_xr.dicom.writing.marks import NAN_MARK, padding_is_nan
 from imagedata_xr.dicom.writing.write import write
 from imagedata_xr.errors import FormatError, ImagedataWarning, SourceError
@@ -347,7 +347,7 @@ def test_colours_become_secondary_captures(image: xr.DataArray, tmp_path: Path) 
 def test_an_unreachable_source_is_said_and_the_attrs_are_enough(
     image: xr.DataArray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(header, "_sources", OrderedDict())  # as in another process
+    monkeypatch.setattr(lookup, "_sources", OrderedDict())  # as in another process
     gone = image.assign_coords(source=str(tmp_path / "gone"))
     with pytest.warns(ImagedataWarning, match="can't be reached"):
         ds = headers(gone.load(), tmp_path / "out")[0]
