@@ -74,3 +74,10 @@ def without_pixels(path: Path, number: int = 9) -> Path:
         del ds[keyword]
     ds.SOPClassUID, ds.Modality = "1.2.840.10008.5.1.4.1.1.11.1", "PR"
     return save(ds, path)
+
+
+def two_series(folder: Path) -> Path:
+    """Two series with pixels and one without."""
+    series(series(folder, 4), 5, volumes=2)
+    without_pixels(folder / "state")
+    return folder

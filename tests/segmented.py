@@ -94,3 +94,14 @@ def images(source: Path, **options: Any) -> tuple[xr.DataArray, xr.DataArray]:
     (image,) = [a for a in found if a.attrs["Modality"] != "SEG"]
     (segments,) = [a for a in found if a.attrs["Modality"] == "SEG"]
     return image, segments
+
+
+MASKS = masks(series())
+
+
+def label_map() -> NDArray[np.uint8]:
+    """Numbers 1, 2, 3; later ones over earlier ones."""
+    out = np.zeros(SHAPE, dtype=np.uint8)
+    for number in (1, 2, 3):
+        out[MASKS[number - 1] > 0] = number
+    return out
