@@ -19,7 +19,7 @@ from ..errors import SourceError, warn
 from ..model.image import Volumes, volume_dims
 from ..model.orders import LABELS, ORDERS, snake
 from .seam import ReadOptions, WriteOptions
-from .sidecar import IDENTIFIERS, header_attrs, header_json
+from .sidecar import IDENTIFIERS, header_attrs, header_json, own_json
 from .volumes import Arrangement, arrange, requested
 
 LAYOUT = 1
@@ -68,7 +68,8 @@ def carry(image: xr.DataArray, options: WriteOptions, **marks: Any) -> dict[str,
         key: {"dims": [str(d) for d in coord.dims], "values": plain_numbers(np.asarray(coord.values).ravel())}
         for key, coord in portable(image, options).items()
     }
-    return out | {"labels": labels, "header": header_json(attrs, options.identifiers)} | marks
+    header = header_json(attrs, options.identifiers) | own_json(attrs)
+    return out | {"labels": labels, "header": header} | marks
 
 
 def portable(image: xr.DataArray, options: WriteOptions) -> dict[str, xr.DataArray]:

@@ -11,8 +11,9 @@ import numpy as np
 import xarray as xr
 
 from ..errors import FormatError, SourceError
-from ..model.geometry import AXES
+from ..model.geometry import AXES, to_ras
 from ..model.image import build
+from ..model.phase_encoding import from_file
 from ..stores.files import stamped
 from ..stores.ranges import Gzip, Plain, open_ranges
 from ..stores.url import File, file_name
@@ -186,9 +187,15 @@ def _dataset(array: Any, header: Header, cars: sidecar.Sidecars, how: volumes.Ar
         axes=axes,
         space=space,
         coords=coords,
-        attrs=sidecar.header_attrs(cars.json),
+        attrs=sidecar.header_attrs(cars.json) | _phase_encoding(header, cars),
         encoding=encoding,
     )
+
+
+def _phase_encoding(header: Header, cars: sidecar.Sidecars) -> dict[str, Any]:
+    if header.affine is None:
+        return {}
+    return from_file(cars.json, to_ras(header.affine), [header.shape[k] for k in range(3)])
 
 
 def to_nibabel(image: xr.DataArray) -> Any:

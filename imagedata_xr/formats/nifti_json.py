@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import warn
 from ..model.image import space_of, volume_dims
 from ..model.orders import ORDERS, VECTOR, label_for
+from ..model.phase_encoding import of_file
 from .carried import plain_numbers, portable
 from .gradients import to_bvecs
 from .nifti_labels import LABELS_KEY, ORDER_KEY, START_KEY
@@ -20,6 +21,8 @@ from .sidecar import KEYS, bval_text, bvec_text, header_json, json_text, tidy, t
 from .timing import even_interval, label_control_interval, order_names, times_of, volume_values
 from .volumes import is_keyword
 
+_SUCCESSIVE = {"none", "dti", "b", "bvector"}
+"""Orders of volumes that are measured one after the other, and lie at equal intervals then."""
 _TICKS = 6e-3
 """s: slice times of two volumes may differ by two ticks of 2.5 ms."""
 
@@ -48,6 +51,8 @@ def sidecars(image: xr.DataArray, affine_ras: NDArray[np.float64] | None, option
             content[key] = _one_or_list(values * factor)
     content |= _slice_timing(image)
     content |= _orders(image)
+    if affine_ras is not None:
+        content |= _phase_encoding(image, affine_ras, content)
     b = volume_values(image, "b_value")
     content |= _labels(image, content, options)
     out = {".json": json_text(content)}
@@ -99,6 +104,14 @@ def _orders(image: xr.DataArray) -> dict[str, Any]:
     return out
 
 
+def _phase_encoding(image: xr.DataArray, affine_ras: NDArray[np.float64], content: dict[str, Any]) -> dict[str, Any]:
+    """Phase encoding on the axes and the grid of the file; with its polarity no key for the axis alone is needed."""
+    found = of_file(image.attrs, affine_ras, [image.sizes[d] for d in ("col", "row", "slice")])
+    if "PhaseEncodingDirection" in found:
+        content.pop("PhaseEncodingAxis", None)
+    return {k: v if isinstance(v, str) else tidy(v, 6) for k, v in found.items()}
+
+
 def _one_or_list(values: NDArray[np.float64]) -> Any:
     return tidy(values[0]) if (values == values[0]).all() else tidy_list(values)
 
@@ -120,7 +133,10 @@ def _timing(image: xr.DataArray, pet: bool) -> dict[str, Any]:
         return out
     tr = volume_values(image, "repetition_time")
     step = even_interval(times) if times is not None else None
-    if times is not None and times.size > 1 and (ordered or step is not None or tr is None):
+    excited = (
+        tr is not None and (tr == tr[0]).all() and not ordered and _one_after_excitation(image, step, tr[0] * 1e-3)
+    )
+    if times is not None and times.size > 1 and not excited and (ordered or step is not None or tr is None):
         if step is not None:
             out["RepetitionTime"] = tidy(step, 7)
         elif (step := even_interval(np.unique(times))) is not None and np.unique(times).size < times.size:
@@ -133,6 +149,16 @@ def _timing(image: xr.DataArray, pet: bool) -> dict[str, Any]:
     elif tr is not None and (tr == tr[0]).all():
         out["RepetitionTime"] = tidy(tr[0] * 1e-3)
     return out
+
+
+def _one_after_excitation(image: xr.DataArray, step: float | None, tr: float) -> bool:
+    """Whether RepetitionTime of an image that is not ordered by time is the time between excitations.
+
+    Echoes, flip angles and the like are no time course, whatever lies between the times at which they began; and of
+    diffusion volumes that follow each other in it, it has less noise than the clock.
+    """
+    successive = set(order_names(image)) <= _SUCCESSIVE
+    return not successive or (step is not None and abs(step - tr) <= 0.01 * tr)
 
 
 def _slice_timing(image: xr.DataArray) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from ..model.lazy import OnDemand
 from ..stores.files import File, file_name, is_local, read_ranges
 from .carried import NEVER, tells
 from .seam import Written
-from .sidecar import header_attrs, header_json
+from .sidecar import header_attrs, header_json, own_json
 from .storable import storable
 from .whole import Whole
 from .whole_folder import WholeFolder
@@ -131,7 +131,7 @@ def _described(image: xr.DataArray, identifiers: bool) -> xr.Dataset:
             space = Space.from_variable(image.coords["geometry"].variable)
             image = image.assign_coords(geometry=Space(space.direction, "").to_variable())
         image = image.copy(deep=False)
-        image.attrs = header_attrs(header_json(image.attrs, False))
+        image.attrs = header_attrs(header_json(image.attrs, False) | own_json(image.attrs))
     ds = storable(image, True)
     for name in ds.coords:
         if not identifiers and "epoch" in ds[name].attrs:

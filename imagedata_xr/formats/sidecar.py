@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SourceError, warn
+from ..model.phase_encoding import AXIS, OWN
 from ..stores.url import File, file_name, reason
 
 EXTENSIONS = (".json", ".bval", ".bvec")
@@ -175,6 +176,8 @@ def header_attrs(content: Mapping[str, Any]) -> dict[str, Any]:
         flat = value if isinstance(value, list) else [value]
         if keyword and flat and all(isinstance(x, str | int | float) and not isinstance(x, bool) for x in flat):
             out[keyword] = value
+        if key in OWN and flat and all(_is_number(x) for x in flat):
+            out[key] = value
     if isinstance(content.get("Units"), str) and content["Units"]:
         out["units"] = content["Units"]
     return out
@@ -191,7 +194,7 @@ def header_json(attrs: Mapping[str, Any], identifiers: bool) -> dict[str, Any]:
         value = _plain(attrs.get(keyword))
         if value is not None and not any(s.search(t) for t in _texts(value) for s in secrets):
             out[key] = value
-    axis = {"ROW": "i", "COL": "j"}.get(str(attrs.get("InPlanePhaseEncodingDirection", "")).strip())
+    axis = AXIS.get(str(attrs.get("InPlanePhaseEncodingDirection", "")).strip())
     if axis:
         out["PhaseEncodingAxis"] = axis  # rows of the image are rows of the file; the polarity is not known
     if isinstance(attrs.get("units"), str):
@@ -199,6 +202,11 @@ def header_json(attrs: Mapping[str, Any], identifiers: bool) -> dict[str, Any]:
     if identifiers:
         out |= {k: v for k in IDENTIFIERS if (v := _plain(attrs.get(k))) is not None}
     return out
+
+
+def own_json(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Attrs of the library's own for which BIDS has words on the axes of a file alone, for formats that carry attrs."""
+    return {k: v for k in OWN if (v := _plain(attrs.get(k))) is not None}
 
 
 def _secrets(attrs: Mapping[str, Any]) -> list[re.Pattern[str]]:

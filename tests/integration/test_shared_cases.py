@@ -8,7 +8,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 import xarray as xr
@@ -107,3 +109,37 @@ def test_parts_of_real_series_come_back_where_they_were(
         difference = x - again
         assert difference.shape == x.shape
         assert float(np.abs(difference).max()) == 0, part
+
+
+@pytest.mark.slow
+def test_phase_encoding_is_that_of_dcm2niix(shared_cases: Path, case: Callable[[str], Path], tmp_path: Path) -> None:
+    """In the world, since the axes of the two files may run differently; of GE the polarity is not told."""
+    compared = 0
+    for entry in json.loads((shared_cases / "index.json").read_text(encoding="utf-8")):
+        folder = case(entry["id"])
+        theirs = [_encoding(p) for p in sorted(folder.parent.glob("truth/*.json"))]
+        if not theirs or any(t != theirs[0] for t in theirs) or theirs[0]["TotalReadoutTime"] is None:
+            continue  # no echo-planar sequence
+        da = next(n["image"] for n in xr.open_datatree(folder, engine="imagedata").subtree if "image" in n.data_vars)
+        if "EP" not in np.atleast_1d(da.attrs.get("ScanningSequence", "EP")):
+            continue
+        da.imd.write(tmp_path / f"{entry['id']}.nii")
+        ours = _encoding(tmp_path / f"{entry['id']}.json")
+        assert ours["TotalReadoutTime"] == pytest.approx(theirs[0]["TotalReadoutTime"], rel=2e-3), entry["id"]
+        assert ours["EffectiveEchoSpacing"] == pytest.approx(theirs[0]["EffectiveEchoSpacing"], rel=2e-3), entry["id"]
+        if not str(da.attrs["Manufacturer"]).startswith("GE"):
+            assert ours["world"] == pytest.approx(theirs[0]["world"], abs=1e-3), entry["id"]
+        compared += 1
+    assert compared >= 12
+
+
+def _encoding(sidecar: Path) -> dict[str, Any]:
+    """What a sidecar says of phase encoding, its direction as a vector in the world."""
+    content = json.loads(sidecar.read_text(encoding="utf-8"))
+    image: Any = nib.load(next(p for p in sidecar.parent.glob(f"{sidecar.stem}.nii*")))
+    out = {key: content.get(key) for key in ("TotalReadoutTime", "EffectiveEchoSpacing")}
+    word = content.get("PhaseEncodingDirection")
+    if word:
+        axis = image.affine[:3, "ijk".index(word[0])]
+        out["world"] = (axis / np.linalg.norm(axis) * (-1 if word.endswith("-") else 1)).tolist()
+    return out

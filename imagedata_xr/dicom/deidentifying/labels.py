@@ -15,12 +15,13 @@ from ...model.geometry import AXES
 from ...model.image import NAME, repair, space_of
 from ...model.indexes import Space
 from ...model.orders import BY_KEYWORD, LABELS, ORDERS, VECTOR, snake
+from ...model.phase_encoding import OWN as PHASE_ENCODING
 from ..sorting.attrs import attr_value
 from ..writing.fields import element_of, from_attrs
 from .cleaning import Cleaner
 from .texts import Texts
 
-OWN_ATTRS = frozenset(("units", "assigned_elements", "quantity", "long_name"))
+OWN_ATTRS = frozenset(("units", "assigned_elements", "quantity", "long_name", *PHASE_ENCODING))
 """Attrs of an image that are no elements and stay."""
 _COORD_ATTRS = frozenset(("units", "order", "source", "interval", "spacing", "direction", "long_name", "standard_name"))
 _STRUCTURE = frozenset((*AXES, *LABELS, *VECTOR, "tag", "segment"))

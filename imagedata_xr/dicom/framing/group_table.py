@@ -210,6 +210,8 @@ _SIEMENS: dict[tuple[Key, ...], dict[Key, tuple[str, int]]] = {
         (_SDI, 0x21, 0x03): ("DS", 1),  # duration of the acquisition, ms
         (_SDI, 0x21, 0x04): ("DS", 1),  # start of the slice, s since the series began
         (_SDI, 0x21, 0x06): ("LO", TEXT),  # place in the order of reconstruction
+        (_SDI, 0x21, 0x1C): ("IS", 1),  # whether phase is encoded along rising indices
+        (_SDI, 0x21, 0x53): ("FD", 1),  # bandwidth along it, Hz per pixel
         (_SDI, 0x21, 0x75): ("CS", TEXT),  # the image type of the classic export
         (_SDI, 0x21, 0x88): ("DS", 1),  # slice location, mm
         (_SDI, 0x21, 0x8A): ("IS", 1),

@@ -36,6 +36,7 @@ from .announced import warn_of_holes
 from .attrs import attrs_of, units_of
 from .clock import Clock
 from .labels import coords_of, geometry_of, volumes_of
+from .phase_encoding import phase_encoding_attrs
 from .sort import Grid, slice_numbers, sort
 from .stacks import Series, Stack, position_tolerance
 
@@ -97,6 +98,8 @@ def image_of(stack: Stack, orders: Any, options: ReadOptions, found: Sequence[Se
     frames, coords = plan.frames, plan.coords
     array = array_of(frames, plan.index, options, plan.label)
     attrs = attrs_of(frames, set(coords) | {v.dim for v in plan.volumes}, stack.place)
+    if stack.place:
+        attrs |= phase_encoding_attrs(frames)
     if array.slope is not None and (units := units_of(frames)):
         attrs["units"] = units
     if is_parametric_map(frames):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,21 @@ class Diffusion:
         return Diffusion(self.b_value, vector + 0.0, code)
 
 
+class PhaseEncoding(NamedTuple):
+    """How phase is encoded in n images; NaN where it is not known.
+
+    Attributes
+    ----------
+    polarity : ndarray, shape (n,)
+        1 where it is encoded along rising indices of columns (``ROW``) or rows (``COL``), -1 along falling ones.
+    bandwidth : ndarray, shape (n,)
+        Hz per pixel of the image along it.
+    """
+
+    polarity: NDArray[np.float64]
+    bandwidth: NDArray[np.float64]
+
+
 class Columns(Protocol):
     """What a vendor sees of n images: their elements by keyword, or by (creator, group, element byte)."""
 
@@ -117,6 +132,15 @@ class Timed(Protocol):
 
     def slice_times(self, volume: Columns) -> NDArray[np.float64] | None:
         """When each image of one volume began, s since the first of them; None where that is not told."""
+        ...
+
+
+@runtime_checkable
+class Encoded(Protocol):
+    """What a module offers besides, where private elements tell how phase is encoded."""
+
+    def phase_encoding(self, images: Columns) -> PhaseEncoding:
+        """Polarity and bandwidth."""
         ...
 
 

@@ -12,10 +12,11 @@ from ...errors import warn
 from ...model.geometry import normal
 from ...model.orders import DIRECTIONALITY
 from . import Columns, Diffusion
+from .ge_epi import phase_encoding
 from .ge_pepolar import places
 from .ge_protocol import interval, slice_times
 
-__all__ = ["claims", "clock", "component", "diffusion", "interval", "places", "slice_times"]
+__all__ = ["claims", "clock", "component", "diffusion", "interval", "phase_encoding", "places", "slice_times"]
 
 PARM, ACQU, RELA = "GEMS_PARM_01", "GEMS_ACQU_01", "GEMS_RELA_01"
 _RUN = (ACQU, 0x19, 0xA2)

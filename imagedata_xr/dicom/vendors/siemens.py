@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...model.orders import DIRECTIONALITY
-from . import Columns, Diffusion
+from . import Columns, Diffusion, PhaseEncoding
 
 HEADER = "SIEMENS MR HEADER"
 TIME_AFTER_START = ("SIEMENS MR SDI 02", 0x21, 0x04)
 """Of a frame of an enhanced instance (XA), s since the start of the series."""
+POSITIVE = ("SIEMENS MR SDI 02", 0x21, 0x1C)
+"""Of a frame: 1 where phase is encoded along rising indices, else 0."""
 _NONE, _DIRECTIONAL, _ISOTROPIC = (float(DIRECTIONALITY.index(w)) for w in ("NONE", "DIRECTIONAL", "ISOTROPIC"))
 _NAME = re.compile(r"\*?(?:ep|re)_b(\d+)(?:#\d+)?(t?)")
 """Name of a diffusion sequence (EPI, RESOLVE): b-value, number of the direction or ``t`` for a trace image."""
@@ -103,6 +105,23 @@ def principal_axis(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(axes[:, -1] if linear else np.full(3, np.nan))
 
 
+def phase_encoding(images: Columns) -> PhaseEncoding:
+    """Polarity (0021,xx1C) and bandwidth (0021,xx53) of frames from XA on; of older images the bandwidth (0019,xx28).
+
+    The polarity of the latter stands in the CSA header. That a positive one runs along rising indices was measured:
+    A to P in axial planes, whose rows run to the back, is positive (dcm2niix, issue 125; MRtrix says the same).
+    """
+    positive = images.numbers(POSITIVE)
+    bandwidth = images.numbers((HEADER, 0x19, 0x28))
+    bandwidth = np.where(np.isnan(bandwidth), images.numbers(("SIEMENS MR SDI 02", 0x21, 0x53)), bandwidth)
+    return PhaseEncoding(polarity_of(positive), np.where(bandwidth > 0, bandwidth, np.nan))
+
+
+def polarity_of(positive: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sign of PhaseEncodingDirectionPositive: 1 for 1, -1 for 0; NaN for anything else."""
+    return np.where(positive == 1, 1.0, np.where(positive == 0, -1.0, np.nan))
+
+
 def component(images: Columns) -> list[str]:
     """Nothing beyond the standard's Image Type."""
     return [""] * len(images)
@@ -117,7 +136,7 @@ def clock(images: Columns) -> NDArray[np.float64]:
     volumes would overlap, it is no clock, and NaN throughout.
     """
     t = images.numbers(TIME_AFTER_START)
-    if np.isnan(t).any() or not _echo_planar(images):
+    if np.isnan(t).any() or not echo_planar(images):
         return t
     _, place = np.unique(np.round(images.numbers("ImagePositionPatient", 3), 2), axis=0, return_inverse=True)
     order = np.lexsort((t, place.ravel()))
@@ -132,7 +151,8 @@ def clock(images: Columns) -> NDArray[np.float64]:
     return out
 
 
-def _echo_planar(images: Columns) -> bool:
+def echo_planar(images: Columns) -> bool:
+    """Whether all images are of echo-planar sequences."""
     classic, enhanced = images.strings("ScanningSequence"), images.strings("EchoPlanarPulseSequence")
     return all("EP" in (c or ()) or "YES" in (e or ()) for c, e in zip(classic, enhanced, strict=True))
 
