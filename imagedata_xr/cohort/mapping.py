@@ -102,7 +102,7 @@ def run_images(
     failed: list[Outcome] = []
     overwrites = targets is not None and targets.options.get("overwrite")
     # each image spares its own originals; here those of all others too, and the archive or DICOMDIR that they came from
-    spared = [place for _, image in images for place in originals(image)] if overwrites else []
+    spared = dict.fromkeys(one for _, image in images for one in originals(image)) if overwrites else {}
     with sparing(spared), closing(outcomes({n: images[n - 1][1] for n in numbers}, func, how, targets)) as found:
         for count, outcome in enumerate(found, 1):
             if outcome.error is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -85,12 +86,31 @@ def _executor(workers: Any) -> Iterator[tuple[Executor, Callable[[], int]]]:
     elif isinstance(workers, Executor):
         yield workers, lambda: int(getattr(workers, "_max_workers", None) or os.cpu_count() or 1)
     elif hasattr(workers, "get_executor") and hasattr(workers, "nthreads"):
-        yield workers.get_executor(pure=False), _Threads(workers)
+        yield _Packed(workers.get_executor(pure=False)), _Threads(workers)
     else:
         raise LabelError(
             f"workers={workers!r}: a number of threads, an executor of concurrent.futures, or a Client of distributed; "
             "None works here, image by image"
         )
+
+
+class _Packed(Executor):
+    """Sends jobs to a cluster as bytes: its scheduler would unpack what it is sent, and pack it again for a worker."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Hand over a call."""
+        import cloudpickle
+
+        return self._executor.submit(_unpacked, cloudpickle.dumps((function, args, kwargs), protocol=5))
+
+
+def _unpacked(call: bytes) -> Any:
+    """Do what was sent as bytes; on the worker."""
+    function, args, kwargs = pickle.loads(call)
+    return function(*args, **kwargs)
 
 
 class _Threads:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,14 +10,13 @@ from typing import Any
 import xarray as xr
 
 from ..model.lazy import lazy_arrays
-from ..stores.files import File
-from ..stores.originals import Place, opened, originals_of, places_of_files
+from ..stores.originals import Originals, Place, SourceOriginals, opened, originals_of, places_of_files
 from ..stores.url import source_name
 from .seam import Facts, Node
 
 
-def originals(image: Any) -> list[Place]:
-    """Places of the originals of an image.
+def originals(image: Any) -> list[Originals | SourceOriginals]:
+    """Originals of an image.
 
     Those of a computed image are known by its coord ``source``, and by the files that its lazy values come from. Of
     values in memory that come from several sources, which have no such coord any more, nothing is known.
@@ -30,20 +29,20 @@ def originals(image: Any) -> list[Place]:
     if image is None:
         return []
     if not isinstance(image, xr.DataArray | xr.Dataset):
-        return originals_of(source_name(image))
+        return [*originals_of(source_name(image))]
     sources = image.coords["source"].values.ravel().tolist() if "source" in image.coords else []
-    found = [place for source in sources for place in originals_of(str(source))]
+    found: list[Originals | SourceOriginals] = [one for word in sources for one in originals_of(str(word))]
     for values in [image] if isinstance(image, xr.DataArray) else image.data_vars.values():
         for array in lazy_arrays(values.variable):
-            found += places_of_files(_files_of(array))
+            found.append(Originals(partial(_places_of, array)))
     return found
 
 
-def _files_of(array: Any) -> Iterable[File]:
-    """Files of a lazy array, or of the one that it changes as it is read."""
+def _places_of(array: Any) -> list[Place]:
+    """Places of the files of a lazy array, or of the one that it changes as it is read."""
     while array is not None and not hasattr(array, "files"):
         array = getattr(array, "array", None)
-    return getattr(array, "files", ())
+    return places_of_files(getattr(array, "files", ()))
 
 
 def noted(node: Node, source: str) -> Node:
@@ -55,5 +54,5 @@ def noted(node: Node, source: str) -> Node:
 
 def _open(build: Callable[[], xr.Dataset], facts: Callable[[], Facts], source: str, key: str) -> xr.Dataset:
     ds = build()
-    opened(source, key, lambda: places_of_files(facts().files))
+    opened(source, key, facts().files)
     return ds

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,30 @@ def test_a_deidentified_image_spares_its_originals(folder: Path) -> None:
     image = opened(folder, order="time").imd.deidentify(seed="a")
     refused(image, folder, folder)
     refused(image.compute(), folder, folder)
+
+
+def test_an_image_of_a_cohort_does_not_look_up_the_files_of_all_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    real = originals.places_of_files
+
+    def counted(files: Iterable[Any]) -> list[originals.Place]:
+        looked.append(len(files := list(files)))
+        return real(files)
+
+    monkeypatch.setattr(originals, "places_of_files", counted)
+    monkeypatch.setattr(importlib.import_module("imagedata_xr.formats.originals"), "places_of_files", counted)
+    for number in range(3):
+        make(folder / f"{number}", phantoms.mr(shape=(1, 3, 4, 5), number=20 + number))
+    image, *_ = (node["image"] for node in xr.open_datatree(folder, engine="imagedata").leaves)
+    out = folder.parent / "out.nii"
+    image.imd.write(out, overwrite=True)
+    assert looked == []  # nothing is replaced
+    image.imd.write(out, overwrite=True)  # where do they all lie?
+    looked.clear()
+    image.imd.write(out, overwrite=True)
+    assert sum(looked) <= image["instance"].size + 5  # its own, and what is replaced
 
 
 def test_a_tree_spares_the_originals_of_all_its_images(folder: Path) -> None:
