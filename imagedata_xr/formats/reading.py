@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from ..errors import ImagedataError, LabelError, NotFoundError, SeriesError, overheard, warn
-from ..stores.url import File, file_name, find, is_archive, source_name
+from ..stores.url import File, file_name, find, is_archive, is_packed, source_name
 from .originals import noted
 from .seam import Format, Node, ReadOptions, format_named, formats
 from .several import endings_of, may_be_of
@@ -50,6 +50,8 @@ def find_nodes(source: Any, format: str | None, options: ReadOptions) -> list[No
             f"{len(archives)} archives among the files are passed over, the first is {file_name(archives[0])}: what is "
             "in one is read where it is named itself, alone, in a list or by a pattern such as 'folder/*.zip'"
         )
+    if packed := [f for f in files if is_packed(f.path)]:
+        warn(f"{len(packed)} files are passed over, so that images may be missing: {_packed(packed)}")
     return [noted(node, options.source) for node in nodes]
 
 
@@ -101,10 +103,18 @@ def _nothing(files: Sequence[File], source: str, format: str | None, said: Seque
     which = f"{source or 'the file'} is no image" if count == 1 else f"none of the {count} files{where} is an image"
     if any(is_archive(f.path) for f in files):
         return f"{which} {what}: archives in a folder are passed over, and read where they are named themselves"
+    if packed := [f for f in files if is_packed(f.path)]:
+        return f"{which} {what}: {_packed(packed)}"
     if said:
         reasons = "; ".join(dict.fromkeys(said[:3]))
         return f"{which} that can be read: {reasons}" + (f"; and {len(said) - 3} more warnings" if said[3:] else "")
     return f"{which} {what}: check the address"
+
+
+def _packed(files: Sequence[File]) -> str:
+    return (
+        f"{file_name(files[0])} is packed in a way that is not read; unpack it, or pack files as .gz, .zip or .tar.gz"
+    )
 
 
 def open_one(source: Any, format: str | None, options: ReadOptions) -> xr.Dataset:

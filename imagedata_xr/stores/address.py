@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 _EXTENSIONS = {".zip": "zip", ".tar": "tar", ".tar.gz": "tar.gz", ".tgz": "tar.gz"}
 _ENDINGS = tuple(_EXTENSIONS)
+_UNREAD = (".bz2", ".tbz", ".tbz2", ".xz", ".txz", ".lzma", ".zst", ".tzst", ".7z", ".rar")
 _NAMED = re.compile(r"(?P<base>.*?(?:\.zip|\.tar\.gz|\.tgz|\.tar))(?:\?(?P<members>.*))?", re.IGNORECASE | re.DOTALL)
 _CHAINED = re.compile(r"(?P<kind>zip|tar)://(?P<member>.*?)::(?P<base>.+)", re.IGNORECASE | re.DOTALL)
 _FILE = re.compile(r"file:(?://(?:localhost(?=/))?)?(?P<path>(?:/|[A-Za-z]:|\\|~|(?<=//)).*)", re.DOTALL)
@@ -71,6 +72,15 @@ def kind_of(path: str) -> str | None:
 def is_archive(path: str) -> bool:
     """Tell by its name whether a file is an archive of files."""
     return kind_of(path) is not None
+
+
+def is_packed(path: str) -> bool:
+    """Tell by its name whether a file is packed in a way that is not read.
+
+    >>> is_packed("a.dcm.bz2"), is_packed("a.dcm.gz")
+    (True, False)
+    """
+    return path.lower().endswith(_UNREAD)
 
 
 def archive_address(address: str) -> ArchiveAddress | None:

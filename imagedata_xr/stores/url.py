@@ -15,7 +15,7 @@ from fsspec.core import OpenFile, url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from ..errors import LabelError, NotFoundError, SourceError
-from .address import ArchiveAddress, archive_address, chosen, is_archive, kind_of, local_places
+from .address import ArchiveAddress, archive_address, chosen, is_archive, is_packed, kind_of, local_places
 from .archives import open_archive
 from .files import (
     BATCH,
@@ -44,6 +44,7 @@ __all__ = [
     "forms",
     "is_archive",
     "is_local",
+    "is_packed",
     "local",
     "read_available",
     "read_into",

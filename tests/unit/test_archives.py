@@ -233,6 +233,23 @@ def test_a_filesystem_lists_what_it_holds(folder: Path, tmp_path: Path) -> None:
     assert fs.cat_file("deep/er/0000.dcm", -10) == (folder / "0000.dcm").read_bytes()[-10:]
 
 
+@pytest.mark.parametrize("all_of_them", [True, False])
+def test_files_packed_in_a_way_that_is_not_read_are_said(all_of_them: bool, folder: Path) -> None:
+    """A slice that is packed otherwise than its neighbours would be missing."""
+    import bz2
+
+    for path in sorted(folder.iterdir())[: None if all_of_them else 1]:
+        path.with_name(path.name + ".bz2").write_bytes(bz2.compress(path.read_bytes()))
+        if all_of_them:
+            path.unlink()
+    if all_of_them:
+        with pytest.raises(NotFoundError, match=r"is an image .*\.bz2 is packed in a way that is not read; unpack it"):
+            open_image(str(folder))
+    else:
+        with pytest.warns(ImagedataWarning, match=r"1 files are passed over, so that images may be missing: .*\.bz2"):
+            assert open_image(str(folder)).sizes["slice"] == 3
+
+
 def test_several_patients_and_a_dicomdir_in_an_archive(tmp_path: Path) -> None:
     from pydicom.fileset import FileSet
 
