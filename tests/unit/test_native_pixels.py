@@ -264,15 +264,15 @@ def test_big_endian_palette(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
-@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("bits", [8, 12, 16])
 def test_modality_lut_of_bytes_or_words(tmp_path: Path, bits: int, syntax: str) -> None:
-    """Values below the first and above the last get the nearest (PS3.3 C.11.1.1)."""
-    entries = np.array([7, 2, 9, 200] if bits == 8 else [70, 2000, 60000, 5])
+    """Values below the first and above the last get the nearest (PS3.3 C.11.1.1); 12 bits stand in words."""
+    entries = np.array([7, 2, 9, 200] if bits == 8 else [70, 2000, 60000 >> 16 - bits, 5])
     item = Dataset()
     item.add_new(0x00283002, "SS", [4, -2, bits])
     item.ModalityLUTType = "US"
     order = ">" if syntax == ExplicitVRBigEndian else "<"
-    data = entries.astype(f"{order}u{bits // 8}").tobytes()
+    data = entries.astype(f"{order}u{(bits + 7) // 8}").tobytes()
     if bits == 8 and order == ">":
         data = np.frombuffer(data, "u2").byteswap().tobytes()
     item.add_new(0x00283006, "OW", data)

@@ -14,6 +14,8 @@ from pydicom.datadict import dictionary_description
 from ...errors import FormatError
 
 _LARGEST = 65536
+_DEPTHS = range(8, 17)
+"""Bits of an entry (PS3.3 C.11.1.1.1, C.11.2.1.1). A Modality LUT should have 8 or 16, and early ones have others."""
 _COLOURS = ("Red", "Green", "Blue")
 
 
@@ -53,7 +55,7 @@ def modality_lut(ds: pydicom.Dataset) -> ModalityLut:
     FormatError
         It is incomplete.
     """
-    first, _, values = _lookup(ds, "ModalityLUTSequence", (8, 16), "; mask_and_scale=False gives the stored values")
+    first, _, values = _lookup(ds, "ModalityLUTSequence", _DEPTHS, "; mask_and_scale=False gives the stored values")
     return ModalityLut(first, values)
 
 
@@ -95,7 +97,7 @@ def voi_lut(ds: pydicom.Dataset) -> VoiLut:
     FormatError
         It is incomplete.
     """
-    first, bits, values = _lookup(ds, "VOILUTSequence", range(8, 17))
+    first, bits, values = _lookup(ds, "VOILUTSequence", _DEPTHS)
     if float(ds.get("RescaleIntercept") or 0) < 0 and first >= _LARGEST // 2:
         first -= _LARGEST  # values after the rescale have a sign
     return VoiLut(first, np.clip(values / (2**bits - 1), 0, 1))
