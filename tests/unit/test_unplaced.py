@@ -136,6 +136,31 @@ def test_slices_of_a_volume_of_ultrasound_are_slices_without_a_place(tmp_path: P
     assert "geometry" not in a.coords
 
 
+@pytest.mark.parametrize("said", [True, False])
+def test_echoes_and_velocities_of_one_volume_are_images_of_their_own(said: bool, tmp_path: Path) -> None:
+    """Where nothing says what the second volume is, that is said: it may be of another kind."""
+    kinds, slices = ("TISSUE_INTENSITY", "FLOW_VELOCITY"), 3
+    groups = [
+        item(
+            {
+                "PlanePositionVolumeSequence": {"ImagePositionVolume": [0.0, 0.0, 2.0 * k]},
+                "PlaneOrientationVolumeSequence": {"ImageOrientationVolume": [1.0, 0, 0, 0, 1.0, 0]},
+                **({"ImageDataTypeSequence": {"DataType": kind}} if said else {}),
+            }
+        )
+        for kind in kinds
+        for k in range(slices)
+    ]
+    ds = instance(US_VOLUME, numbers(6), PerFrameFunctionalGroupsSequence=Items(groups))
+    if not said:
+        with pytest.warns(ImagedataWarning, match="2 volumes lie at the same places, and no label"):
+            images(tmp_path, ds)
+        return
+    found = images(tmp_path, ds)
+    assert [a.attrs["DataType"] for a in found] == list(kinds)
+    np.testing.assert_array_equal(np.stack([a.values[0] for a in found]), numbers(6).reshape(2, 3, 4, 6))
+
+
 def test_angles_of_a_rotating_beam_are_labels(tmp_path: Path) -> None:
     groups = [
         item({"PositionerPositionSequence": {"PositionerPrimaryAngle": 10.0 * k, "PositionerSecondaryAngle": 5.0}})

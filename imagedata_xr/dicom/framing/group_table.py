@@ -144,6 +144,8 @@ _PLAIN: dict[tuple[int, ...], dict[int, tuple[str, int]]] = {
     # X-ray
     (0x00189405,): {0x00181510: ("PositionerPrimaryAngle", 1), 0x00181511: ("PositionerSecondaryAngle", 1)},
     (0x00289443,): {0x00089007: ("ImageType", TEXT), 0x00181164: ("ImagerPixelSpacing", 2)},
+    # ultrasound
+    (0x00189807,): {0x00189808: ("DataType", TEXT)},
     # PET
     (0x00189736,): {
         0x00541320: ("SliceSensitivityFactor", 1),

@@ -84,7 +84,7 @@ def coords_of(
     out.update(_times(frames, grid, dims))
     for v in volumes:
         out.pop(v.dim, None)
-    if place:
+    if place or grid.index.shape[-1] > 1:
         warn_of_unnamed(frames, volumes, out)
     warn_of_gaps(frames, [ORDERS[name].label.keyword for name in VALUE_ORDERS])
     out["instance"] = ((*dims, "slice"), np.where(grid.index >= 0, frames.instance[grid.index], 0))

@@ -273,6 +273,7 @@ def _features(frames: Frames, split: str | Sequence[str] | None) -> dict[str, Co
         # of PET: images with and without attenuation correction, or in other units, are no volumes of one image
         "CorrectedImage": frames.words("CorrectedImage").map(lambda w: "\\".join(sorted(w or ()))),
         "Units": frames.coded_text("Units"),
+        "DataType": frames.coded_text("DataType"),  # of volumes of ultrasound: echoes, velocities of flow, elasticity
         "view": views(frames, known),
         "run": runs(frames, known),
     }
