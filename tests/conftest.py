@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 
 import pytest
 from hypothesis import settings
+from web import Web, served
 
 from imagedata_xr.errors import ImagedataError
 
@@ -81,6 +82,14 @@ def require_module() -> Callable[[str], ModuleType]:
             missing(name, f"package {name} is not installed")
 
     return load
+
+
+@pytest.fixture
+def web(folder: Path, require_module: Callable[[str], ModuleType]) -> Iterator[Web]:
+    """A web server of the files in the fixture ``folder`` of the test."""
+    require_module("aiohttp")
+    with served(folder) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -150,3 +150,14 @@ def places(da: xr.DataArray) -> list[list[tuple[int, int]]]:
 def straight(volumes: int, slices: int) -> list[list[tuple[int, int]]]:
     """What `places` gives for a series in its own order."""
     return [[(v, k) for k in range(slices)] for v in range(volumes)]
+
+
+def at(seconds: float) -> str:
+    """TM value so many seconds after ten o'clock."""
+    total = 36000 + seconds
+    return f"{int(total // 3600):02d}{int(total % 3600 // 60):02d}{total % 60:09.6f}"
+
+
+def timed(v: int, k: int) -> Elements:
+    """Each volume takes 2 s, each slice 0.5 s."""
+    return {"AcquisitionTime": at(2 * v + 0.5 * k), "AcquisitionDate": "20240102"}

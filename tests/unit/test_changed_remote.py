@@ -19,7 +19,7 @@ import xarray as xr
 from fsspec.implementations.memory import MemoryFileSystem
 from remote import OLD, aged, big_series, calls_of_s3
 from series import open_image
-from web import Web, served
+from web import Web
 
 import imagedata_xr
 from imagedata_xr.errors import SourceError
@@ -36,13 +36,6 @@ def folder(tmp_path: Path) -> Path:
 def _cache(tmp_path: Path) -> Iterator[None]:
     with imagedata_xr.set_options(cache_folder=tmp_path / "cache"):
         yield
-
-
-@pytest.fixture
-def web(folder: Path, require_module: Any) -> Iterator[Web]:
-    require_module("aiohttp")
-    with served(folder) as web:
-        yield web
 
 
 def addresses(web: Web, folder: Path) -> Any:

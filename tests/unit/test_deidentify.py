@@ -1,8 +1,7 @@
-"""De-identification: nothing of the patient is left, everything of the image is, and what belongs together stays so."""
+"""De-identified images: no identifier in any file, and what stays as it was."""
 
 from __future__ import annotations
 
-import subprocess
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,12 +15,13 @@ import pydicom
 import pytest
 import xarray as xr
 from identified import SECRETS, found
-from pydicom.uid import UID
 
 from imagedata_xr.errors import IdentityError, ImagedataWarning, LabelError
 from imagedata_xr.formats.seam import formats, writes
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*", "error::imagedata_xr.errors.ImagedataWarning")
+
+
 FORMATS = {
     "dicom": "a",
     "nifti": "a.nii.gz",
@@ -32,6 +32,8 @@ FORMATS = {
     "netcdf": "a.nc",
     "tiff": "a.tif",
 }
+
+
 BARE = {"mgh": "a.mgz", "png": "a.png", "jpeg": "a.jpg"}
 """Formats that hold no headers, even where identifiers are asked for."""
 
@@ -297,178 +299,3 @@ def test_images_of_several_patients_are_not_made_one(tmp_path: Path) -> None:
     both = xr.concat(parts, "tag", coords="minimal", compat="override", join="override")
     with pytest.raises(IdentityError, match="several patients"):
         both.imd.deidentify()
-
-
-# --- whole studies ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def study(tmp_path: Path) -> Path:
-    """Two series on one frame of reference and a report."""
-    identified.make(tmp_path / "study" / "a", identified.mr())
-    identified.make(tmp_path / "study" / "b", identified.mr(uid="1.2.826.0.1.3680043.8.498.51", number=6))
-    report = pydicom.dcmread(tmp_path / "study" / "a" / "00_00.dcm")
-    del report.PixelData, report.Rows, report.Columns
-    report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.88.11")
-    report.SeriesInstanceUID = UID("1.2.826.0.1.3680043.8.498.52")
-    report.SOPInstanceUID = UID("1.2.826.0.1.3680043.8.498.52.1")
-    report.Modality, report.SeriesNumber, report.UnformattedTextValue = "SR", 7, "Qvistgaard is well"
-    report.save_as(tmp_path / "study" / "report.dcm", enforce_file_format=True)
-    return tmp_path / "study"
-
-
-def test_a_tree_gets_new_names_and_drops_reports(study: Path, tmp_path: Path) -> None:
-    tree = xr.open_datatree(study, engine="imagedata")
-    with pytest.warns(ImagedataWarning, match="1 objects without pixels are left out .1 Basic Text SR"):
-        out = tree.imd.deidentify(seed="k")
-    names = " ".join(node.path for node in out.subtree).lower()
-    attrs = repr([node.attrs for node in out.subtree]).lower()
-    assert not [s for s in SECRETS if s in names + attrs]
-    out.imd.write(tmp_path / "out")
-    assert not found(tmp_path / "out")
-    written = headers(tmp_path / "out")
-    assert len(written) == 8
-    assert len({ds.FrameOfReferenceUID for ds in written}) == len({ds.StudyInstanceUID for ds in written}) == 1
-    assert len({ds.SeriesInstanceUID for ds in written}) == 2
-    assert len({ds.SOPInstanceUID for ds in written}) == 8
-
-
-def test_a_segmentation_still_refers_to_its_image(tmp_path: Path, require_module: Callable[[str], Any]) -> None:
-    require_module("highdicom")
-    import segmented
-
-    made_of = segmented.series(who=identified.WHO)
-    files = identified.make(tmp_path / "in" / "image", made_of)
-    seg = segmented.segmentation(files, segmented.masks(made_of))
-    segmented.save(seg, tmp_path / "in" / "seg.dcm")
-    tree = xr.open_datatree(tmp_path / "in", engine="imagedata")
-    tree.imd.deidentify(seed="k", pixels="keep").imd.write(tmp_path / "out")
-    assert not found(tmp_path / "out")
-    _, segments = segmented.images(tmp_path / "out")
-    _, was = segmented.images(tmp_path / "in")
-    np.testing.assert_array_equal(segments.values, was.values)
-    np.testing.assert_allclose(segments.imd.affine, was.imd.affine)
-    written = headers(tmp_path / "out")
-    (mask,) = [ds for ds in written if ds.Modality == "SEG"]
-    own = {ds.SOPInstanceUID for ds in written if ds.Modality != "SEG"}
-    named = {r.ReferencedSOPInstanceUID for r in mask.ReferencedSeriesSequence[0].ReferencedInstanceSequence}
-    assert named
-    assert named <= own
-
-
-# --- validity --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "options", [(), ("modified_dates", "retain_safe_private"), ("full_dates", "clean_descriptors")]
-)
-@pytest.mark.parametrize("make", [phantoms.mr, phantoms.ct, phantoms.pet])
-def test_valid_files_stay_valid(
-    tmp_path: Path, make: Any, options: tuple[str, ...], require_program: Callable[[str], Path]
-) -> None:
-    program = require_program("dciodvfy")
-    (path, *_) = phantoms.make(tmp_path / "in", make())
-
-    def errors(path: Path) -> set[str]:
-        done = subprocess.run([program, "-new", str(path)], capture_output=True, text=True, check=False)
-        return {line for line in done.stderr.splitlines() if line.startswith("Error")}
-
-    before = errors(path)
-    written = identified.opened(tmp_path / "in").imd.deidentify(options=options).imd.write(tmp_path / "out")
-    assert errors(Path(written.paths[0])) <= before
-
-
-# --- the command ------------------------------------------------------------------------------------------------------
-
-
-def test_the_command_writes_every_image_and_names_nobody(study: Path, tmp_path: Path) -> None:
-    from click.testing import CliRunner
-
-    from imagedata_xr.cli import main
-
-    out = tmp_path / "out"
-    done = CliRunner().invoke(main, ["deidentify", str(study), str(out), "--seed", "k", "--patient-id", "sub-01"])
-    assert done.exit_code == 0, done.output
-    assert not [s for s in SECRETS if s in done.output.lower().replace(str(tmp_path).lower(), "")]
-    assert "1 objects without pixels are left out" in done.output
-    assert sorted(p.name for p in out.iterdir()) == ["0001", "0002"]
-    assert not found(out)
-    assert {str(ds.PatientID) for ds in headers(out)} == {"sub-01"}
-
-
-# --- UIDs of what was computed ---------------------------------------------------------------------------------------
-
-
-def uids(folder: Path) -> list[tuple[str, ...]]:
-    """UIDs of written instances, and those that they refer to."""
-    words = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
-    return [
-        (*(str(ds.get(w)) for w in words), *sorted(str(e.value) for e in ds.iterall() if e.VR == "UI"))
-        for ds in headers(folder)
-    ]
-
-
-def computed(image: xr.DataArray) -> dict[str, xr.DataArray]:
-    """Images of which no plane is the source's own."""
-    return {"half": image * 0.37, "mean": image.mean("tag"), "third": image * 0.33}
-
-
-@pytest.mark.parametrize("which", ["half", "mean"])
-def test_what_is_computed_gets_the_same_uids_at_each_writing(source: Path, tmp_path: Path, which: str) -> None:
-    import shutil
-
-    shutil.copytree(source, tmp_path / "moved")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ImagedataWarning)
-        for name, place, seed in (("a", source, "k"), ("b", tmp_path / "moved", "k"), ("c", source, "l")):
-            image = identified.opened(place, chunks={} if name == "a" else None).imd.deidentify(seed=seed)
-            computed(image)[which].imd.write(tmp_path / name)
-    a, b, c = (uids(tmp_path / n) for n in "abc")
-    assert a == b
-    assert {u for row in a for u in row[:4]}.isdisjoint({u for row in c for u in row[:4]})
-    assert [p.read_bytes() for p in sorted((tmp_path / "a").iterdir())] == [
-        p.read_bytes() for p in sorted((tmp_path / "b").iterdir())
-    ]
-
-
-def test_different_results_get_different_uids_on_one_frame_of_reference(source: Path, tmp_path: Path) -> None:
-    image = identified.opened(source).imd.deidentify(seed="k")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ImagedataWarning)
-        for name, result in computed(image).items():
-            result.imd.write(tmp_path / name)
-        (image * 0.37).imd.write(tmp_path / "named", series_description="again")
-        image.imd.write(tmp_path / "same")
-    written = {n: uids(tmp_path / n) for n in (*computed(image), "named", "same")}
-    assert len({row[0] for rows in written.values() for row in rows}) == sum(map(len, written.values()))
-    assert len({row[1] for rows in written.values() for row in rows}) == len(written)
-    assert len({row[2:4] for rows in written.values() for row in rows}) == 1
-
-
-def test_slices_of_a_mosaic_get_the_same_uids_at_each_writing(tmp_path: Path) -> None:
-    identified.mosaic(tmp_path / "in")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ImagedataWarning)  # of what a slice of a mosaic lacks, where it stands alone
-        for name in "ab":
-            identified.opened(tmp_path / "in", order="b").imd.deidentify(seed="k").imd.write(tmp_path / name)
-    assert uids(tmp_path / "a") == uids(tmp_path / "b")
-
-
-@pytest.mark.parametrize("kind", ["segmentation", "parametric_map"])
-def test_objects_made_of_an_image_get_the_same_uids(
-    source: Path, tmp_path: Path, kind: str, require_module: Callable[[str], Any]
-) -> None:
-    require_module("highdicom")
-    image = identified.opened(source).imd.deidentify(seed="k").isel(tag=0)
-    made = image > float(image.median()) if kind == "segmentation" else image * 0.25
-    for name in "ab":
-        made.imd.write(tmp_path / name, kind=kind)
-    assert uids(tmp_path / "a") == uids(tmp_path / "b")
-    own = {ds.SOPInstanceUID for ds in _written(image, tmp_path / "source")}
-    (ds,) = headers(tmp_path / "a")
-    assert {r.ReferencedSOPInstanceUID for r in ds.SourceImageSequence} == own
-
-
-def _written(image: xr.DataArray, folder: Path) -> list[pydicom.Dataset]:
-    image.imd.write(folder)
-    return headers(folder)

@@ -16,7 +16,7 @@ import pytest
 import xarray as xr
 from fsspec.implementations.memory import MemoryFileSystem
 from series import open_image, series
-from web import Web, served
+from web import Web
 
 from imagedata_xr import set_options
 from imagedata_xr.errors import NotFoundError, SourceError
@@ -39,13 +39,6 @@ def folder(tmp_path: Path) -> Path:
         return {"Rows": 128, "Columns": 128, "PixelData": rng.integers(0, 999, 128 * 128, "<u2").tobytes()}
 
     return series(tmp_path / "in", 1, 6, big)
-
-
-@pytest.fixture
-def web(folder: Path, require_module: Any) -> Iterator[Web]:
-    require_module("aiohttp")
-    with served(folder) as web:
-        yield web
 
 
 # --- reading from the web ---------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Images onto the grid of volumes and slices, by every order."""
+"""Sorting by one order and by several, and duplicates."""
 
 from __future__ import annotations
 
@@ -8,25 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from series import Elements, image, open_image, places, save, series, straight
+from series import Elements, at, open_image, places, series, straight, timed
 
-from imagedata_xr.errors import ImagedataWarning, LabelError, SeriesError, SortError
+from imagedata_xr.errors import ImagedataWarning, LabelError, SortError
 
-
-def at(seconds: float) -> str:
-    """TM value so many seconds after ten o'clock."""
-    total = 36000 + seconds
-    return f"{int(total // 3600):02d}{int(total % 3600 // 60):02d}{total % 60:09.6f}"
-
-
-def timed(v: int, k: int) -> Elements:
-    """Each volume takes 2 s, each slice 0.5 s."""
-    return {"AcquisitionTime": at(2 * v + 0.5 * k), "AcquisitionDate": "20240102"}
-
-
-# --- one order ------------------------------------------------------------------------------------------------------
+# --- one order -------------------------------------------------------------------------------------------------------
 
 
 def test_time_is_relative_to_the_first_volume(tmp_path: Path) -> None:
@@ -140,7 +126,7 @@ def test_a_sequence_that_nothing_tells_is_said(tmp_path: Path) -> None:
         open_image(series(tmp_path, 2, 2, lambda v, k: {"InstanceNumber": 1}))
 
 
-# --- several orders -------------------------------------------------------------------------------------------------
+# --- several orders --------------------------------------------------------------------------------------------------
 
 
 def test_two_orders_make_a_grid(tmp_path: Path) -> None:
@@ -210,93 +196,7 @@ def test_orders_that_make_no_sense(tmp_path: Path, order: Any, match: str) -> No
         open_image(series(tmp_path, 2, 2, lambda v, k: {"EchoTime": v + 1}), order=order)
 
 
-# --- finding out ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("vary", "order"),
-    [
-        (timed, "time"),
-        (lambda v, k: {"TriggerTime": 40 * v}, "time"),
-        (lambda v, k: {"EchoTime": v + 1}, "te"),
-        (lambda v, k: {"InversionTime": v + 1}, "ti"),
-        (lambda v, k: {"FlipAngle": v + 1}, "fa"),
-        (lambda v, k: {"DiffusionBValue": 500 * v}, "b"),
-        (lambda v, k: {"DiffusionBValue": 500, "DiffusionGradientOrientation": [v == 0, v == 1, v == 2]}, "dti"),
-        (lambda v, k: {}, "none"),
-    ],
-)
-def test_auto_finds_the_order(tmp_path: Path, vary: Any, order: str) -> None:
-    a = open_image(series(tmp_path, 3, 2, vary))
-    assert a.tag.attrs["order"] == order
-    assert places(a) == straight(3, 2)
-
-
-def test_auto_finds_a_grid(tmp_path: Path) -> None:
-    a = open_image(series(tmp_path, 4, 2, lambda v, k: {"EchoTime": 5 + v // 2, "FlipAngle": 10 + v % 2}))
-    assert a.dims[:2] == ("echo_time", "flip_angle")
-
-
-def test_auto_is_none_for_a_single_volume(tmp_path: Path) -> None:
-    a = open_image(series(tmp_path, 1, 4, timed))
-    assert (a.shape[:2], a.tag.attrs["order"]) == ((1, 4), "none")
-
-
-def test_echoes_without_a_clock_are_a_grid_with_what_counts_their_repetitions(tmp_path: Path) -> None:
-    def vary(v: int, k: int) -> Elements:
-        return {"EchoTime": (10, 30)[v % 2], "AcquisitionTime": "101500"}
-
-    def counted(v: int, k: int) -> Elements:
-        return {**vary(v, k), "TemporalPositionIdentifier": v // 2 + 1}
-
-    with pytest.warns(ImagedataWarning, match="6 volumes lie at the same places"):
-        da = open_image(series(tmp_path / "numbered", 6, 2, vary))
-    named = open_image(series(tmp_path / "counted", 6, 2, counted))
-    assert da.dims[:2] == ("volume", "echo_time")
-    assert named.dims[:2] == ("temporal_position_identifier", "echo_time")
-    assert named.temporal_position_identifier.values.tolist() == [1, 2, 3]
-    for each in (da, named):
-        assert each.shape[:3] == (3, 2, 2)
-        assert each.echo_time.values.tolist() == [10, 30]
-        assert places(each) == straight(6, 2)
-
-
-def test_a_grid_with_numbers_comes_back_from_a_format_of_one_axis(tmp_path: Path) -> None:
-    series(tmp_path / "in", 6, 2, lambda v, k: {"EchoTime": (10, 30)[v % 2], "AcquisitionTime": "101500"})
-    with pytest.warns(ImagedataWarning, match="6 volumes"):
-        da = open_image(tmp_path / "in")
-    da.imd.write(tmp_path / "a.nii.gz")
-    back = open_image(tmp_path / "a.nii.gz")
-    assert back.dims == da.dims
-    assert (back.values == da.values).all()
-
-
-def test_echoes_of_unequal_number_are_no_grid(tmp_path: Path) -> None:
-    da = open_image(series(tmp_path, 5, 2, lambda v, k: {"EchoTime": (10, 30)[v % 2], "AcquisitionNumber": v + 1}))
-    assert da.dims[0] == "tag"
-    assert da.echo_time.values.tolist() == [10, 30, 10, 30, 10]
-
-
-def test_auto_order_limits_what_may_be_found(tmp_path: Path) -> None:
-    folder = series(tmp_path, 3, 2, lambda v, k: {**timed(v, k), "EchoTime": 9 - v})
-    assert open_image(folder).tag.attrs["order"] == "te"
-    assert open_image(folder, auto_order=["time"]).tag.attrs["order"] == "time"
-    assert open_image(folder, auto_order="time,fa").tag.attrs["order"] == "time"
-    with pytest.raises(LabelError, match="unknown order 'tempo'"):
-        open_image(folder, auto_order=["tempo"])
-
-
-def test_auto_order_chooses_among_orders_of_diffusion(tmp_path: Path) -> None:
-    def vary(v: int, k: int) -> Elements:
-        return {"DiffusionBValue": [900, 0, 500][v], "DiffusionGradientOrientation": [1, 0, 0]}
-
-    folder = series(tmp_path, 3, 2, vary)
-    assert open_image(folder).b_value.values.tolist() == [900, 0, 500]
-    assert open_image(folder, auto_order=["b"]).tag.values.tolist() == [0, 500, 900]
-    assert open_image(folder, auto_order=["bvector"]).b_value.values.tolist() == [0, 500, 900]
-
-
-# --- duplicates -----------------------------------------------------------------------------------------------------
+# --- duplicates ------------------------------------------------------------------------------------------------------
 
 
 def test_equal_values_raise_or_are_kept(tmp_path: Path) -> None:
@@ -329,158 +229,3 @@ def test_equal_b_values_are_kept_by_default_as_acquired(tmp_path: Path) -> None:
 def test_unknown_words(tmp_path: Path, options: dict[str, str]) -> None:
     with pytest.raises(LabelError, match=f"{next(iter(options))}='"):
         open_image(series(tmp_path), **options)
-
-
-# --- missing images -------------------------------------------------------------------------------------------------
-
-
-def with_hole(folder: Path, vary: Any, holes: set[tuple[int, int]]) -> Path:
-    """Four volumes of three slices without some images."""
-    for v in range(4):
-        for k in range(3):
-            if (v, k) not in holes:
-                save(image(v, k, vary(v, k)), folder / f"{v}{k}.dcm")
-    return folder
-
-
-def numbered(v: int, k: int) -> Elements:
-    return {**timed(v, k), "TemporalPositionIdentifier": v + 1}
-
-
-def test_a_missing_image_raises_and_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(
-        SortError, match=r"between 3 and 4 images \(1 positions with 4, 1 positions with 3, 1 pos.*fill"
-    ):
-        open_image(with_hole(tmp_path, numbered, {(1, 1)}), order="time")
-
-
-@pytest.mark.parametrize("order", ["time", "none"])
-@pytest.mark.parametrize("element", ["TemporalPositionIdentifier", "AcquisitionNumber"])
-def test_incomplete_volumes_are_dropped(tmp_path: Path, order: str, element: str) -> None:
-    vary = lambda v, k: {**timed(v, k), element: v + 1}  # noqa: E731
-    with pytest.warns(ImagedataWarning, match="1 incomplete volumes are left out"):
-        a = open_image(with_hole(tmp_path, vary, {(1, 1)}), order=order, missing="drop")
-    assert places(a) == [straight(4, 3)[v] for v in (0, 2, 3)]
-    assert a.tag.values.tolist() == ([0, 4, 6] if order == "time" else [0, 2, 3])
-
-
-def test_missing_images_are_filled(tmp_path: Path) -> None:
-    with pytest.warns(ImagedataWarning, match="2 missing images are filled with NaN"):
-        a = open_image(with_hole(tmp_path, numbered, {(1, 0), (3, 2)}), order="time", missing="fill")
-    assert a.tag.values.tolist() == [0, 2, 4, 6]  # the first slice of volume 1 is not there to say its time
-    assert np.isnan(a.values[1, 0]).all()
-    assert np.isnan(a.values).sum() == 2 * 20
-    assert (a.instance.values == 0).sum() == 2
-    assert a.instance.values[1, 0] == 0
-    assert np.isnan(a.slice_time.values[1, 0])
-    assert a.slice_time.values[1, 1] == 0.5
-    assert places(a.isel(tag=[0, 2])) == [straight(4, 3)[v] for v in (0, 2)]
-
-
-def test_as_many_images_missing_at_each_position(tmp_path: Path) -> None:
-    holes = {(1, 0), (2, 1), (0, 2)}
-    with pytest.raises(SortError, match="images are missing"):
-        open_image(with_hole(tmp_path / "a", numbered, holes), order="none")
-    with pytest.warns(ImagedataWarning, match="3 missing images"):
-        a = open_image(tmp_path / "a", order="time", missing="fill")
-    assert [v for v, row in enumerate(places(a.fillna(9000))) if (9, 0) in row] == [0, 1, 2]
-    with pytest.warns(ImagedataWarning, match=r"slices of volume 1 were measured up to 1.5 s earlier or later"):
-        open_image(with_hole(tmp_path / "b", timed, {(1, 0), (2, 1), (1, 2)}), order="time")
-
-
-def aborted(folder: Path, lost: set[tuple[int, int]], first: int = 1) -> Path:
-    for v in range(4):
-        for k in range(3):
-            if (v, k) not in lost:
-                elements = {**timed(v, k), "InstanceNumber": first + 3 * v + k}
-                save(image(v, k, elements), folder / f"{v}_{k}.dcm")
-    return folder
-
-
-@pytest.mark.parametrize("order", ["auto", "time", "none"])
-def test_a_scan_that_was_aborted_within_its_last_volume(tmp_path: Path, order: str) -> None:
-    folder = aborted(tmp_path, {(3, 1), (3, 2)})
-    with pytest.raises(SortError, match="missing='drop' leaves incomplete volumes out"):
-        open_image(folder, order=order)
-    with pytest.warns(ImagedataWarning, match="1 incomplete volumes are left out"):
-        assert places(open_image(folder, order=order, missing="drop")) == straight(3, 3)
-    with pytest.warns(ImagedataWarning, match="2 missing images are filled with NaN"):
-        filled = open_image(folder, order=order, missing="fill")
-    assert np.isnan(filled.values[3, 1:]).all()
-    assert not np.isnan(filled.values[3, 0]).any()
-
-
-@pytest.mark.parametrize(("lost", "first"), [({(1, 1)}, 1), ({(0, 0)}, 1), ({(3, 2)}, 2), ({(1, 0), (3, 2)}, 1)])
-def test_it_is_not_taken_for_aborted_where_others_may_be_missing(
-    tmp_path: Path, lost: set[tuple[int, int]], first: int
-) -> None:
-    with pytest.raises(SortError, match="says to which volume each belongs"):
-        open_image(aborted(tmp_path, lost, first), missing="drop")
-
-
-def test_nothing_says_where_an_image_belongs(tmp_path: Path) -> None:
-    with pytest.raises(SortError, match=r"no element .* says to which volume each belongs"):
-        open_image(with_hole(tmp_path, timed, {(1, 1)}), order="time", missing="drop")
-
-
-def test_nothing_is_left_to_drop(tmp_path: Path) -> None:
-    holes = {(v, v % 3) for v in range(4)}
-    with pytest.raises(SortError, match="every volume is incomplete"):
-        open_image(with_hole(tmp_path, numbered, holes), order="time", missing="drop")
-
-
-def test_a_grid_with_a_missing_combination(tmp_path: Path) -> None:
-    def vary(v: int, k: int) -> Elements:
-        return {"EchoTime": 5 + v % 2, "FlipAngle": 10 + v // 2, "AcquisitionNumber": v, "DiffusionBValue": 100 * v}
-
-    folder = with_hole(tmp_path, lambda v, k: {**vary(v, k), "DiffusionBValue": None}, {(3, 0), (3, 1), (3, 2)})
-    with pytest.raises(SortError, match=r"3 of 12 places of the grid \(2, 2, 3\)"):
-        open_image(folder, order="fa,te")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", RuntimeWarning)
-        warnings.simplefilter("ignore", ImagedataWarning)
-        a = open_image(folder, order="fa,te", missing="fill")
-    assert np.isnan(a.values[1, 1]).all()
-    assert a.acquisition_number.values[:, 0].tolist() == [0, 2]
-    assert np.isnan(a.acquisition_number.values[1, 1])
-
-
-def test_integers_can_not_be_filled(tmp_path: Path) -> None:
-    folder = with_hole(tmp_path, numbered, {(1, 1)})
-    with pytest.raises(ValueError, match="can't be filled with NaN"), pytest.warns(ImagedataWarning):
-        open_image(folder, order="time", missing="fill", mask_and_scale=False)
-
-
-def test_overlapping_acquisitions_name_the_cure(tmp_path: Path) -> None:
-    for v in range(2):
-        for k in range(3):
-            elements = {"AcquisitionNumber": v + 1, "ImagePositionPatient": [0, 0, 3.0 * (k + v)]}
-            save(image(v, k, elements), tmp_path / f"{v}{k}.dcm")
-    with pytest.raises(SeriesError, match=r"stack=0: .*\(acquisition 1\)\n.*stack=1: .*\(acquisition 2\)"):
-        open_image(tmp_path)
-    assert places(open_image(tmp_path, acquisition=2)) == [[(1, 0), (1, 1), (1, 2)]]
-
-
-# --- nothing depends on the names of files --------------------------------------------------------------------------
-
-
-@given(sequence=st.permutations(range(12)))
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@pytest.mark.parametrize("order", ["none", "time", "te", "auto"])
-def test_shuffled_files_give_the_same_image(
-    tmp_path_factory: pytest.TempPathFactory, order: str, sequence: list[int]
-) -> None:
-    def vary(v: int, k: int) -> Elements:
-        return {**timed(v, k), "EchoTime": 5 + 2 * v}
-
-    folder = tmp_path_factory.mktemp("shuffled")
-    a = open_image(series(folder / "a", 4, 3, vary), order=order)
-    b = open_image(series(folder / "b", 4, 3, vary, [f"{n:02d}" for n in sequence]), order=order)
-    assert a.drop_vars("source").identical(b.drop_vars("source"))
-
-
-def test_repeated_directions_without_any_number_are_said(tmp_path: Path) -> None:
-    vary = lambda v, k: {"DiffusionBValue": 0.0 if v < 2 else 1000.0, "InstanceNumber": None}  # noqa: E731
-    with pytest.warns(ImagedataWarning, match="2 images have the position, time and InstanceNumber of another"):
-        a = open_image(series(tmp_path, 3, 2, vary), order="b", duplicates="keep")
-    assert a.tag.values.tolist() == [0, 0, 1000]
