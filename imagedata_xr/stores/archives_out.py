@@ -213,15 +213,12 @@ class _Zip:
 
     def add(self, name: str, data: bytes | Path) -> None:
         """Pack one file."""
-        entry = zipfile.ZipInfo(name, time.localtime()[:6])
-        entry.compress_type = zipfile.ZIP_STORED if name.lower().endswith(".gz") else zipfile.ZIP_DEFLATED
-        entry.external_attr = 0o100644 << 16
+        method = zipfile.ZIP_STORED if name.lower().endswith(".gz") else zipfile.ZIP_DEFLATED
         if isinstance(data, bytes):
-            self.zip.writestr(entry, data, compresslevel=_LEVEL)
-            return
-        entry.file_size = data.stat().st_size
-        with open(data, "rb") as source, self.zip.open(entry, "w") as sink:
-            shutil.copyfileobj(source, sink, 1 << 20)
+            self.zip.writestr(name, data, method, _LEVEL)
+        else:
+            self.zip.write(data, name, method, _LEVEL)
+        self.zip.getinfo(name).external_attr = 0o100644 << 16
 
     def close(self) -> None:
         """Write the table of contents."""

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,17 @@ def unpacked(archive: Path, target: Path) -> dict[str, bytes]:
     """Content by name, unpacked by the programs that everybody has."""
     shutil.unpack_archive(archive, target, {".zip": "zip", ".tar": "tar"}.get(archive.suffix, "gztar"))
     return {p.relative_to(target).as_posix(): p.read_bytes() for p in sorted(target.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize("name", ["dicom", "a.nii"])
+def test_zips_are_packed_fast(name: str, image: xr.DataArray, tmp_path: Path) -> None:
+    """More than the lowest level of deflate costs several times as long for a few per cent."""
+    image.imd.write(f"{tmp_path}/out.zip?{name}")
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        for entry in archive.infolist():
+            packer = zlib.compressobj(1, zlib.DEFLATED, -15)
+            assert entry.compress_size == len(packer.compress(archive.read(entry)) + packer.flush())
+            assert entry.external_attr >> 16 == 0o100644
 
 
 @pytest.mark.parametrize("name", NAMES)
