@@ -12,7 +12,7 @@ import pydicom.datadict
 import xarray as xr
 
 from ..errors import ImagedataError, LabelError, NotFoundError, warn
-from ..formats.seam import Facts, Node, ReadOptions, WriteOptions, check_format_options
+from ..formats.seam import SOME, Facts, Node, ReadOptions, WriteOptions, check_format_options
 from ..model.masking import NAMING, mask
 from ..stores.url import File
 from .framing.frames import Frames
@@ -40,6 +40,7 @@ class Dicom:
     """DICOM files, in folders or alone."""
 
     name = "dicom"
+    knows = SOME
     extensions: tuple[str, ...] = (".dcm", ".ima")
     description = "DICOM, one file per image"
 

@@ -10,10 +10,10 @@ from urllib.parse import quote
 import numpy as np
 import xarray as xr
 
-from ..errors import ImagedataError, LabelError, NotFoundError, SeriesError, overheard, warn
+from ..errors import FormatError, ImagedataError, LabelError, NotFoundError, SeriesError, overheard, warn
 from ..stores.url import File, file_name, find, is_archive, is_packed, source_name
 from .originals import noted
-from .seam import Format, Node, ReadOptions, format_named, formats
+from .seam import Format, Node, ReadOptions, format_named, formats, unknown_to
 from .several import endings_of, may_be_of
 
 
@@ -40,7 +40,7 @@ def find_nodes(source: Any, format: str | None, options: ReadOptions) -> list[No
     files = find(source, options.storage_options)
     with overheard() as said:
         if format is not None:
-            nodes = format_named(format).read(files, options)
+            nodes = _read(format_named(format), files, options)
         else:
             nodes = _read_recognised(files, options)
     if not nodes:
@@ -91,8 +91,16 @@ def _read_recognised(files: Sequence[File], options: ReadOptions) -> list[Node]:
         # likewise those whose files lie beside images of others: a page that shows how they look, a report
         main = [(f, m) for f, m in claimed if not getattr(f, "aside", False)]
         for form, mine in main or claimed:
-            nodes += form.read(mine, options)
+            nodes += _read(form, mine, options)
     return nodes
+
+
+def _read(form: Format, files: Sequence[File], options: ReadOptions) -> list[Node]:
+    """Nodes of a format; raise `FormatError` for options that it does not have, which it would pass over."""
+    if unknown := unknown_to([form], options):
+        asked = ", ".join(f"{name}={getattr(options, name)!r}" for name in unknown)
+        raise FormatError(f"{asked}: it is for DICOM, and these are images of the format {form.name}: leave it out")
+    return form.read(files, options)
 
 
 def _nothing(files: Sequence[File], source: str, format: str | None, said: Sequence[str]) -> str:

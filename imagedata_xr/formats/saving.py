@@ -35,6 +35,8 @@ def prepared(image: xr.DataArray, options: WriteOptions) -> tuple[xr.DataArray, 
     image = as_image(image)
     if image.dtype.kind not in "biufc":
         raise FormatError(f"values of type {image.dtype} are none of an image")
+    named = {"units": options.units, "SeriesDescription": options.series_description}
+    image = image.assign_attrs({name: value for name, value in named.items() if value is not None})
     chunks = _chunks(image, options.format_options.get("chunks"))
     return image.chunk(chunks), chunks
 

@@ -187,8 +187,8 @@ class Format(Protocol):
     existing target with `FileExistsError` unless ``options.overwrite``, and lets files appear only when whole. With
     ``options.compute`` false it returns a dask ``Delayed`` that yields the `Written`.
 
-    It may say more by the attributes ``writes`` (false for a format that is only read), ``needs`` (`Needs`) and
-    ``aside`` (true where files of others are to be preferred).
+    It may say more by the attributes ``writes`` (false for a format that is only read), ``needs`` (`Needs`),
+    ``aside`` (true where files of others are to be preferred) and ``knows`` (which of the options `SOME` it has).
     """
 
     name: str
@@ -237,6 +237,17 @@ def missing(form: Format) -> str:
     if needs.program and shutil.which(needs.program) is None:
         return f"the program {needs.program}"
     return ""
+
+
+SOME = ("stack", "acquisition", "echo", "split", "mask_padding", "keep_uid", "series_number", "image_type")
+"""Options of reading and writing that not every format has."""
+
+
+def unknown_to(forms: Sequence[Format], options: ReadOptions | WriteOptions) -> list[str]:
+    """Name the options that were asked for and that none of the formats has."""
+    known = {name for form in forms for name in getattr(form, "knows", ())}
+    asked = {name: getattr(options, name, None) for name in SOME}  # 0 is a number that is asked for
+    return [name for name in SOME if name not in known and asked[name] is not None and asked[name] is not False]
 
 
 def writes(form: Format) -> bool:

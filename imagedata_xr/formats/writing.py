@@ -15,7 +15,7 @@ from ..stores.address import ArchiveAddress, archive_address
 from ..stores.originals import sparing
 from ..stores.url import reason, strip_credentials
 from .originals import originals
-from .seam import Format, WriteOptions, extension_for, format_named, format_of_target, formats, writes
+from .seam import Format, WriteOptions, extension_for, format_named, format_of_target, formats, unknown_to, writes
 from .template import with_templates
 
 
@@ -37,6 +37,7 @@ def write(
             f"several formats ({', '.join(map(str, names))}) need '%p' in the path, which becomes their names"
         )
     chosen = [_choose(da, target, name, options.kind) for name in names]
+    _check_known(chosen, options)
     several = len(chosen) > 1
     places = [_place(target, form, name if several else None) for name, form in zip(names, chosen, strict=True)]
     try:
@@ -47,6 +48,15 @@ def write(
             raise
         raise SourceError(f"{strip_credentials(target)} can't be written: {reason(error)}") from error
     return results if len(results) > 1 else results[0]
+
+
+def _check_known(forms: Sequence[Format], options: WriteOptions) -> None:
+    """Say which options no format has: raise `FormatError` for a promise that is not kept, else warn."""
+    unknown, names = unknown_to(forms, options), ", ".join(form.name for form in forms)
+    if "keep_uid" in unknown:
+        raise FormatError(f"keep_uid=True keeps the UIDs of DICOM instances, and {names} has none: leave it out")
+    if unknown:
+        warn(f"{', '.join(f'{name}=' for name in unknown)} is not written: {names} has no place for it")
 
 
 def _place(target: str, form: Format, among: str | None) -> str:
