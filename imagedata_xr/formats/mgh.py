@@ -19,7 +19,7 @@ from ..stores.url import File, file_name
 from .carried import NEVER, Known, tells
 from .fit import Holds
 from .incoming import Incoming, check_place, raw
-from .outgoing import Outgoing, raw_sink, write_voxels
+from .outgoing import Outgoing, gzip_level, raw_sink, write_voxels
 from .parts import plain_offset
 from .plain import Opened, PlainFormat
 from .seam import ReadOptions, WriteOptions
@@ -76,9 +76,7 @@ class Mgh(PlainFormat):
 
     def check(self, out: Outgoing, extension: str, options: WriteOptions) -> None:
         """Warn of labels that MGH has no word for."""
-        level = options.format_options.get("compresslevel", 1)
-        if level not in range(1, 10):
-            raise FormatError(f"format_options compresslevel={level!r}: a level from 1 to 9")
+        gzip_level(options)
         if max(out.shape) >= 1 << 31:
             raise FormatError(f"an axis of MGH has less than 2**31 voxels; the image is {out.shape}")
         names = order_names(out.image)
@@ -97,7 +95,7 @@ class Mgh(PlainFormat):
     def save(self, out: Outgoing, places: Sequence[Path], names: Sequence[str], options: WriteOptions) -> None:
         """Write header, voxels, footer."""
         packed = names[0].lower().endswith("z")
-        level = int(options.format_options.get("compresslevel", 1)) if packed else 0
+        level = gzip_level(options) if packed else 0
         foot = np.zeros(1, dtype=_FOOT)
         for field, value in _footer_values(out).values():
             foot[field] = value

@@ -17,7 +17,7 @@ from ..errors import FormatError, warn
 from ..model import geometry
 from . import nifti_json
 from .fit import Fit, Holds, float_type
-from .outgoing import Outgoing, load_voxels, outgoing, raw_sink, write_voxels
+from .outgoing import Outgoing, gzip_level, load_voxels, outgoing, raw_sink, write_voxels
 from .seam import WriteOptions, Written, check_format_options
 from .sidecar import EXTENSIONS
 from .whole import Whole
@@ -64,6 +64,7 @@ def write(image: xr.DataArray, target: str, options: WriteOptions) -> Any:
     stem = name[: -len(extension)]
     texts: dict[str, str] = {}
     check_format_options(options.format_options, ("sidecars", "compresslevel"), "writing NIfTI")
+    level = gzip_level(options) if extension == ".nii.gz" else 0
     if options.format_options.get("sidecars", True):
         texts = nifti_json.sidecars(out.image, affine_ras(out), options)
     other = {".nii": ".nii.gz", ".nii.gz": ".nii"}[extension]
@@ -71,7 +72,7 @@ def write(image: xr.DataArray, target: str, options: WriteOptions) -> Any:
     whole = Whole(str(target), [*(stem + e for e in texts), name], stale, options.overwrite, options.storage_options)
     if whole.there(stem + other) and texts:
         raise FileExistsError(f"{whole.shown(stem + other)} exists, and would share its sidecars: choose another name")
-    job = partial(_write, out, whole, {stem + e: t for e, t in texts.items()}, options)
+    job = partial(_write, out, whole, {stem + e: t for e, t in texts.items()}, level, options)
     if options.compute:
         return job()
     from dask.delayed import delayed
@@ -79,12 +80,11 @@ def write(image: xr.DataArray, target: str, options: WriteOptions) -> Any:
     return delayed(job, pure=False)()
 
 
-def _write(out: Outgoing, whole: Whole, texts: dict[str, str], options: WriteOptions) -> Written:
+def _write(out: Outgoing, whole: Whole, texts: dict[str, str], level: int, options: WriteOptions) -> Written:
     with whole.files() as places:
         name = whole.names[-1]
         for side, text in texts.items():
             places[side].write_text(text, encoding="utf-8", newline="\n")
-        level = int(options.format_options.get("compresslevel", 1)) if name.lower().endswith(".gz") else 0
         begin = partial(_bytes_of, out)
         write_voxels(out, raw_sink(places[name], begin, packed=level), options)
         size = sum(p.stat().st_size for p in places.values())

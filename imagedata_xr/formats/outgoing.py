@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from ..errors import FormatError, warn
 from ..model import geometry
 from ..model.image import affine, as_image, axis_of, canonical, space_of, volume_dims
 from ..model.loading import values_of
+from ..stores.gzip_out import gzip_stream
 from . import timing
 from .fit import Fit, Holds
 from .seam import WriteOptions
@@ -223,6 +223,14 @@ def _fitting(out: Outgoing, fit: Fit, dtype: np.dtype[Any], options: WriteOption
             options.progress(k + 1, out.count)
 
 
+def gzip_level(options: WriteOptions) -> int:
+    """Level of ``format_options={"compresslevel": ...}``, 1 to 9; `FormatError` for anything else."""
+    level = options.format_options.get("compresslevel", 1)
+    if isinstance(level, bool) or level not in range(1, 10):
+        raise FormatError(f"format_options compresslevel={level!r}: a level from 1 to 9")
+    return int(level)
+
+
 def write_voxels(out: Outgoing, sink: Sink, options: WriteOptions) -> np.dtype[Any]:
     """Write the volumes in the first type that holds all of them; return that type. See `write_fitting`."""
 
@@ -276,8 +284,7 @@ def raw_sink(
         turned = dtype.newbyteorder(order)
         with place.open("wb") as raw:
             raw.write(outside(dtype))
-            # without name and time equal images make equal files
-            f: Any = gzip.GzipFile("", "wb", packed, raw, mtime=0) if packed else raw
+            f: Any = gzip_stream(raw, packed) if packed else raw
             f.write(begin(dtype))
             yield lambda volume: f.write(volume.astype(turned, copy=False).data)
             f.write(end(dtype))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import gzip
 import os
 import shutil
 import tarfile
@@ -22,6 +21,7 @@ from ..errors import NotFoundError, SourceError
 from .address import ArchiveAddress, archive_address
 from .archives import Archive, open_archive
 from .files import File, file_name, local
+from .gzip_out import gzip_stream
 from .members import checked_name
 from .originals import spare_files
 from .registry import StorageOptions
@@ -230,7 +230,7 @@ class _Tar:
 
     def __init__(self, stage: Path, packed: bool) -> None:
         self.raw = open(stage, "xb")  # noqa: SIM115 - closed by close
-        self.out: Any = gzip.GzipFile("", "wb", _LEVEL, self.raw) if packed else self.raw
+        self.out: Any = gzip_stream(self.raw, _LEVEL) if packed else self.raw
         self.tar = tarfile.open(fileobj=self.out, mode="w:")  # noqa: SIM115
 
     def copy(self, path: str, gone: set[str]) -> None:
