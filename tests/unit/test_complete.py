@@ -72,6 +72,21 @@ def test_what_the_decoder_finds_wrong_in_htj2k_is_not_passed_over(
         open_image(tmp_path).load()
 
 
+@pytest.mark.parametrize("damage", ["a hole", "the end lost"])
+@pytest.mark.parametrize("samples", [1, 3])
+def test_zeros_in_a_lossy_jpeg_are_found(samples: int, damage: str, tmp_path: Path, require_module: Module) -> None:
+    """Its decoder fills them with what it has, and says nothing."""
+    grey = (slice_of_noise(256, 320) // 16).astype(np.uint8)
+    values = grey if samples == 1 else np.stack([grey, grey.T.reshape(grey.shape), 255 - grey], axis=-1)
+    data = require_module("imagecodecs").jpeg8_encode(values, level=90)
+    elements = stored_as(values, 8) | ({"PhotometricInterpretation": "YBR_FULL_422"} if samples == 3 else {})
+    encapsulated(tmp_path / "whole" / "0", elements, [[data]], JPEG + "50")
+    open_image(tmp_path / "whole").load()
+    encapsulated(tmp_path / "bad" / "0", elements, [[DAMAGE[damage](data)]], JPEG + "50")
+    with pytest.raises(SourceError, match="it is damaged: 64 bytes or more from byte"):
+        open_image(tmp_path / "bad").load()
+
+
 # --- what is whole is never refused ---------------------------------------------------------------------------------
 
 
@@ -94,6 +109,16 @@ def test_images_of_one_value_have_no_hole(require_module: Module) -> None:
         flat = np.full((512, 512), value, np.uint16)
         for name, options in (ENCODERS[JPEG + "90"], ENCODERS[JPEG + "201"]):
             check_complete("jpeg2000", bytes(getattr(codecs, name)(flat, **options)), flat)
+
+
+@pytest.mark.parametrize("optimize", [False, True])
+def test_black_images_in_lossy_jpeg_have_no_hole(optimize: bool, require_module: Module) -> None:
+    """With tables of their own, their code may be nothing but zeros."""
+    grey = np.zeros((1024, 1024), dtype=np.uint8)
+    grey[500:510, 300:900] = 255
+    for values in (grey, np.stack([grey] * 3, axis=-1)):
+        data = require_module("imagecodecs").jpeg8_encode(values, level=90, optimize=optimize)
+        check_complete("jpeg", data, values)
 
 
 def test_bits_that_are_not_coded_may_be_zeros(require_module: Module) -> None:

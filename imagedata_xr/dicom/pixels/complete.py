@@ -1,7 +1,8 @@
 """Whether a compressed frame was decoded to its end: what decoders pass over, and fill with zeros, in damaged frames.
 
 No compression has a checksum. But a lossless JPEG says how many bits its values need, and JPEG 2000 leaves no long runs
-of zeros; so what is cut off or was never written, as by an interrupted copy, is found.
+of zeros, nor does lossy JPEG with most code tables; so what is cut off or was never written, as by an interrupted copy,
+is found.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from ...errors import SourceError
 _SLACK = 32
 """Bits after the last value that are no sign of damage: padding to a byte, and stray bytes that some writers add."""
 _LOSSLESS = 0xC3
+_SOF_SEQUENTIAL = (0xC0, 0xC1)
+_END_OF_BLOCK = 0
 _STUFFED = b"\xff\x00"
 _MOST_ZEROS = 64
-"""Zero bytes in a row that no code block holds."""
+"""Zero bytes in a row that no code block of JPEG 2000 holds, and no block of a lossy JPEG."""
 
 
 def check_complete(family: str, data: bytes, values: NDArray[Any]) -> None:
@@ -43,6 +46,7 @@ def check_complete(family: str, data: bytes, values: NDArray[Any]) -> None:
     """
     if family == "jpeg":
         _check_jpeg(data, values)
+        _check_jpeg_zeros(data)
     elif family == "jpeg2000":
         _check_jpeg2000(data)
 
@@ -159,6 +163,51 @@ def _coded(
     if data[end.start() + 1] != 0xD9:
         raise SourceError(f"it is damaged: a marker FF{data[end.start() + 1]:02X} stands within its values")
     return _Scan(lengths, segment[3], precision, 8 * (len(code) - code.count(_STUFFED)))
+
+
+# --- lossy JPEG -----------------------------------------------------------------------------------------------------
+
+
+def _check_jpeg_zeros(data: bytes) -> None:
+    """Find zeros in a row that were never written.
+
+    A code of zeros is the shortest one of its table. Where that is not the end of a block, so many of them would be
+    blocks whose coefficients are all -1. Baseline and extended sequential JPEG alone: in others, zeros may mean much.
+    """
+    found = data.find(bytes(_MOST_ZEROS))
+    if found < 0:
+        return
+    at, first, sequential = data.find(b"\xff\xd8", 0, 64) + 2, {}, False
+    while at >= 2 and at + 4 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        segment = data[at + 4 : at + 2 + length]
+        at += 2 + length
+        if marker in _SOF_SEQUENTIAL:
+            sequential = True
+        elif marker == 0xC4:
+            first |= _shortest(segment)
+        elif marker == 0xDA and segment:
+            selectors = segment[2 : 1 + 2 * segment[0] : 2]
+            found = data.find(bytes(_MOST_ZEROS), at, max(data.rfind(b"\xff\xd9"), at))
+            if (
+                sequential
+                and found >= 0
+                and any(first.get(0x10 | s & 15, _END_OF_BLOCK) != _END_OF_BLOCK for s in selectors)
+            ):
+                raise SourceError(
+                    f"it is damaged: {_MOST_ZEROS} bytes or more from byte {found} of {len(data)} on are zero"
+                )
+            return
+
+
+def _shortest(segment: bytes) -> dict[int, int]:
+    """Symbol of the shortest code, which is all zeros, by class and number of the table (section B.2.4.2)."""
+    out: dict[int, int] = {}
+    at = 0
+    while at + 17 < len(segment):
+        out[segment[at]] = segment[at + 17]
+        at += 17 + sum(segment[at + 1 : at + 17])
+    return out
 
 
 # --- JPEG 2000 ------------------------------------------------------------------------------------------------------
