@@ -23,6 +23,10 @@ from .volumes import is_keyword
 
 _SUCCESSIVE = {"none", "dti", "b", "bvector"}
 """Orders of volumes that are measured one after the other, and lie at equal intervals then."""
+_POSITIVE = ("echo_time", "inversion_time")
+"""Labels for which BIDS allows no 0, by which headers say that there is none."""
+_LISTS = ("DecayCorrectionFactor",)
+"""Keys of lists, whatever their length."""
 _TICKS = 6e-3
 """s: slice times of two volumes may differ by two ticks of 2.5 ms."""
 
@@ -46,15 +50,16 @@ def sidecars(image: xr.DataArray, affine_ras: NDArray[np.float64] | None, option
         attrs["SeriesDescription"] = options.series_description
     content = header_json(attrs, options.identifiers)
     content |= _timing(image, pet=attrs.get("Modality") == "PT")
+    zero = {name for name in _POSITIVE if name in image.coords and bool((image.coords[name] == 0).all())}
     for coord, (key, factor) in KEYS.items():
-        if (values := volume_values(image, coord)) is not None:
-            content[key] = _one_or_list(values * factor)
+        if coord not in zero and (values := volume_values(image, coord)) is not None:
+            content[key] = tidy_list(values) if key in _LISTS else _one_or_list(values * factor)
     content |= _slice_timing(image)
     content |= _orders(image)
     if affine_ras is not None:
         content |= _phase_encoding(image, affine_ras, content)
     b = volume_values(image, "b_value")
-    content |= _labels(image, content, options)
+    content |= _labels(image, content, zero, options)
     out = {".json": json_text(content)}
     if b is not None:
         out[".bval"] = bval_text(b)
@@ -69,9 +74,11 @@ def sidecars(image: xr.DataArray, affine_ras: NDArray[np.float64] | None, option
     return out
 
 
-def _labels(image: xr.DataArray, content: Mapping[str, Any], options: WriteOptions) -> dict[str, Any]:
+def _labels(image: xr.DataArray, content: Mapping[str, Any], unsaid: set[str], options: WriteOptions) -> dict[str, Any]:
     """Labels for which neither BIDS nor FSL has a word, under a key of our own: numbers per volume or slice."""
-    said = {*KEYS, "frame_duration", "b_value", *VECTOR, *(label_for(n).coord for n in order_names(image))}
+    said = {*KEYS, "b_value", *VECTOR, *(label_for(n).coord for n in order_names(image))} - unsaid
+    if {"FrameDuration", "FrameAcquisitionDuration"} & content.keys():
+        said.add("frame_duration")
     if {START_KEY, "VolumeTiming", "FrameTimesStart"} & content.keys():
         said.add("time")
     out: dict[str, Any] = {}
@@ -125,9 +132,9 @@ def _timing(image: xr.DataArray, pet: bool) -> dict[str, Any]:
     out: dict[str, Any] = {}
     times, durations = times_of(image), volume_values(image, "frame_duration")
     ordered = "time" in order_names(image)
-    if durations is not None:
-        out["FrameDuration" if pet else "FrameAcquisitionDuration"] = tidy_list(durations)
     if pet:
+        if durations is not None:
+            out["FrameDuration"] = tidy_list(durations)
         if times is not None:
             out["FrameTimesStart"] = tidy_list(times)
         return out
@@ -146,6 +153,8 @@ def _timing(image: xr.DataArray, pet: bool) -> dict[str, Any]:
             out[START_KEY] = tidy_list(times)
         elif ordered or np.ptp(times) > 0:
             out["VolumeTiming"] = tidy_list(times)
+            if durations is not None and (durations == durations[0]).all():
+                out["FrameAcquisitionDuration"] = tidy(durations[0])  # never beside RepetitionTime
     elif tr is not None and (tr == tr[0]).all():
         out["RepetitionTime"] = tidy(tr[0] * 1e-3)
     return out

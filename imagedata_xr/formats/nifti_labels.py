@@ -124,6 +124,8 @@ def _json_labels(
             sources[coord] = f"{key} (sidecar)"
     for key in ("FrameDuration", "FrameAcquisitionDuration"):
         values = number_list(content, key, count)
+        if values is None and (one := number(content, key)) is not None:
+            values = np.full(count, one)
         if values is not None:
             labels["frame_duration"], sources["frame_duration"] = values, f"{key} (sidecar)"
     return labels, sources

@@ -57,6 +57,9 @@ HEADER: dict[str, str] = {name: name for name in _KEPT.split()}
 HEADER["ManufacturerModelName"] = "ManufacturersModelName"
 HEADER["InPlanePhaseEncodingDirection"] = "InPlanePhaseEncodingDirectionDICOM"
 
+_JOINED = ("SoftwareVersions",)
+"""Keys that are one text in BIDS; several values are joined by a backslash, as DICOM does."""
+
 _WHO = """
     PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex PatientAge PatientWeight PatientSize StudyID
     StudyDate StudyTime AccessionNumber StudyDescription StudyInstanceUID SeriesInstanceUID SeriesDate SeriesTime
@@ -173,6 +176,8 @@ def header_attrs(content: Mapping[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for key, value in content.items():
         keyword = _BY_KEY.get(key, "")
+        if key in _JOINED and isinstance(value, str) and "\\" in value:
+            value = value.split("\\")
         flat = value if isinstance(value, list) else [value]
         if keyword and flat and all(isinstance(x, str | int | float) and not isinstance(x, bool) for x in flat):
             out[keyword] = value
@@ -193,7 +198,7 @@ def header_json(attrs: Mapping[str, Any], identifiers: bool) -> dict[str, Any]:
     for keyword, key in HEADER.items():
         value = _plain(attrs.get(keyword))
         if value is not None and not any(s.search(t) for t in _texts(value) for s in secrets):
-            out[key] = value
+            out[key] = "\\".join(map(str, value)) if key in _JOINED and isinstance(value, list) else value
     axis = AXIS.get(str(attrs.get("InPlanePhaseEncodingDirection", "")).strip())
     if axis:
         out["PhaseEncodingAxis"] = axis  # rows of the image are rows of the file; the polarity is not known

@@ -81,6 +81,33 @@ def test_pet(tmp_path: Path) -> None:
     assert back.attrs["Modality"] == "PT"
 
 
+def test_types_and_ranges_are_those_of_bids(tmp_path: Path) -> None:
+    """Software versions are one text, a duration is one number and never beside RepetitionTime, no echo time is 0."""
+    coords = {"frame_duration": (("tag",), [1.5] * 4), "echo_time": ((), 0.0), "inversion_time": ((), 0.0)}
+    attrs = {"SoftwareVersions": ["28", "LX", "MR29.1"], "ReceiveCoilName": "48HA"}
+    for name, times, keys in (
+        ("even.nii", (0.0, 2.0, 4.0, 6.0), {"RepetitionTime": 2}),
+        ("uneven.nii", (0.0, 2.0, 5.0, 9.0), {"VolumeTiming": [0, 2, 5, 9], "FrameAcquisitionDuration": 1.5}),
+    ):
+        write(series(times, coords=coords, attrs=attrs), tmp_path / name)
+        side = content(tmp_path / name)
+        said = {"RepetitionTime", "VolumeTiming", "FrameAcquisitionDuration", "EchoTime", "InversionTime"} & side.keys()
+        assert {key: side[key] for key in said} == keys
+        assert side["SoftwareVersions"] == "28\\LX\\MR29.1"
+        back = read(tmp_path / name)
+        assert (back.frame_duration == 1.5).all()
+        assert (back.echo_time == 0).all()
+        assert (back.inversion_time == 0).all()
+        assert back.attrs == attrs
+
+
+def test_the_decay_factor_of_one_frame_is_a_list(tmp_path: Path) -> None:
+    coords = {"decay_factor": (("tag",), [1.01])}
+    write(series((0.0,), coords=coords, attrs={"Modality": "PT"}), tmp_path / "a.nii")
+    assert content(tmp_path / "a.nii")["DecayCorrectionFactor"] == [1.01]
+    assert read(tmp_path / "a.nii").decay_factor == 1.01
+
+
 def test_single_volume(tmp_path: Path) -> None:
     values = {"repetition_time": 2000.0, "echo_time": 2.8, "inversion_time": 900.0, "flip_angle": 9.0}
     coords = {name: ((), value) for name, value in values.items()}
