@@ -16,6 +16,7 @@ import xarray as xr
 from kinds import array, other, part
 from phantoms import opened
 
+import imagedata_xr
 from imagedata_xr.errors import FormatError
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "dicom.md"
@@ -268,3 +269,12 @@ def test_groups_of_frames_become_elements_of_classic_images(kind: str, tmp_path:
         assert "PatientPosition" not in ds
         assert ds.PatientOrientationCodeSequence[0].PatientOrientationModifierCodeSequence[0].CodeMeaning == "supine"
         assert ds.PatientGantryRelationshipCodeSequence[0].CodeValue == "102540008"
+
+
+def test_an_array_says_what_produced_it(tmp_path: Path) -> None:
+    """Manufacturer is that of what produced the instance (PS3.3 C.7.5.1); MRtrix crashes where it is empty."""
+    made = imagedata_xr.from_array(np.ones((2, 4, 4), np.int16), spacing=(3, 1, 1))
+    for k, image in enumerate((made, made.imd.assign_dicom(Modality="MR"))):
+        image.imd.write(tmp_path / str(k))
+        for path in (tmp_path / str(k)).iterdir():
+            assert pydicom.dcmread(path).Manufacturer == "imagedata_xr"

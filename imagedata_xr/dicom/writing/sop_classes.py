@@ -109,7 +109,9 @@ def complete(ds: pydicom.Dataset, uid: str, slices: int, volumes: int, has_place
     list of str
         Keywords that got a neutral value where the class demands a true one.
     """
-    _empty(ds, "Manufacturer", "SeriesNumber", "InstanceNumber")
+    if "Manufacturer" not in ds:  # of what produced the instance; empty it may be, but some readers fail at that
+        ds.Manufacturer = "imagedata_xr"
+    _empty(ds, "SeriesNumber", "InstanceNumber")
     ds.SOPClassUID = uid
     if has_place:
         _empty(ds, "PositionReferenceIndicator")
