@@ -79,7 +79,7 @@ def test_zeros_in_a_lossy_jpeg_are_found(samples: int, damage: str, tmp_path: Pa
     grey = (slice_of_noise(256, 320) // 16).astype(np.uint8)
     values = grey if samples == 1 else np.stack([grey, grey.T.reshape(grey.shape), 255 - grey], axis=-1)
     data = require_module("imagecodecs").jpeg8_encode(values, level=90)
-    elements = stored_as(values, 8) | ({"PhotometricInterpretation": "YBR_FULL_422"} if samples == 3 else {})
+    elements = {**stored_as(values, 8), **({"PhotometricInterpretation": "YBR_FULL_422"} if samples == 3 else {})}
     encapsulated(tmp_path / "whole" / "0", elements, [[data]], JPEG + "50")
     open_image(tmp_path / "whole").load()
     encapsulated(tmp_path / "bad" / "0", elements, [[DAMAGE[damage](data)]], JPEG + "50")

@@ -177,7 +177,8 @@ def _check_jpeg_zeros(data: bytes) -> None:
     found = data.find(bytes(_MOST_ZEROS))
     if found < 0:
         return
-    at, first, sequential = data.find(b"\xff\xd8", 0, 64) + 2, {}, False
+    at, sequential = data.find(b"\xff\xd8", 0, 64) + 2, False
+    first: dict[int, int] = {}
     while at >= 2 and at + 4 <= len(data) and data[at] == 0xFF:
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
         segment = data[at + 4 : at + 2 + length]
