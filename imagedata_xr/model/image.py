@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -253,8 +253,3 @@ def in_memory(da: xr.DataArray) -> xr.DataArray:
     """Return the image with its coords in memory, computed in one go: those of `map_blocks` cost as much as data."""
     lazy = {name: coord.variable for name, coord in da.coords.items() if coord.chunks is not None}
     return da.assign_coords(xr.Dataset(lazy).load().variables) if lazy else da
-
-
-def drop_labels(da: xr.DataArray, names: Iterable[str]) -> xr.DataArray:
-    """Return the image without some coords, where they are there."""
-    return da.drop_vars([n for n in names if n in da.coords])

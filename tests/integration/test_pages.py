@@ -62,6 +62,8 @@ def targets(call: list[str]) -> list[Any]:
 def options_of(target: Any) -> set[str] | None:
     """Names of the options that a function takes; None for any."""
     parameters = inspect.signature(target).parameters.values()
+    if target is TreeAccessor.write:  # hands its options on
+        return {p.name for p in parameters} | {*inspect.signature(ArrayAccessor.write).parameters}
     return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else {p.name for p in parameters}
 
 

@@ -22,7 +22,7 @@ from .labels_out import Labels
 from .marks import NAN_MARK
 from .pixels_out import Coded
 from .place_out import Place
-from .sop_classes import ALIKE, MR, PET, class_for, complete, is_projection, may_rescale
+from .sop_classes import MR, PET, class_for, complete, is_projection, may_rescale
 from .stale import STALE
 from .uids import new_uid
 
@@ -312,12 +312,6 @@ def _real_world(coded: Coded, units: str) -> pydicom.Dataset:
     put(item, "LUTLabel", "RESCALE")
     item.MeasurementUnitsCodeSequence = [code_item("1", "UCUM", "no units")]
     return item
-
-
-def base_class(header: pydicom.Dataset) -> str:
-    """Classic SOP class of a header."""
-    uid = str(header.get("SOPClassUID") or "")
-    return ALIKE.get(uid, uid)
 
 
 def rgb(values: NDArray[np.generic]) -> Coded:
