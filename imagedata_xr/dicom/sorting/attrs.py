@@ -23,7 +23,19 @@ from ..scanning.vr import Raw
 NUMERIC = {"DS", "IS", "FD", "FL", "US", "SS", "UL", "SL", "UV", "SV"}
 _SKIPPED_VR = {"OB", "OW", "OF", "OD", "OL", "OV", "UN", "OB or OW", "US or OW", "AT"}
 
-SAID_ELSEWHERE = frozenset(
+OF_PLACE = frozenset(
+    [
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "PixelSpacing",
+        "SliceLocation",
+        "SpacingBetweenSlices",
+        "FrameOfReferenceUID",
+    ]
+)
+"""Elements that the geometry says. Without a place in the patient nothing else does: they are like others then."""
+
+SAID_ELSEWHERE = OF_PLACE | frozenset(
     [
         "FileMetaInformationGroupLength",
         "LengthToEnd",
@@ -32,12 +44,6 @@ SAID_ELSEWHERE = frozenset(
         "SpecificCharacterSet",
         "InstanceCreationDate",
         "InstanceCreationTime",
-        "ImagePositionPatient",
-        "ImageOrientationPatient",
-        "PixelSpacing",
-        "SliceLocation",
-        "SpacingBetweenSlices",
-        "FrameOfReferenceUID",
         "Rows",
         "Columns",
         "BitsAllocated",
@@ -81,18 +87,6 @@ SAID_ELSEWHERE = frozenset(
     ]
 )
 """Elements that a label, the geometry or the pixel format says, and those of one image only: never attrs."""
-
-OF_PLACE = frozenset(
-    [
-        "ImagePositionPatient",
-        "ImageOrientationPatient",
-        "PixelSpacing",
-        "SliceLocation",
-        "SpacingBetweenSlices",
-        "FrameOfReferenceUID",
-    ]
-)
-"""Those that the geometry says: without a place in the patient nothing else does, and they are like other elements."""
 
 _POSITION = frozenset(("ImagePositionPatient", "ImageOrientationPatient", "SliceLocation"))
 _OF_CINE = frozenset(("FrameTime", "FrameTimeVector"))
