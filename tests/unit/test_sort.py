@@ -116,6 +116,19 @@ def test_numbers_that_run_neither_by_volume_nor_by_slice_are_said(tmp_path: Path
         assert not [w for w in said if "neither volume by volume" in str(w.message)]
 
 
+def test_repeats_whose_numbers_run_neither_way_are_said(tmp_path: Path) -> None:
+    """Volumes that repeat a b-value are told by their numbers only, which Philips scrambles."""
+    number = dict(zip([(v, k) for k in range(3) for v in range(3)], [1, 5, 3, 9, 2, 4, 6, 8, 7], strict=True))
+    for name, scrambled in (("plain", False), ("scrambled", True)):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", ImagedataWarning)
+            more = lambda v, k, on=scrambled: {"InstanceNumber": number[v, k]} if on else {}  # noqa: E731
+            vary = lambda v, k, more=more: {"DiffusionBValue": 1000.0 * (v == 2), **more(v, k)}  # noqa: E731
+            open_image(series(tmp_path / name, 3, 3, vary))
+        found = [w for w in said if "2 volumes of equal weighting follow InstanceNumber" in str(w.message)]
+        assert bool(found) == scrambled
+
+
 def test_equal_instance_numbers_fall_back_to_the_clock(tmp_path: Path) -> None:
     a = open_image(series(tmp_path, 3, 2, lambda v, k: {"InstanceNumber": 1, "AcquisitionTime": at(-v)}), order="none")
     assert places(a) == straight(3, 2)[::-1]

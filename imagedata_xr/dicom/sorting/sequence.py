@@ -29,16 +29,20 @@ def warn_of_sequence(keys: Keys, orders: Sequence[Order], index: NDArray[np.intp
     if len(orders) != 1 or len(index) < 2 or (index < 0).any():
         return
     counted = orders[0].name == "time" and keys.source(orders[0]) == REPETITIONS
-    if orders[0].name not in ("none", "dti") and not counted:
+    if orders[0].name not in ("none", "dti", "bvector", "b") and not counted:
         return
     if not keys.numbered or any(np.ptp(n) > 0 for n in volume_numbers(keys.frames)):
         return
-    if orders[0].name != "dti" and not _follows_numbers(keys.instance_number[index]):
-        warn(
-            f"the {len(index)} volumes follow InstanceNumber alone, but its numbers run neither volume by volume nor "
-            "slice by slice: were they changed, volumes hold images of several moments. Read the original, or "
-            "split='KEYWORD' where an element differs"
-        )
+    for rows in [index] if counted or orders[0].by == "instance" else _repeats(keys, orders[0], index):
+        if not _follows_numbers(keys.instance_number[rows]):
+            same = "" if len(rows) == len(index) else " of equal weighting"
+            warn(
+                f"{len(rows)} volumes{same} follow InstanceNumber alone, but its numbers run neither volume by volume "
+                "nor slice by slice: were they changed, volumes hold images of several moments. Read the original, or "
+                "split='KEYWORD' where an element differs"
+            )
+            return
+    if orders[0].name in ("bvector", "b"):
         return
     said = [(name, keys.frames.numbers(name)) for name in NUMBERED]
     said += [(clock.source, clock.seconds) for clock in keys.frames.clocks if clock.absolute]
@@ -52,6 +56,13 @@ def warn_of_sequence(keys: Keys, orders: Sequence[Order], index: NDArray[np.intp
                 f"sequence: {cure}"
             )
             return
+
+
+def _repeats(keys: Keys, order: Order, index: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Rows of the volumes that have equal values, for each value that several have."""
+    group = keys.groups(order)[0][index[:, 0]]
+    parts = [index[group == g] for g in np.unique(group)]
+    return [rows for rows in parts if len(rows) > 1]
 
 
 def _follows_numbers(number: NDArray[np.float64]) -> bool:
