@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from series import Elements, open_image, places, series, straight, timed
 
-from imagedata_xr.errors import ImagedataWarning, LabelError
+from imagedata_xr.errors import ImagedataWarning, LabelError, SortError
 
 # --- finding out -----------------------------------------------------------------------------------------------------
 
@@ -37,6 +37,36 @@ def test_auto_finds_the_order(tmp_path: Path, vary: Any, order: str) -> None:
 def test_auto_finds_a_grid(tmp_path: Path) -> None:
     a = open_image(series(tmp_path, 4, 2, lambda v, k: {"EchoTime": 5 + v // 2, "FlipAngle": 10 + v % 2}))
     assert a.dims[:2] == ("echo_time", "flip_angle")
+
+
+def test_values_that_follow_the_beats_of_each_slice_are_no_label_of_volumes(tmp_path: Path) -> None:
+    """Inversion times of a heart, slice after slice: no two slices have the same ones."""
+    times = [100, 1000, 1900, 180, 1080, 1980]
+
+    def vary(v: int, k: int) -> Elements:
+        acquired = {"AcquisitionDate": "20240102", "AcquisitionTime": f"1015{15 * k + v:02d}"}
+        return {"InversionTime": times[v] + 7 * k, **acquired}
+
+    folder = series(tmp_path, 6, 3, vary)
+    with pytest.warns(ImagedataWarning, match="InversionTime is another in each slice"):
+        a = open_image(folder)
+    assert a.tag.attrs["order"] == "time"
+    assert places(a) == straight(6, 3)
+    assert "inversion_time" not in a.coords
+    one = open_image(folder, split="ImagePositionPatient", stack=1)
+    assert one.inversion_time.values.tolist() == [sorted(t + 7 for t in times)[v] for v in range(6)]
+    assert [place[0] for place in places(one)] == [(times.index(t), 1) for t in sorted(times)]
+
+
+def test_echoes_of_which_images_are_lost_are_not_mixed(tmp_path: Path) -> None:
+    def vary(v: int, k: int) -> Elements:
+        return {"EchoTime": 5.0 * (v + 1), "AcquisitionDate": "20240102", "AcquisitionTime": f"10150{v}"}
+
+    folder = series(tmp_path, 3, 3, vary)
+    for v, k in ((0, 0), (1, 1), (2, 2)):  # as many at each position
+        (folder / f"{3 * v + k:04d}.dcm").unlink()
+    with pytest.raises(SortError, match="different te into one volume"):
+        open_image(folder)
 
 
 def test_auto_is_none_for_a_single_volume(tmp_path: Path) -> None:

@@ -232,9 +232,24 @@ class Keys:
             if np.isnan(raw).any():
                 continue
             group, values = self._clusters(ORDERS[name])
-            if len(values) > 1 and self._varies_at_a_position(group):
+            if len(values) > 1 and self._varies_at_a_position(group) and not self._is_of_slices(group):
                 out.append(ORDERS[name])
         return out
+
+    @cached_property
+    def of_slices(self) -> list[Order]:
+        """Orders of values that vary at one position, and from slice to slice as well: they name no volumes."""
+        groups = [(ORDERS[name], self._clusters(ORDERS[name])[0]) for name in VALUE_ORDERS]
+        return [o for o, group in groups if self._varies_at_a_position(group) and self._is_of_slices(group)]
+
+    def _is_of_slices(self, group: NDArray[np.intp]) -> bool:
+        """Whether each value is that of one slice alone, or of fewer than half of them where it is of several.
+
+        So are the inversion times of a heart whose slices are measured one after the other: they follow its beats.
+        """
+        places = np.unique(group * self.slices + self.slot) // self.slices
+        most = int(np.bincount(places).max())
+        return self.slices > 1 and (most == 1 or most < self.slices / 2)
 
     def _varies_at_a_position(self, group: NDArray[np.intp]) -> bool:
         first = np.full(self.slices, -1)

@@ -90,9 +90,21 @@ def sort(
     else:
         grid = _several_orders(keys, orders, missing, duplicates or "raise")
     keys.refuse_mixing(orders, grid.index)
+    _warn_of_slices(keys, orders)
     warn_of_mixing(keys, orders, grid.index)
     warn_of_sequence(keys, orders, grid.index)
     return grid
+
+
+def _warn_of_slices(keys: Keys, orders: list[Order]) -> None:
+    """Say that the images of a volume have values of their own."""
+    for order in keys.of_slices:
+        if order.label.keyword and order.label not in [o.label for o in orders]:
+            warn(
+                f"{order.label.keyword} is another in each slice, so that no volume has one: it is no label of the "
+                f"volumes, which are ordered by {','.join(o.name for o in orders)!r}. Its values are those of the "
+                f"headers (imd.header_table()); split='ImagePositionPatient' makes an image of each slice"
+            )
 
 
 def _check_words(missing: str, duplicates: str | None) -> None:
