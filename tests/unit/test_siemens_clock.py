@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from multiframe import Frame, instance, save
+from multiframe import Frame, instance, save, when
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
@@ -93,3 +93,15 @@ def test_instances_that_lost_the_times_of_their_slices_keep_the_delays_of_the_ti
         group.FrameContentSequence = Items([content])
     ds.save_as(folder / "1.dcm")
     np.testing.assert_allclose(xr.open_dataarray(folder, engine="imagedata").slice_time, whole)
+
+
+def test_frames_that_lost_their_time_beside_others_are_not_timed_by_their_instance(tmp_path: Path) -> None:
+    frames = [Frame(k, v, groups=when(10 + 2.0 * v + 0.25 * k)) for v in range(3) for k in range(4)]
+    ds = instance(frames, AcquisitionDateTime="20240102101500.000000")
+    whole = xr.open_dataarray(save(ds, tmp_path / "whole.dcm"), engine="imagedata")
+    np.testing.assert_allclose(whole.slice_time, [[0, 0.25, 0.5, 0.75]] * 3)
+    for group in ds.PerFrameFunctionalGroupsSequence[1::2]:
+        del group.FrameContentSequence
+    with pytest.warns(ImagedataWarning, match="no label that is known here"):
+        part = xr.open_dataarray(save(ds, tmp_path / "part.dcm"), engine="imagedata")
+    assert not {"time", "slice_time"} & set(part.coords)

@@ -41,6 +41,7 @@ def find_clocks(frames: Frames) -> list[Clock]:
     late = _late(frames)
     stamps = frames.coded_text("AcquisitionDateTime").map(seconds_of_datetime).array(np.float64)
     stamps = np.where(_differ_within_instances(frames, stamps), stamps, stamps + late)
+    stamps[_untimed_beside_others(frames)] = np.nan
     found.append(Clock(stamps, "AcquisitionDateTime", True))
     timed = _date_and_time(frames)
     found.append(Clock(timed.seconds + late, timed.source, timed.absolute))
@@ -70,6 +71,17 @@ def _cine(frames: Frames) -> str:
     """Name of the element that the times of frames come from."""
     known = frames.keywords()
     return next((k for k in ("FrameTimeVector", "FrameTime", "CineRate") if k in known), "FrameTime")
+
+
+def _untimed_beside_others(frames: Frames) -> NDArray[np.bool_]:
+    """Which planes, shape (n,), have no time, but others of their instance: that of the instance is not theirs."""
+    own = frames.own.texts.get("AcquisitionDateTime")
+    if own is None:
+        return np.zeros(len(frames), dtype=np.bool_)
+    said = np.array([bool(text) for text in own], dtype=np.bool_)
+    timed = np.zeros(len(frames.scan), dtype=np.bool_)
+    timed[frames.file[said]] = True
+    return ~said & timed[frames.file]
 
 
 def _differ_within_instances(frames: Frames, stamps: NDArray[np.float64]) -> NDArray[np.bool_]:
