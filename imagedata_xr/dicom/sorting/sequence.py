@@ -34,7 +34,8 @@ def warn_of_sequence(keys: Keys, orders: Sequence[Order], index: NDArray[np.intp
     if not keys.numbered or any(np.ptp(n) > 0 for n in volume_numbers(keys.frames)):
         return
     for rows in [index] if counted or orders[0].by == "instance" else _repeats(keys, orders[0], index):
-        if not _follows_numbers(keys.instance_number[rows]):
+        # frames of one instance have its number, and what sorts them beside it is their own
+        if not _follows_numbers(np.floor(keys.instance_number[rows])):
             same = "" if len(rows) == len(index) else " of equal weighting"
             warn(
                 f"{len(rows)} volumes{same} follow InstanceNumber alone, but its numbers run neither volume by volume "
