@@ -161,6 +161,15 @@ def test_echoes_and_velocities_of_one_volume_are_images_of_their_own(said: bool,
     np.testing.assert_array_equal(np.stack([a.values[0] for a in found]), numbers(6).reshape(2, 3, 4, 6))
 
 
+def test_functional_groups_without_times_leave_those_of_a_cine(tmp_path: Path) -> None:
+    groups = [item({"FrameContentSequence": {"DimensionIndexValues": [k + 1]}}) for k in range(3)]
+    ds = instance(X_RAY, numbers(3), PerFrameFunctionalGroupsSequence=Items(groups), FrameTime="40")
+    ds.FrameIncrementPointer = 0x00181063
+    (a,) = images(tmp_path, ds)
+    assert a.tag.attrs["order"] == "time"
+    np.testing.assert_allclose(a.tag, [0, 0.04, 0.08], atol=1e-9)
+
+
 def test_angles_of_a_rotating_beam_are_labels(tmp_path: Path) -> None:
     groups = [
         item({"PositionerPositionSequence": {"PositionerPrimaryAngle": 10.0 * k, "PositionerSecondaryAngle": 5.0}})

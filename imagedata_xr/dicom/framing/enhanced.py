@@ -22,6 +22,12 @@ from .groups import FrameColumns, group_columns, has_groups
 _OFFSETS, _POINTER = 0x3004000C, 0x00280009
 _POSITION, _ORIENTATION = 0x00200032, 0x00200037
 _FRAME_TIME, _TIME_VECTOR, _CINE_RATE = 0x00181063, 0x00181065, 0x00180040
+_PLACES_AND_TIMES = frozenset((
+    "ImagePositionPatient", "ImagePositionVolume", "InStackPositionNumber", "AcquisitionDateTime", "AcquisitionTime",
+    "FrameReferenceDateTime", "TemporalPositionIdentifier", "TemporalPositionTimeOffset", "TriggerTime",
+    "FrameReferenceTime",
+))  # fmt: skip
+"""Columns of functional groups, beside which the frames of an instance are no mere cine."""
 _NM = ("1.2.840.10008.5.1.4.1.1.20", "1.2.840.10008.5.1.4.1.1.5")
 """Nuclear Medicine Image Storage, and its retired predecessor."""
 
@@ -59,7 +65,12 @@ def frame_columns(scan: Scan, k: int) -> FrameColumns:
         have no place.
     """
     if has_groups(scan, k):
-        return group_columns(scan, k)
+        out = group_columns(scan, k)
+        if not _PLACES_AND_TIMES & (out.numbers.keys() | out.texts.keys()) and (
+            (times := frame_times(scan, k, out.count)) is not None
+        ):
+            out.numbers["FrameTime"] = times
+        return out
     out = FrameColumns(_count(scan, k))
     if out.count > 1 and (_has(scan, k, _OFFSETS) or "GridFrameOffsetVector" in _pointers(scan, k)):
         out.numbers["ImagePositionPatient"] = grid_positions(scan, k, out.count)
