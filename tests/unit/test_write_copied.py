@@ -155,6 +155,20 @@ def test_what_is_not_plain_is_left_to_pydicom(tmp_path: Path, damage: Callable[[
     assert copy_of(damaged) is None
 
 
+@pytest.mark.parametrize("depth", [1, 5000])
+def test_sequences_may_lie_as_deep_in_each_other_as_they_like(tmp_path: Path, depth: int) -> None:
+    undefined = b"\xff" * 4
+    begin, end = b"\x40\0\x75\x02SQ\0\0" + undefined + b"\xfe\xff\0\xe0" + undefined, b"\xfe\xff\x0d\xe0" + bytes(4)
+    nested = (begin * depth + (end + b"\xfe\xff\xdd\xe0" + bytes(4)) * depth).replace(
+        b"\x40\0\x75\x02", b"\xf1\x7f\x10\x10", 1
+    )
+    content = phantom(tmp_path, ExplicitVRLittleEndian, undefined=True) + nested
+    copy = copy_of(content)
+    assert copy is not None
+    assert copy.encoded(keep_meta=True).endswith(nested)
+    assert copy_of(content[:-8]) is None
+
+
 def test_a_file_that_ends_within_an_element_is_no_copy(tmp_path: Path) -> None:
     content = phantom(tmp_path, ExplicitVRLittleEndian, True)
     copies = 0

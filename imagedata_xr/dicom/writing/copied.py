@@ -12,7 +12,9 @@ from struct import Struct
 
 import pydicom
 
+from ..scanning.nested import skip_sequence
 from ..scanning.pydicom_charsets import mend_pydicom
+from ..scanning.trouble import MoreError, OddError
 from ..scanning.vr import (
     DEFLATED_LE,
     EXPLICIT_BE,
@@ -28,15 +30,10 @@ from .files_out import encode
 _TAG = Struct("<HH").unpack_from
 _LENGTH = Struct("<I").unpack_from
 _SHORT = Struct("<H").unpack_from
-_ITEM, _END_OF_ITEM, _END_OF_SEQUENCE = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _PIXEL_DATA = 0x7FE00010
 
 CHANGING = (0x00080005, 0x00080016, 0x00080018, 0x0008103E, 0x0020000E, 0x00200011, 0x00200013)
 """What gets new values: class, UIDs, numbers and description of the series; and the character set of the latter."""
-
-
-class _OddError(Exception):
-    """A file that is not laid out plainly."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +101,7 @@ def copy_of(content: bytes) -> Copy | None:
     """
     try:
         layout = _layout(content)
-    except _OddError:
+    except (OddError, MoreError):
         return None
     few = [content[slice(*layout.span(tag))] for tag in CHANGING]
     mend_pydicom()
@@ -117,7 +114,7 @@ def copy_of(content: bytes) -> Copy | None:
 
 def _layout(content: bytes) -> _Layout:
     if content[128:132] != b"DICM":
-        raise _OddError
+        raise OddError
     begin, syntax, group_end = 132, "", -1
     while begin + 4 <= len(content) and _TAG(content, begin)[0] == 2:
         tag, start, end = _element(content, begin, implicit=False)
@@ -128,12 +125,12 @@ def _layout(content: bytes) -> _Layout:
         begin = end
     standard = syntax.startswith(STANDARD_SYNTAXES) or syntax == IMPLICIT_LE
     if begin != group_end or not standard or syntax in (DEFLATED_LE, EXPLICIT_BE):
-        raise _OddError
+        raise OddError
     tags, starts, at, implicit = [7 << 16], [], begin, syntax == IMPLICIT_LE
     while at < len(content):
         tag, _, end = _element(content, at, implicit)
         if tag <= tags[-1] or not tag & 0xFFFF or tag >> 16 == 7:
-            raise _OddError
+            raise OddError
         tags.append(tag)
         starts.append(at)
         at = end
@@ -143,7 +140,7 @@ def _layout(content: bytes) -> _Layout:
 def _element(content: bytes, at: int, implicit: bool) -> tuple[int, int, int]:
     """Tag of an element, where its value begins, and where the next element does."""
     if at + 8 > len(content):
-        raise _OddError
+        raise OddError
     group, element = _TAG(content, at)
     tag, vr = group << 16 | element, content[at + 4 : at + 6]
     if implicit:
@@ -153,35 +150,11 @@ def _element(content: bytes, at: int, implicit: bool) -> tuple[int, int, int]:
     elif vr in LONG_VR and at + 12 <= len(content):
         start, (length,) = at + 12, _LENGTH(content, at + 8)
     else:
-        raise _OddError
+        raise OddError
     if length == UNDEFINED:
         if not implicit and vr != b"SQ" and tag != _PIXEL_DATA:
-            raise _OddError
-        return tag, start, _after_items(content, start, implicit)
+            raise OddError
+        return tag, start, skip_sequence(content, start, implicit)
     if length % 2 or start + length > len(content):
-        raise _OddError
+        raise OddError
     return tag, start, start + length
-
-
-def _after_items(content: bytes, at: int, implicit: bool) -> int:
-    """Where a sequence of undefined length ends: behind its delimiter."""
-    while at + 8 <= len(content):
-        group, element = _TAG(content, at)
-        (length,) = _LENGTH(content, at + 4)
-        tag, at = group << 16 | element, at + 8
-        if tag == _END_OF_SEQUENCE and not length:
-            return at
-        if tag != _ITEM:
-            break
-        at = at + length if length != UNDEFINED else _after_elements(content, at, implicit)
-    raise _OddError
-
-
-def _after_elements(content: bytes, at: int, implicit: bool) -> int:
-    """Where an item of undefined length ends: behind its delimiter."""
-    while at + 8 <= len(content):
-        group, element = _TAG(content, at)
-        if group << 16 | element == _END_OF_ITEM:
-            return at + 8
-        at = _element(content, at, implicit)[2]
-    raise _OddError
