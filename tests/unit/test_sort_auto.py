@@ -58,6 +58,30 @@ def test_values_that_follow_the_beats_of_each_slice_are_no_label_of_volumes(tmp_
     assert [place[0] for place in places(one)] == [(times.index(t), 1) for t in sorted(times)]
 
 
+@pytest.mark.parametrize("counted", ["AcquisitionNumber", "TemporalPositionIdentifier"])
+def test_what_counts_repetitions_makes_a_grid_without_instance_numbers(tmp_path: Path, counted: str) -> None:
+    def vary(v: int, k: int) -> Elements:
+        return {"FlipAngle": (5, 15)[v % 2], counted: v // 2 + 1, "InstanceNumber": None}
+
+    a = open_image(series(tmp_path, 6, 3, vary))
+    assert a.dims[1] == "flip_angle"
+    assert places(a) == straight(6, 3)
+
+
+def test_what_an_error_of_mixing_advises_works(tmp_path: Path) -> None:
+    """Echoes that repeat, of which nothing tells the repetitions."""
+
+    def vary(v: int, k: int) -> Elements:
+        uid = f"1.2.3.{k}.{3 - v if k else v}"  # in another sequence at each position
+        return {"EchoTime": (5.0, 15.0)[v % 2], "InstanceNumber": None, "SOPInstanceUID": uid}
+
+    folder = series(tmp_path, 4, 2, vary)
+    with pytest.raises(SortError, match="split='EchoTime' makes images of their own"):
+        open_image(folder)
+    with pytest.warns(ImagedataWarning):
+        assert {places(open_image(folder, split="EchoTime", stack=k))[0][0][0] % 2 for k in range(2)} == {0, 1}
+
+
 def test_echoes_of_which_images_are_lost_are_not_mixed(tmp_path: Path) -> None:
     def vary(v: int, k: int) -> Elements:
         return {"EchoTime": 5.0 * (v + 1), "AcquisitionDate": "20240102", "AcquisitionTime": f"10150{v}"}

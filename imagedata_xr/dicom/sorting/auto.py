@@ -83,13 +83,15 @@ def _timed(keys: Keys, found: list[Order], may: set[str]) -> list[Order]:
 
 def _numbered(keys: Keys, found: list[Order]) -> list[Order]:
     """A grid of what varies with the number of the repetition, where nothing times them."""
-    if not found or not keys.numbered or not _fills(keys, found, clock=True):
+    if not found or not _fills(keys, found, clock=True):
         return []
     for keyword in NUMBERED:
         label = label_for(keyword)
         counted = Order(keyword, label.coord, label)
         if not np.isnan(keys.values(counted)).any() and _fills(keys, [counted, *found]):
             return [counted, *found]
+    if not keys.numbered:
+        return []
     place = keys.slot
     for order in found:
         group, values = keys.groups(order)

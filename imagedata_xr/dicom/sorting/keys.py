@@ -301,9 +301,11 @@ class Keys:
             if (high > np.where(rows >= 0, group[rows], np.inf).min(axis=1)).any():
                 names = [o.name for o in orders]
                 grid = ",".join([*sorted(named - {"none"}), order.name])
+                word = order.label.keyword or "KEYWORD"
                 raise SortError(
                     f"order {','.join(names)!r} puts images of different {order.name} into one volume. order={grid!r} "
-                    "makes a grid of them; echo=, acquisition= or split= selects some"
+                    f"makes a grid of them, where each place has one image; split={word!r} makes images of their own "
+                    "of them, and echo= or acquisition= selects some"
                 )
 
 
