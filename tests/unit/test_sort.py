@@ -116,14 +116,18 @@ def test_numbers_that_run_neither_by_volume_nor_by_slice_are_said(tmp_path: Path
         assert not [w for w in said if "neither volume by volume" in str(w.message)]
 
 
-def test_repeats_whose_numbers_run_neither_way_are_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "maker",
+    [lambda v: {}, lambda v: {"Manufacturer": "Philips", ("Philips MR Imaging DD 005", 0x2005, 0x12): 1 + (v == 2)}],
+)
+def test_repeats_whose_numbers_run_neither_way_are_said(tmp_path: Path, maker: Any) -> None:
     """Volumes that repeat a b-value are told by their numbers only, which Philips scrambles."""
     number = dict(zip([(v, k) for k in range(3) for v in range(3)], [1, 5, 3, 9, 2, 4, 6, 8, 7], strict=True))
     for name, scrambled in (("plain", False), ("scrambled", True)):
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always", ImagedataWarning)
             more = lambda v, k, on=scrambled: {"InstanceNumber": number[v, k]} if on else {}  # noqa: E731
-            vary = lambda v, k, more=more: {"DiffusionBValue": 1000.0 * (v == 2), **more(v, k)}  # noqa: E731
+            vary = lambda v, k, more=more: {**maker(v), "DiffusionBValue": 1000.0 * (v == 2), **more(v, k)}  # noqa: E731
             open_image(series(tmp_path / name, 3, 3, vary))
         found = [w for w in said if "2 volumes of equal weighting follow InstanceNumber" in str(w.message)]
         assert bool(found) == scrambled

@@ -31,9 +31,12 @@ def warn_of_sequence(keys: Keys, orders: Sequence[Order], index: NDArray[np.intp
     counted = orders[0].name == "time" and keys.source(orders[0]) == REPETITIONS
     if orders[0].name not in ("none", "dti", "bvector", "b") and not counted:
         return
-    if not keys.numbered or any(np.ptp(n) > 0 for n in volume_numbers(keys.frames)):
+    if not keys.numbered:
         return
+    own = volume_numbers(keys.frames)
     for rows in [index] if counted or orders[0].by == "instance" else _repeats(keys, orders[0], index):
+        if any(np.ptp(number[rows]) > 0 for number in own):
+            continue
         # frames of one instance have its number, and what sorts them beside it is their own
         if not _follows_numbers(np.floor(keys.instance_number[rows])):
             same = "" if len(rows) == len(index) else " of equal weighting"
@@ -43,7 +46,7 @@ def warn_of_sequence(keys: Keys, orders: Sequence[Order], index: NDArray[np.intp
                 "split='KEYWORD' where an element differs"
             )
             return
-    if orders[0].name in ("bvector", "b"):
+    if orders[0].name in ("bvector", "b") or any(np.ptp(number) > 0 for number in own):
         return
     said = [(name, keys.frames.numbers(name)) for name in NUMBERED]
     said += [(clock.source, clock.seconds) for clock in keys.frames.clocks if clock.absolute]
