@@ -21,7 +21,7 @@ import imagedata_xr
 from imagedata_xr.accessor import ArrayAccessor, DatasetAccessor, TreeAccessor
 from imagedata_xr.backend import ImagedataEntrypoint
 
-CHECKOUT = Path(imagedata_xr.__file__).parents[1]
+CHECKOUT = Path(__file__).parents[2]
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 ACCESSORS = (ArrayAccessor, DatasetAccessor, TreeAccessor)
 OWN = {*inspect.signature(ImagedataEntrypoint.open_dataset).parameters}
