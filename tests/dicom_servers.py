@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import phantoms
 import pydicom
+from phantoms import ANNA_LATER, BERT, make
 
 ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}  # DCMTK waits for 40 ms after each message without it
 
@@ -175,3 +177,12 @@ def fill(server: Server, folder: Path) -> None:
         ds.save_as(file)
     command = ["dcmsend", "-aet", "FILLER", "-aec", server.aet, "127.0.0.1", str(server.port), *files]
     subprocess.run(command, check=True, env=ENVIRONMENT)
+
+
+def fill_with_two_patients(server: Server, folder: Path) -> None:
+    """Fill an archive with two patients, of whom one has two studies, and four series; they are made in a folder."""
+    make(folder / "a", phantoms.mr(shape=(2, 3, 6, 8), uid="1.2.826.0.1.3680043.8.498.50", number=5))
+    make(folder / "b", phantoms.ct(uid="1.2.826.0.1.3680043.8.498.51", number=6))
+    make(folder / "c", phantoms.mr(who=ANNA_LATER, uid="1.2.826.0.1.3680043.8.498.52", number=5))
+    make(folder / "d", phantoms.pet(who=BERT, uid="1.2.826.0.1.3680043.8.498.53", number=7))
+    fill(server, folder)

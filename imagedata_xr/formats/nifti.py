@@ -13,13 +13,13 @@ import xarray as xr
 from ..errors import FormatError, SourceError
 from ..model.geometry import AXES, to_ras
 from ..model.image import build
-from ..model.phase_encoding import from_file
 from ..stores.files import stamped
 from ..stores.ranges import Gzip, Plain, open_ranges
 from ..stores.url import File, file_name
 from . import nifti_labels, nifti_write, sidecar, volumes
 from .nifti_header import Header, from_header, is_nifti, parse
 from .parts import check_packed
+from .phase_encoding import from_file
 from .raw_array import ProxyArray, RawArray, value_dtype
 from .seam import Facts, Node, ReadOptions, WriteOptions, check_format_options
 from .several import read_each

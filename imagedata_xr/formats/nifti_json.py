@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from ..errors import warn
 from ..model.image import space_of, volume_dims
 from ..model.orders import ORDERS, VECTOR, label_for
-from ..model.phase_encoding import of_file
 from .carried import plain_numbers, portable
 from .gradients import to_bvecs
 from .nifti_labels import LABELS_KEY, ORDER_KEY, START_KEY
+from .phase_encoding import of_file
 from .seam import WriteOptions
 from .sidecar import KEYS, bval_text, bvec_text, header_json, json_text, tidy, tidy_list
 from .timing import even_interval, label_control_interval, order_names, times_of, volume_values

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import GeometryError, GridError, LabelError
 from .geometry import AXES
 from .image import affine, canonical, repair, space_of
+from .moved import moved, rotation_of
 from .turned import turned_attrs
 
 _MODE: dict[int, Literal["nearest", "mirror"]] = {0: "nearest", 1: "nearest", 3: "mirror"}
@@ -38,6 +39,7 @@ def interp_like(
         Where the patient moved between the two, or their frames of reference differ: takes a point of `other` to the
         point of `image` that is the same of the patient, both in LPS mm. So it is what ITK takes to resample `image` on
         `other`, and the inverse of what moves `image` to `other`; ``numpy.eye(4)`` says that both have one space.
+        Directions of diffusion and of phase encoding turn with the patient.
 
     Returns
     -------
@@ -61,7 +63,8 @@ def interp_like(
     source, target = canonical(image), canonical(other)
     if transform is None:
         _check_spaces(source, target)
-    to_index = np.linalg.inv(affine(source)) @ _matrix(transform) @ affine(target)
+    matrix = _matrix(transform)
+    to_index = np.linalg.inv(affine(source)) @ matrix @ affine(target)
     shape = tuple(target.sizes[n] for n in AXES)
     # slices, rows and columns of the result are new dims for xarray, under names of their own until the end
     new = [f"__{n}" for n in AXES]
@@ -82,7 +85,9 @@ def interp_like(
     ).rename(dict(zip(new, AXES, strict=True)))
     mine, theirs = space_of(source), space_of(target)
     if mine is not None and theirs is not None:
-        out.attrs = turned_attrs(out.attrs, mine.direction, theirs.direction)
+        out.attrs = turned_attrs(out.attrs, rotation_of(matrix).T @ mine.direction, theirs.direction)
+    if transform is not None:
+        out = moved(out, matrix)
     place = {n: target.coords[n].variable.to_base_variable() for n in (*AXES, "geometry")}
     done = repair(out.transpose(*source.dims).assign_coords(xr.Coordinates(place, indexes={})))
     return done.isel({n: slice(None, None, -1) for n in AXES if _descends(other, n)})  # type: ignore[no-any-return]

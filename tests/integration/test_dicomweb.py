@@ -17,7 +17,7 @@ import pydicom
 import pytest
 import xarray as xr
 from click.testing import CliRunner
-from dicom_servers import Server, fill, orthanc
+from dicom_servers import Server, fill_with_two_patients, orthanc
 from dicomweb_server import service as standin
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,12 +48,7 @@ def web(server: Server) -> str:
 @pytest.fixture(scope="module")
 def archive(server: Server, web: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """An archive that another program has filled."""
-    folder = tmp_path_factory.mktemp("patients")
-    make(folder / "a", phantoms.mr(shape=(2, 3, 6, 8), uid="1.2.826.0.1.3680043.8.498.50", number=5))
-    make(folder / "b", phantoms.ct(uid="1.2.826.0.1.3680043.8.498.51", number=6))
-    make(folder / "c", phantoms.mr(who=ANNA_LATER, uid="1.2.826.0.1.3680043.8.498.52", number=5))
-    make(folder / "d", phantoms.pet(who=BERT, uid="1.2.826.0.1.3680043.8.498.53", number=7))
-    fill(server, folder)
+    fill_with_two_patients(server, tmp_path_factory.mktemp("patients"))
     return web
 
 

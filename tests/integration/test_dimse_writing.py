@@ -12,7 +12,7 @@ import phantoms
 import pydicom
 import pytest
 import xarray as xr
-from dicom_servers import Server, fill, free_port
+from dicom_servers import Server, fill, fill_with_two_patients, free_port
 from phantoms import ANNA, ANNA_LATER, BERT, make, opened
 
 import imagedata_xr
@@ -24,13 +24,8 @@ pytestmark = pytest.mark.usefixtures("nothing_secret")
 
 @pytest.fixture(scope="module")
 def archive(server: Server, tmp_path_factory: pytest.TempPathFactory, require_program: Any) -> Server:
-    """An archive that another program has filled: two patients, three studies, four series."""
-    folder = tmp_path_factory.mktemp("patients")
-    make(folder / "a", phantoms.mr(shape=(2, 3, 6, 8), uid="1.2.826.0.1.3680043.8.498.50", number=5))
-    make(folder / "b", phantoms.ct(uid="1.2.826.0.1.3680043.8.498.51", number=6))
-    make(folder / "c", phantoms.mr(who=ANNA_LATER, uid="1.2.826.0.1.3680043.8.498.52", number=5))
-    make(folder / "d", phantoms.pet(who=BERT, uid="1.2.826.0.1.3680043.8.498.53", number=7))
-    fill(server, folder)
+    """An archive that another program has filled."""
+    fill_with_two_patients(server, tmp_path_factory.mktemp("patients"))
     return server
 
 

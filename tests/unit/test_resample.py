@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import phantoms
 import pytest
 import xarray as xr
+from numpy.typing import NDArray
 
 import imagedata_xr
 from imagedata_xr import GeometryError, GridError, LabelError
@@ -113,6 +116,46 @@ def test_a_registration_takes_the_place_of_a_shared_frame_of_reference(require_m
     inside = there & np.isfinite(a.isel(slice=slice(1, -1), row=slice(1, -1), col=slice(1, -1)).imd.interp_like(
         b, transform=matrix).values[1])  # fmt: skip
     np.testing.assert_allclose(mine.values[1][inside], (2 * (2 * x - y + 0.5 * z + 7))[inside], atol=1e-9)
+
+
+def along(image: xr.DataArray) -> NDArray[np.float64]:
+    """Distance of each voxel from the origin along the gradient of its volume, mm."""
+    p = image.imd.patient_coords()
+    return np.asarray(np.tensordot(image.imd.bvecs, np.stack([p.x, p.y, p.z]), 1))
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_directions_turn_with_the_patient(chunked: bool, tmp_path: Path) -> None:
+    gradients = np.array([[1, 0, 0], [0, 0.6, 0.8], [-0.48, 0.64, -0.6]])
+    series = phantoms.mr(shape=(3, 12, 20, 24), volumes=phantoms.diffusion([1000] * 3, gradients.tolist()))
+    phantoms.make(tmp_path, series)
+    a = phantoms.opened(tmp_path, order="dti")
+    a = a.copy(data=along(a))
+    a.attrs |= {"phase_encoding_direction": [0.0, 1.0, 0.0], "phase_encoding_bandwidth": 20.0}
+    b = a.isel(tag=0, slice=slice(5, 7), row=slice(8, 12), col=slice(10, 14))
+    middle = b.imd.affine @ [*(np.array(b.shape) / 2), 1]
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation((20, -35, 10))[:, ::-1]
+    matrix[:3, 3] = middle[:3] - matrix[:3, :3] @ middle[:3]
+    out = (a.chunk(tag=1) if chunked else a).imd.interp_like(b, transform=matrix)
+    shift = (gradients @ matrix[:3, 3])[:, None, None, None]
+    np.testing.assert_allclose(out.values, along(out) + shift, atol=1e-4)
+    assert np.abs(out.imd.bvecs - gradients).max() > 0.3
+    np.testing.assert_allclose(out.attrs["phase_encoding_direction"], matrix[:3, :3].T @ [0, 1, 0], atol=1e-5)
+    assert out.attrs["phase_encoding_bandwidth"] == 20
+    with pytest.raises(GridError):  # the index knows them: other directions are other volumes
+        out - a.imd.interp_like(b, transform=np.eye(4))
+
+
+def test_a_scaled_patient_has_another_bandwidth() -> None:
+    a = phantom((5, 7, 6), (2.0, 2.0, 2.0), (0, 0, 0))
+    a.attrs |= {"phase_encoding_bandwidth": 20.0}
+    twice = np.diag([2.0, 2, 2, 1])
+    assert "phase_encoding_bandwidth" not in a.imd.interp_like(a, transform=twice).attrs  # along which direction?
+    a.attrs["phase_encoding_direction"] = [0.0, -1.0, 0.0]
+    out = a.imd.interp_like(a, transform=np.diag([1.0, 2, 1, 1]))
+    assert out.attrs["phase_encoding_bandwidth"] == 40  # 1 mm of the result is 2 mm of the image
+    assert out.attrs["phase_encoding_direction"] == [0.0, -1.0, 0.0]
 
 
 @pytest.mark.parametrize(
